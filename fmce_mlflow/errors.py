@@ -1,0 +1,139 @@
+"""The errors a user can meet.
+
+Every message says what was expected, what came, and what to do next. The command line prints it without a traceback.
+
+::
+
+    FmceError
+    ├── ConfigError             options that cannot work together; lists every problem at once
+    ├── DataError               images: unknown data set, missing files, an empty class, a probe larger than the data
+    ├── BackboneError           a backbone or a functional module that is not there
+    ├── CaptureError            a module whose output is no feature map, or that was never called
+    ├── ConvergenceError        a loss sequence that cannot be scored
+    │   ├── NonFiniteLossError  a NaN or infinite loss, with its snapshot
+    │   └── TooFewSnapshotsError  convergence came before there were K snapshots to mark
+    ├── ArtifactError           feature maps, indexes or checkpoints that cannot be read or written
+    │   └── IntegrityError      bytes that are not the bytes that were written
+    ├── RunError                an MLflow run that lacks what is asked of it
+    └── PredictorError          an FMCE-Net that cannot be read or does not fit its input
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class FmceError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(FmceError):
+    """Options that cannot work, all of them at once.
+
+    Args:
+        problems: One sentence per problem.
+
+    Example:
+        >>> str(ConfigError(["epochs must be at least 1, got 0"]))
+        'epochs must be at least 1, got 0'
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        if len(self.problems) == 1:
+            text = self.problems[0]
+        else:
+            text = f"{len(self.problems)} options cannot be used:\n" + "\n".join(f"  - {p}" for p in self.problems)
+        super().__init__(text)
+
+
+class DataError(FmceError):
+    """Images that are missing, unreadable, or not enough."""
+
+
+class BackboneError(FmceError):
+    """A backbone or a functional module that cannot be found or built."""
+
+
+class CaptureError(FmceError):
+    """A functional module whose feature map cannot be taken."""
+
+
+class ConvergenceError(FmceError):
+    """A loss sequence that cannot be scored."""
+
+
+class NonFiniteLossError(ConvergenceError):
+    """A NaN or infinite loss.
+
+    Args:
+        snapshot: The snapshot at which it came.
+        value: The loss.
+        what: Which loss it is.
+    """
+
+    def __init__(self, snapshot: int, value: float, what: str = "loss") -> None:
+        self.snapshot = snapshot
+        self.value = value
+        super().__init__(
+            f"The {what} of snapshot {snapshot} is {value}; a convergence indicator needs finite losses. "
+            "Training diverged: try a smaller learning rate, or float32 instead of fp16."
+        )
+
+
+class TooFewSnapshotsError(ConvergenceError):
+    """A run that converged before K snapshots were recorded."""
+
+
+class ArtifactError(FmceError):
+    """A feature-map file, index or checkpoint that cannot be read or written."""
+
+
+class IntegrityError(ArtifactError):
+    """Bytes that are not the bytes that were written.
+
+    Args:
+        name: The artifact.
+        expected: sha256 recorded when it was written.
+        found: sha256 of what was read.
+    """
+
+    def __init__(self, name: str, expected: str, found: str) -> None:
+        self.name, self.expected, self.found = name, expected, found
+        super().__init__(
+            f"{name} is damaged or was changed: its sha256 should be {expected} and is {found}. "
+            "Restore the file, or record the run again."
+        )
+
+
+class RunError(FmceError):
+    """An MLflow run that does not exist or lacks what is asked of it."""
+
+
+class PredictorError(FmceError):
+    """An FMCE-Net that cannot be read, or an input that it cannot score."""
+
+
+def did_you_mean(name: str, valid: Iterable[str], *, how_to_list: str = "") -> str:
+    """The tail of an error about an unknown name: near names, and how to list all.
+
+    Args:
+        name: What was asked for.
+        valid: The names there are.
+        how_to_list: A sentence that tells how to see them all.
+
+    Returns:
+        A text that starts with a space, or an empty one.
+
+    Example:
+        >>> did_you_mean("layer5", ["layer4", "conv1"])
+        ' Did you mean layer4?'
+    """
+    near = difflib.get_close_matches(name, list(valid), n=3, cutoff=0.5)
+    text = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"{text} {how_to_list}".rstrip() if how_to_list else text

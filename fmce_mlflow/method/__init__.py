@@ -1,0 +1,1 @@
+"""The science: convergence, feature maps and FMCE-Net. Nothing in here knows of MLflow."""

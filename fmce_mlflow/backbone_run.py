@@ -1,0 +1,526 @@
+"""Train one backbone as one MLflow run: maps, losses and convergence at every snapshot, the model at the end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from mlflow.entities import Metric, Param, RunTag
+from tqdm import tqdm
+
+from fmce_mlflow import checkpoint, model_logging
+from fmce_mlflow.checkpoint import Checkpoint, Record
+from fmce_mlflow.errors import ArtifactError, ConfigError, RunError
+from fmce_mlflow.feature_maps import FeatureMapWriter, Probe, artifact_repository, fetched
+from fmce_mlflow.method import convergence as cv
+from fmce_mlflow.method.backbones import build_backbone, resolve_modules, resolve_stem
+from fmce_mlflow.method.capture import capture
+from fmce_mlflow.method.images import ImageData, load_images
+from fmce_mlflow.method.training import Snapshot, TrainingConfig, make_accelerator, train
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from mlflow import MlflowClient
+    from torch import nn
+
+ROLE_TAG = "fmce.role"
+OPTIONS = "options.json"
+CONVERGENCE = "convergence.json"
+PLOT = "plots/convergence.png"
+
+Stem = Literal["auto", "small", "stock"]
+Keep = Literal["all", "markers"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneOptions:
+    """Everything that decides a backbone run.
+
+    Attributes:
+        backbone: A torchvision name, ``timm:<name>``, or ``package.module:factory``.
+        dataset: A data set's name, or ``folder:<path>``.
+        data_root: Where data sets are looked for.
+        download: Fetch a missing data set.
+        modules: Functional modules, names or globs; empty for the last feature stage.
+        stem: ``small`` for inputs under 64 pixels, ``stock``, or ``auto``.
+        image_size: Height and width of the input; None for the data set's own.
+        train_size: Use a stratified subset of this many training images.
+        validation_size: Held-out images for validation loss and accuracy, the probe images among them.
+        probe_size: Probe images.
+        split_seed: Seeds the choice of held-out images; runs that share it share their probe.
+        map_size: Pool larger maps to this height and width.
+        keep: ``all`` maps, or only those of the ``markers`` once the run has ended.
+        signal: The sequence whose CQI decides convergence: ``train`` or ``val`` loss, or the modules' own ``drift``.
+        log_checkpoints: Log a model at every marker too.
+        model_format: MLflow's ``pt2`` or ``pickle``.
+        register_as: Register the final model under this name.
+        training: How to train.
+        convergence: How convergence is told.
+
+    Raises:
+        ConfigError: If any value is out of range; names every such value.
+    """
+
+    backbone: str = "shufflenet_v2_x0_5"
+    dataset: str = "digits"
+    data_root: str = "data"
+    download: bool = False
+    modules: tuple[str, ...] = ()
+    stem: Stem = "auto"
+    image_size: int | None = None
+    train_size: int | None = None
+    validation_size: int = 1000
+    probe_size: int = 256
+    split_seed: int = 0
+    map_size: int | None = None
+    keep: Keep = "all"
+    signal: cv.Signal = "train"
+    log_checkpoints: bool = False
+    model_format: model_logging.Format = "pt2"
+    register_as: str | None = None
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    convergence: cv.ConvergenceConfig = field(default_factory=cv.ConvergenceConfig)
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name.replace('_', '-')} must be one of {', '.join(valid)}; got {value!r}"
+            for name, valid in (
+                ("stem", get_args(Stem)),
+                ("keep", get_args(Keep)),
+                ("signal", get_args(cv.Signal)),
+                ("model_format", get_args(model_logging.Format)),
+            )
+            if (value := getattr(self, name)) not in valid
+        ]
+        problems += [
+            f"{name.replace('_', '-')} must be at least {least}, got {value}"
+            for name, least in (("image_size", 8), ("train_size", 2), ("map_size", 1), ("probe_size", 2))
+            if (value := getattr(self, name)) is not None and value < least
+        ]
+        problems += [
+            f"{name.replace('_', '-')} must not be negative, got {value}"
+            for name in ("validation_size", "split_seed")
+            if (value := getattr(self, name)) < 0
+        ]
+        if problems:
+            raise ConfigError(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; nested configs as dictionaries."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> BackboneOptions:
+        """From :meth:`to_dict`, also through JSON."""
+        return cls(
+            **{
+                **value,
+                "modules": tuple(value["modules"]),
+                "training": TrainingConfig(**value["training"]),
+                "convergence": cv.ConvergenceConfig(**value["convergence"]),
+            }
+        )
+
+    def flat(self) -> dict[str, str]:
+        """As MLflow parameters: one level, text values, in a fixed order."""
+        nested = self.to_dict()
+        values = {**nested, **nested.pop("training"), **nested.pop("convergence")}
+        values["modules"] = ",".join(self.modules)
+        return {k: "" if v is None else str(v) for k, v in values.items() if k not in ("training", "convergence")}
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneResult:
+    """What a backbone run came to.
+
+    Attributes:
+        run_id: The MLflow run.
+        convergence: By the run's signal; for ``drift``, of its first module.
+        disagreement: A sentence where training and eval-mode losses tell different stories.
+        val_accuracy: At the last snapshot, in [0, 1].
+        model_uri: The final model's URI.
+    """
+
+    run_id: str
+    convergence: cv.Convergence
+    disagreement: str | None
+    val_accuracy: float
+    model_uri: str
+
+
+def train_backbone(
+    client: MlflowClient,
+    run_id: str,
+    options: BackboneOptions,
+    *,
+    say: Callable[[str], None] = print,
+    data: ImageData | None = None,
+    name: str = "",
+) -> BackboneResult:
+    """Train a backbone in an existing MLflow run, or go on with one that was killed.
+
+    Where the run has a checkpoint, training goes on behind it with the run's own options. The run is closed: FINISHED,
+    FAILED with all it had logged, or KILLED by Ctrl-C.
+
+    Args:
+        client: MLflow client.
+        run_id: The run; it must be running, or have been.
+        options: What to train; every process of a distributed job passes the same.
+        say: Prints a line for the user.
+        data: The images, if they are at hand.
+        name: What progress lines begin with.
+
+    Returns:
+        What the run came to; on other processes than the first, what can be known there.
+
+    Raises:
+        FmceError: For every mistake that a user can make.
+    """
+    accelerator = make_accelerator(options.training)
+    main = accelerator.is_main_process
+    try:
+        result = _Run(client, run_id, options, accelerator, say, name).train(data)
+    except KeyboardInterrupt:
+        if main:
+            client.set_terminated(run_id, "KILLED")
+            say(f"Stopped. Go on with: fmce train-backbone --resume {run_id}")
+        raise
+    except BaseException:
+        if main:
+            client.set_terminated(run_id, "FAILED")
+        raise
+    if main:
+        client.set_terminated(run_id, "FINISHED")
+    return result
+
+
+def stored_options(client: MlflowClient, run_id: str) -> BackboneOptions:
+    """The options that a backbone run was started with.
+
+    Raises:
+        RunError: If it is no backbone run, or died before it had begun.
+    """
+    role = client.get_run(run_id).data.tags.get(ROLE_TAG)
+    with fetched(client, run_id, OPTIONS) as path:
+        if path is None or role != "backbone":
+            raise RunError(
+                f"Run {run_id} cannot be resumed: it is no backbone run that had begun to train "
+                f"({ROLE_TAG} is {role!r}{'' if path else f', {OPTIONS} is missing'}). Start a new one."
+            )
+        return BackboneOptions.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+class _Run:
+    """One training, from its data to its last artifact."""
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        run_id: str,
+        options: BackboneOptions,
+        accelerator: Accelerator,
+        say: Callable[[str], None],
+        name: str,
+    ) -> None:
+        self.client, self.run_id, self.options, self.accelerator = client, run_id, options, accelerator
+        self.main = accelerator.is_main_process
+        self.say: Callable[[str], None] = say if self.main else _silent
+        self.name = name or f"{options.backbone} on {options.dataset}, seed {options.training.seed}"
+        self.record = Record()
+        self.grams: dict[str, Any] = {}
+
+    def train(self, data: ImageData | None) -> BackboneResult:
+        options, config = self.options, self.options.training
+        data = data or load_options_images(options)
+        image_size = data.preprocessing.height
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = build_backbone(
+                options.backbone, num_classes=len(data.classes), image_size=image_size, stem=options.stem
+            )
+        example = torch.zeros(2, 3, data.preprocessing.height, data.preprocessing.width)
+        modules = resolve_modules(model, options.modules, example=example)
+        shapes = _map_shapes(model, modules, example, options.map_size)
+        resume = checkpoint.load(self.client, self.run_id)
+        labels = np.asarray(data.probe.labels, dtype=np.int64)
+        probe = Probe(options.dataset, len(labels), data.probe_sha256)
+        if resume is not None:
+            self.record, self.grams = resume.record, dict(resume.grams)
+            self.say(f"{self.name}: going on behind snapshot {resume.state.snapshot}.")
+        if self.main:
+            if resume is None:
+                self._begin(data, modules, shapes)
+            else:
+                self.client.update_run(self.run_id, status="RUNNING")
+                self._log_missing()
+        self.writer = FeatureMapWriter(self.client, self.run_id, probe, labels, self.record.entries)
+        total = config.snapshots * len(data.train) // config.snapshots_per_epoch
+        done = resume.state.snapshot * len(data.train) // config.snapshots_per_epoch if resume else 0
+        bar = tqdm(
+            total=total, initial=done, unit="img", desc=self.name, disable=None if self.main else True, mininterval=0.5,
+            leave=False,
+        )  # fmt: skip
+        started, first = time.monotonic(), resume.state.snapshot if resume else 0
+        with bar:
+            for snapshot in train(
+                model,
+                data,
+                config,
+                modules,
+                map_size=options.map_size,
+                resume=resume.state if resume else None,
+                accelerator=self.accelerator,
+                progress=bar,
+            ):
+                if self.main:
+                    self._log_snapshot(snapshot)
+                    if bar.disable:
+                        left = (time.monotonic() - started) / max(1, snapshot.index - first)
+                        self._say_snapshot(snapshot, left * (config.snapshots - snapshot.index))
+        model = self.accelerator.unwrap_model(model)
+        return self._finish(model.cpu(), data, modules)
+
+    def _begin(self, data: ImageData, modules: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Everything about the run that is known before the first snapshot."""
+        options = self.options
+        set_role(self.client, self.run_id, "backbone")
+        known = self.client.get_run(self.run_id).data.params
+        stem = resolve_stem(options.stem, data.preprocessing.height)
+        params = {
+            **options.flat(),
+            "input_size": f"{data.preprocessing.height}x{data.preprocessing.width}",
+            "stem_used": stem,
+            "modules_used": ",".join(modules),
+            "train_images": str(len(data.train)),
+            "validation_images": str(len(data.validation)),
+            "probe_images": str(len(data.probe)),
+            "probe_sha256": data.probe_sha256,
+            "classes": str(len(data.classes)),
+            "processes": str(self.accelerator.num_processes),
+            "device": str(self.accelerator.device.type),
+        }
+        self.client.log_batch(
+            self.run_id,
+            params=[Param(k, v[:6000]) for k, v in params.items() if k not in known],
+            tags=[RunTag("fmce.probe_sha256", data.probe_sha256), RunTag("mlflow.runName", self.name)]
+            if "mlflow.project.entryPoint" not in self.client.get_run(self.run_id).data.tags
+            else [RunTag("fmce.probe_sha256", data.probe_sha256)],
+        )
+        log_json(self.client, self.run_id, options.to_dict(), OPTIONS)
+        n = len(data.probe)
+        size = sum(2 * n * int(np.prod(shape)) for shape in shapes.values())
+        total = size * (options.training.snapshots + 1)
+        maps = ", ".join(f"{m} {'×'.join(map(str, s))}" for m, s in shapes.items())
+        self.say(
+            f"{self.name}: {len(data.train):,} training, {len(data.validation):,} validation and {n:,} probe images; "
+            f"maps of {maps}. Will write {_mebibytes(total)} of feature maps in {options.training.snapshots + 1} "
+            f"snapshots of {_mebibytes(size)}."
+        )
+        self._check_space(total)
+
+    def _check_space(self, needed: int) -> None:
+        """Refuse to begin what the artifact store's disk cannot hold, where that disk is ours to see."""
+        root = getattr(artifact_repository(self.client, self.run_id), "artifact_dir", None)
+        if root is None:
+            return
+        folder = Path(root)
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise ArtifactError(
+                f"The feature maps need {_mebibytes(needed)}, and the artifact store at {folder} has "
+                f"{_mebibytes(free)} free. Use a smaller --probe-size, a --map-size or fewer snapshots, or make room."
+            )
+
+    def _log_snapshot(self, snapshot: Snapshot) -> None:
+        """Maps and index, checkpoint, its tag, then metrics: in this order a kill at any point loses nothing."""
+        metrics = {
+            "train_loss": snapshot.train_loss,
+            "val_loss": snapshot.val_loss,
+            "val_accuracy": snapshot.val_accuracy,
+            "epoch": snapshot.epoch,
+            "images_per_second": snapshot.images_per_second,
+        }
+        maps = {module: value.numpy() for module, value in snapshot.maps.items()}
+        for module, value in maps.items():
+            gram = cv.centered_gram(value)
+            if module in self.grams:
+                metrics[f"drift/{module}"] = float(np.clip(1 - cv.gram_cka(self.grams[module], gram), 0, 1))
+            self.grams[module] = gram
+        self.writer.write(snapshot.index, maps, snapshot.clipped)
+        self.record.metrics.append(metrics)
+        self.record.epochs.append(snapshot.epoch)
+        self.record.entries = dict(self.writer.index.entries)
+        assert snapshot.state is not None  # the main process has it
+        if self.options.log_checkpoints:
+            model_logging.save_weights(self.client, self.run_id, snapshot.index, snapshot.state.model)
+        checkpoint.save(self.client, self.run_id, Checkpoint(snapshot.state, self.record, self.grams))
+        self._log_metrics(metrics, snapshot.index)
+
+    def _log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        self.client.log_batch(self.run_id, metrics=[Metric(k, v, now, step) for k, v in metrics.items()])
+
+    def _log_missing(self) -> None:
+        """Metrics that the record has and the run lacks: the process died between its checkpoint and its metrics."""
+        names = dict.fromkeys(name for metrics in self.record.metrics for name in metrics)
+        logged = {name: {m.step for m in self.client.get_metric_history(self.run_id, name)} for name in names}
+        for step, metrics in enumerate(self.record.metrics):
+            missing = {name: value for name, value in metrics.items() if step not in logged[name]}
+            if missing:
+                self._log_metrics(missing, step)
+
+    def _say_snapshot(self, snapshot: Snapshot, left: float) -> None:
+        self.say(
+            f"{self.name}: snapshot {snapshot.index}/{self.options.training.snapshots}, epoch {snapshot.epoch:.2f}, "
+            f"training loss {snapshot.train_loss:.4f}, validation loss {snapshot.val_loss:.4f}, "
+            f"accuracy {snapshot.val_accuracy:.1%}"
+            + (f", {snapshot.images_per_second:.0f} images/s, {_clock(left)} left" if snapshot.index else "")
+        )
+
+    def _finish(self, model: nn.Module, data: ImageData, modules: tuple[str, ...]) -> BackboneResult:
+        """Convergence of the whole run, its plots, its models; each step can be done again after a kill."""
+        options, record = self.options, self.record
+        verdicts = run_convergence(record.metrics, options.convergence, modules)
+        primary = verdicts["drift"][modules[0]] if options.signal == "drift" else verdicts[options.signal]
+        note = cv.disagreement(verdicts["train"], verdicts["val"])
+        accuracy = record.metrics[-1]["val_accuracy"]
+        result = BackboneResult(self.run_id, primary, note, accuracy, "")
+        if not self.main:
+            return result
+        self.say(f"{self.name}: {primary.verdict()}")
+        if note:
+            self.say(f"{self.name}: note: {note}")
+        for step in range(len(primary.losses)):
+            values = {"cqi": primary.cqi[step]}
+            if primary.fmcs is not None:
+                values["fmcs"] = primary.fmcs[step]
+            self.record.metrics[step] |= {k: float(v) for k, v in values.items() if np.isfinite(v)}
+        self._log_missing()
+        log_json(
+            self.client,
+            self.run_id,
+            {
+                "signal": options.signal,
+                "disagreement": note,
+                "epochs": record.epochs,
+                "train": verdicts["train"].to_dict(),
+                "val": verdicts["val"].to_dict(),
+                "drift": {module: verdict.to_dict() for module, verdict in verdicts["drift"].items()},
+            },
+            CONVERGENCE,
+        )
+        from fmce_mlflow.report import convergence_figure
+
+        other = verdicts["val"] if options.signal == "train" else None
+        self.client.log_figure(
+            self.run_id,
+            convergence_figure(primary, title=self.name, epochs=record.epochs, other=other),
+            PLOT,
+            save_kwargs={"dpi": 160},
+        )
+        uri = model_logging.log_models(
+            self.client,
+            self.run_id,
+            model,
+            data,
+            modules=modules,
+            backbone=options.backbone,
+            serialization=options.model_format,
+            final=options.training.snapshots,
+            markers=primary.markers if options.log_checkpoints and primary.markers else (),
+            register_as=options.register_as,
+            say=self.say,
+        )
+        if options.keep == "markers":
+            if primary.markers is None:
+                self.say(f"{self.name}: all maps are kept, for a run that has not converged has no markers.")
+            else:
+                dropped = self.writer.keep_only(set(primary.markers))
+                self.say(f"{self.name}: kept the maps of snapshots {primary.markers}, dropped {dropped} files.")
+        tags = {"fmce.converged": str(primary.converged).lower(), "fmce.convergence_point": str(primary.point)}
+        for key, value in tags.items():
+            self.client.set_tag(self.run_id, key, value)
+        checkpoint.remove(self.client, self.run_id)
+        return BackboneResult(self.run_id, primary, note, accuracy, uri)
+
+
+def run_convergence(metrics: list[dict[str, float]], config: cv.ConvergenceConfig, modules: tuple[str, ...]) -> Any:
+    """Convergence by each signal that a run's metrics hold.
+
+    Args:
+        metrics: Per snapshot, metric name → value.
+        config: How convergence is told.
+        modules: The modules whose drift is scored.
+
+    Returns:
+        ``{"train": Convergence, "val": Convergence, "drift": {module: Convergence}}``.
+    """
+    losses = {name: [m[f"{name}_loss"] for m in metrics] for name in ("train", "val")}
+    drifts = {module: [m[f"drift/{module}"] for m in metrics[1:]] for module in modules}
+    return {
+        "train": cv.evaluate_convergence(losses["train"], config, signal="train"),
+        "val": cv.evaluate_convergence(losses["val"], config, signal="val"),
+        "drift": {
+            module: cv.evaluate_convergence(cv.drift_sequence(d), config, signal="drift")
+            for module, d in drifts.items()
+        },
+    }
+
+
+def load_options_images(options: BackboneOptions) -> ImageData:
+    """The images that a run's options name."""
+    return load_images(
+        options.dataset,
+        data_root=options.data_root,
+        download=options.download,
+        image_size=options.image_size,
+        probe_size=options.probe_size,
+        validation_size=options.validation_size,
+        train_size=options.train_size,
+        split_seed=options.split_seed,
+    )
+
+
+def set_role(client: MlflowClient, run_id: str, role: str) -> None:
+    """Tag a run with its role, by which MLflow's search finds it."""
+    client.set_tag(run_id, ROLE_TAG, role)
+
+
+def log_json(client: MlflowClient, run_id: str, value: Any, path: str) -> None:
+    """Log a JSON artifact; NaN, which JSON lacks, is refused."""
+    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+        local = Path(folder, Path(path).name)
+        local.write_text(json.dumps(value, indent=1, allow_nan=False), encoding="utf-8")
+        parent = str(Path(path).parent)
+        client.log_artifact(run_id, str(local), None if parent == "." else parent)
+
+
+def _map_shapes(
+    model: nn.Module, modules: tuple[str, ...], example: torch.Tensor, map_size: int | None
+) -> dict[str, tuple[int, ...]]:
+    with capture(model, modules, map_size=map_size) as forward:
+        _, maps = forward(example)
+    return {name: tuple(value.shape[1:]) for name, value in maps.items()}
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _silent(_: str) -> None:
+    """Say nothing: another process speaks."""

@@ -1,0 +1,176 @@
+"""What a killed training run needs to go on, as one safetensors file per slot.
+
+Two slots take turns and a tag of the run names the last complete one with its sha256: whatever moment the process dies
+at, the tag points to a whole file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+
+from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError
+from fmce_mlflow.feature_maps import Entry, artifact_repository, fetched
+from fmce_mlflow.method.training import TrainingState
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+ROOT = "checkpoint"
+TAG = "fmce.checkpoint"
+FORMAT_VERSION = 1
+
+
+@dataclass(slots=True)
+class Record:
+    """What a run has measured so far; everything in it is a plain value.
+
+    Attributes:
+        metrics: Per snapshot, in order: metric name → value.
+        epochs: Epochs trained, per snapshot.
+        entries: Feature-map files written.
+    """
+
+    metrics: list[dict[str, float]] = field(default_factory=list)
+    epochs: list[float] = field(default_factory=list)
+    entries: dict[tuple[str, int], Entry] = field(default_factory=dict)
+
+    def sequence(self, name: str) -> NDArray[np.float64]:
+        """One metric over the snapshots that have it, float64."""
+        return np.array([m[name] for m in self.metrics if name in m], dtype=np.float64)
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(
+            {"metrics": self.metrics, "epochs": self.epochs, "entries": [asdict(e) for e in self.entries.values()]}
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """From the text of :meth:`to_json`."""
+        value = json.loads(text)
+        entries = [Entry(**{**e, "shape": tuple(e["shape"])}) for e in value["entries"]]
+        return cls(value["metrics"], value["epochs"], {(e.module, e.snapshot): e for e in entries})
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Everything to go on from a snapshot.
+
+    Attributes:
+        state: Weights and optimizer.
+        record: What was measured up to and with that snapshot.
+        grams: Centred Gram matrices (n, n) of the snapshot's maps by module, for the next drift.
+    """
+
+    state: TrainingState
+    record: Record
+    grams: dict[str, NDArray[Any]]
+
+    def pack(self) -> bytes:
+        """One safetensors file: tensors by prefix, the rest in its header."""
+        tensors: dict[str, Tensor] = {f"model:{k}": v.contiguous() for k, v in self.state.model.items()}
+        tensors |= {f"optimizer:{k}": v.contiguous() for k, v in self.state.optimizer.items()}
+        tensors |= {f"gram:{k}": torch.from_numpy(v) for k, v in self.grams.items()}
+        header = {
+            "format_version": str(FORMAT_VERSION),
+            "snapshot": str(self.state.snapshot),
+            "scaler": json.dumps(self.state.scaler),
+            "record": self.record.to_json(),
+        }
+        return save_tensors(_without_shared_memory(tensors), header)
+
+    @classmethod
+    def unpack(cls, path: Path) -> Checkpoint:
+        """Read a file of :meth:`pack`.
+
+        Raises:
+            ArtifactError: If it is no checkpoint of this format.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "gram": {}}
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata() or {}
+                if header.get("format_version") != str(FORMAT_VERSION):
+                    raise ArtifactError(
+                        f"The checkpoint has format version {header.get('format_version')}; "
+                        f"this release reads {FORMAT_VERSION}. Resume with the release that wrote it."
+                    )
+                for key in file.keys():  # noqa: SIM118 - not a mapping
+                    part, _, name = key.partition(":")
+                    parts[part][name] = file.get_tensor(key)
+                record = Record.from_json(header["record"])
+                state = TrainingState(
+                    int(header["snapshot"]), parts["model"], parts["optimizer"], json.loads(header["scaler"])
+                )
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise ArtifactError(f"The checkpoint cannot be read: {error}. Train the backbone again.") from None
+        return cls(state, record, {k: v.numpy() for k, v in parts["gram"].items()})
+
+
+def save(client: MlflowClient, run_id: str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint into the slot that is not in use, then point the run's tag at it."""
+    data = checkpoint.pack()
+    slot = f"slot_{checkpoint.state.snapshot % 2}.safetensors"
+    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+        path = Path(folder, slot)
+        path.write_bytes(data)
+        client.log_artifact(run_id, str(path), ROOT)
+    pointer = {"slot": slot, "snapshot": checkpoint.state.snapshot, "sha256": hashlib.sha256(data).hexdigest()}
+    client.set_tag(run_id, TAG, json.dumps(pointer))
+
+
+def load(client: MlflowClient, run_id: str) -> Checkpoint | None:
+    """The last complete checkpoint of a run; None where training had not come to one.
+
+    Raises:
+        ArtifactError: If the file is missing or of another format.
+        IntegrityError: If it is not what was written.
+        RunError: If the run was closed and its checkpoints removed.
+    """
+    tag = client.get_run(run_id).data.tags.get(TAG)
+    if tag is None:
+        return None
+    try:
+        pointer = json.loads(tag)
+        slot, expected = str(pointer["slot"]), str(pointer["sha256"])
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"Tag {TAG} of run {run_id} is not what fmce-mlflow wrote: {tag!r}.") from None
+    if slot not in ("slot_0.safetensors", "slot_1.safetensors"):
+        raise RunError(f"Tag {TAG} of run {run_id} points to {slot!r}, outside {ROOT}/.")
+    with fetched(client, run_id, f"{ROOT}/{slot}") as path:
+        if path is None:
+            raise ArtifactError(f"{ROOT}/{slot} of run {run_id} is missing; the run cannot be resumed. Train it again.")
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != expected:
+            raise IntegrityError(f"{ROOT}/{slot} of run {run_id}", expected, found)
+        return Checkpoint.unpack(path)
+
+
+def remove(client: MlflowClient, run_id: str) -> None:
+    """Drop a finished run's checkpoints: the tag first, so that it never points at nothing."""
+    if TAG in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, TAG)
+    if any(file.path == ROOT for file in client.list_artifacts(run_id)):
+        artifact_repository(client, run_id).delete_artifacts(ROOT)
+
+
+def _without_shared_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tied weights as copies, which safetensors wants."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in tensors.items():
+        result[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return result

@@ -1,0 +1,324 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fmce_mlflow import __version__
+from fmce_mlflow.cli_options import Command, backbone_options, parse_backbone_options, split
+from fmce_mlflow.errors import ConfigError, FmceError, NonFiniteLossError, RunError, did_you_mean
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from fmce_mlflow.backbone_run import BackboneOptions
+
+
+class Group(click.Group):
+    """A group whose errors suggest the near command, and whose failures are messages, never tracebacks."""
+
+    command_class = Command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command, or name the near ones."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            ctx.fail(f"There is no command {name!r}." + did_you_mean(name, self.commands))
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a user's mistake becomes one message and an exit code."""
+        with friendly_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def friendly_errors() -> Iterator[None]:
+    """Turn what can go wrong outside this program into a message and an exit code."""
+    try:
+        yield
+    except FmceError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
+            raise
+        _fail(f"{error.strerror}: {error.filename or 'while writing'}. Make room or choose another folder; "
+              "what was logged stays readable.")  # fmt: skip
+    except KeyboardInterrupt:
+        _fail("Stopped.", 130)
+    except Exception as error:
+        if type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "requests.", "urllib3.")):
+            _fail(f"MLflow at {os.environ.get('MLFLOW_TRACKING_URI', 'its default store')} says: {error}")
+        raise
+
+
+def _fail(message: str, code: int = 1) -> None:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="fmce")
+@click.option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow's tracking URI; its own default otherwise.")
+@click.option(
+    "--experiment", envvar="MLFLOW_EXPERIMENT_NAME", default="fmce", show_default=True, help="MLflow experiment."
+)
+@click.pass_context
+def main(ctx: click.Context, tracking_uri: str | None, experiment: str) -> None:
+    """Feature Map Convergence Evaluation for MLflow: how mature is the training of one module of a vision model?"""
+    ctx.obj = {"tracking_uri": tracking_uri, "experiment": experiment}
+
+
+@main.command("train-backbone")
+@backbone_options
+@click.option("--seed", type=int, default=0, show_default=True, help="Weights, order, augmentation and dropout.")
+@click.option("--resume", metavar="RUN_ID", help="Go on with a killed run from its last complete snapshot.")
+@click.pass_context
+def train_backbone_command(ctx: click.Context, /, resume: str | None, seed: int, **values: Any) -> None:
+    """Train one backbone and log its feature maps, losses and convergence at every snapshot.
+
+    \b
+    Examples:
+      fmce train-backbone
+      fmce train-backbone --backbone resnet18 --dataset mnist --download --epochs 3
+      fmce train-backbone --backbone timm:resnet18d --modules layer2,layer4
+      fmce train-backbone --resume 3f2a…
+    """
+    options = parse_backbone_options(values, seed=seed)
+    client = _client(ctx)
+    from fmce_mlflow.backbone_run import stored_options, train_backbone
+
+    if resume:
+        stored = stored_options(client, resume)
+        _refuse_changes(options, stored)
+        options, run_id = stored, resume
+        if client.get_run(resume).info.status == "FINISHED":
+            raise RunError(f"Run {resume} is finished; there is nothing to resume.")
+    else:
+        run_id = _run(client, ctx, cpu=options.training.cpu)
+    result = train_backbone(client, run_id, options, say=_say)
+    if _is_main_process():
+        _say(f"Run {result.run_id}: accuracy {result.val_accuracy:.1%}, model {result.model_uri}")
+        _say_where(client, run_id)
+
+
+@main.command("build-fmcs")
+@backbone_options
+@click.option("--seeds", default="0,1,2", show_default=True, help="Train each backbone once with each of these.")
+@click.option("--source-runs", default="", help="Build from these backbone runs (ids, commas) instead of training.")
+@click.option(
+    "--unconverged",
+    type=click.Choice(["drop", "keep"]),
+    default="drop",
+    show_default=True,
+    help="Runs that have not converged: leave them out, or keep them without a label.",
+)
+@click.pass_context
+def build_fmcs_command(ctx: click.Context, /, seeds: str, source_runs: str, unconverged: Any, **values: Any) -> None:
+    """Train backbones, then label their feature maps: an FMCS-dataset.
+
+    --backbone and --dataset take several names with commas; each pair is trained with each seed.
+
+    \b
+    Examples:
+      fmce build-fmcs
+      fmce build-fmcs --backbone resnet18,shufflenet_v2_x0_5 --dataset digits,mnist --seeds 0,1
+      fmce build-fmcs --source-runs 3f2a…,9b1c… --levels 4
+    """
+    jobs, config, signal, modules = _build_jobs(values, seeds, training=not split(source_runs))
+    client = _client(ctx)
+    from fmce_mlflow import fmcs_dataset
+    from fmce_mlflow.backbone_run import set_role
+
+    run_id = _run(client, ctx, name="fmcs_dataset")
+    set_role(client, run_id, "fmcs_dataset")
+    try:
+        sources, failed = split(source_runs), {}
+        if not sources:
+            sources, failed = _train_all(client, run_id, jobs)
+        dataset = fmcs_dataset.build_fmcs_dataset(
+            client, sources, config=config, signal=signal, unconverged=unconverged, modules=modules
+        )
+        dataset.left_out.update(failed)
+        fmcs_dataset.log_fmcs_dataset(client, run_id, dataset, config=config)
+    except BaseException as error:
+        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+    fmcs_dataset.describe(dataset, _say)
+    _say(f"FMCS-dataset {run_id}: {len(dataset.table)} rows of {dataset.table['run_id'].nunique()} runs.")
+    _say_where(client, run_id)
+
+
+@main.command("list-backbones")
+def list_backbones_command() -> None:
+    """Names that --backbone takes."""
+    from fmce_mlflow.method.backbones import backbone_names
+
+    for name in backbone_names():
+        click.echo(name)
+
+
+@main.command("list-modules")
+@click.option("--backbone", default="shufflenet_v2_x0_5", show_default=True, help="The backbone.")
+@click.option("--image-size", type=int, default=32, show_default=True, help="Input height and width.")
+@click.option("--stem", type=click.Choice(["auto", "small", "stock"]), default="auto", show_default=True)
+def list_modules_command(backbone: str, image_size: int, stem: Any) -> None:
+    """Functional modules of a backbone; the default one is marked with a star."""
+    import torch
+
+    from fmce_mlflow.method.backbones import build_backbone, default_module, list_modules
+
+    model = build_backbone(backbone, num_classes=10, image_size=image_size, stem=stem)
+    default = default_module(model, torch.zeros(2, 3, image_size, image_size))
+    for name in list_modules(model):
+        click.echo(f"{name} *" if name == default else name)
+
+
+@main.command("list-data")
+def list_data_command() -> None:
+    """Names that --dataset takes."""
+    from fmce_mlflow.method.images import DATASETS
+
+    width = max(map(len, DATASETS))
+    for name, text in DATASETS.items():
+        click.echo(f"{name:<{width}}  {text}")
+
+
+def _build_jobs(values: dict[str, Any], seeds: str, *, training: bool) -> tuple[list[BackboneOptions], Any, Any, Any]:
+    """One set of options per (backbone, data set, seed); every problem of all of them at once."""
+    problems: list[str] = []
+    numbers = []
+    for text in split(seeds):
+        try:
+            numbers.append(int(text))
+        except ValueError:
+            problems.append(f"seeds must be whole numbers with commas, got {text!r}")
+    if not numbers and not problems:
+        problems.append("seeds is empty; name at least one, as in --seeds 0,1,2")
+    backbones, datasets = split(values["backbone"]), split(values["dataset"])
+    jobs = []
+    for backbone in backbones:
+        for dataset in datasets:
+            for seed in numbers or [0]:
+                try:
+                    jobs.append(parse_backbone_options({**values, "backbone": backbone, "dataset": dataset}, seed=seed))
+                except ConfigError as error:
+                    problems += [p for p in error.problems if p not in problems]
+    if problems:
+        raise ConfigError(problems)
+    return (jobs if training else []), jobs[0].convergence, jobs[0].signal, jobs[0].modules
+
+
+def _train_all(client: MlflowClient, parent: str, jobs: list[BackboneOptions]) -> tuple[list[str], dict[str, str]]:
+    """Train each job as a nested run; one that diverges is named and left out."""
+    from fmce_mlflow.backbone_run import train_backbone
+
+    experiment = client.get_run(parent).info.experiment_id
+    done, failed = [], {}
+    for i, options in enumerate(jobs):
+        _say(f"Backbone {i + 1} of {len(jobs)}")
+        run = client.create_run(experiment, tags={"mlflow.parentRunId": parent, "fmce.role": "backbone"})
+        try:
+            train_backbone(client, run.info.run_id, options, say=_say)
+            done.append(run.info.run_id)
+        except NonFiniteLossError as error:
+            failed[run.info.run_id] = str(error)
+            _say(f"Run {run.info.run_id} failed: {error}")
+    if not done:
+        raise RunError("Every backbone run failed:\n" + "\n".join(f"  {k}: {v}" for k, v in failed.items()))
+    return done, failed
+
+
+def _refuse_changes(given: BackboneOptions, stored: BackboneOptions) -> None:
+    """A resumed run keeps its options: say which of the given ones differ from them and from the defaults."""
+    from fmce_mlflow.backbone_run import BackboneOptions
+
+    default, before = BackboneOptions().flat(), stored.flat()
+    changed = [
+        f"{name.replace('_', '-')} is {before[name]!r} in the run and cannot become {value!r}"
+        for name, value in given.flat().items()
+        if value not in (default[name], before[name])
+    ]
+    if changed:
+        raise ConfigError(changed)
+
+
+def _client(ctx: click.Context) -> MlflowClient:
+    """A client of the tracking server that the user named."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    import mlflow
+
+    if uri := ctx.obj["tracking_uri"]:
+        mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient()
+
+
+def _run(client: MlflowClient, ctx: click.Context, name: str | None = None, *, cpu: bool = True) -> str:
+    """The run that `mlflow run` made for us, or a new one; under torchrun the first process makes it for all."""
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        return run_id
+    from accelerate.state import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    made: list[Any] = [None]
+    if _is_main_process():
+        experiment = _experiment(client, ctx.obj["experiment"])
+        made = [client.create_run(experiment, run_name=name).info.run_id]
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        PartialState(cpu=cpu)
+        broadcast_object_list(made)
+    return str(made[0])
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    """The experiment's id; made if it is not there, also when two processes do so at once."""
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(2):
+        if experiment := client.get_experiment_by_name(name):
+            if experiment.lifecycle_stage == "deleted":
+                raise RunError(
+                    f"Experiment {name!r} is deleted. Restore it with `mlflow experiments restore "
+                    f"-x {experiment.experiment_id}`, or name another with --experiment."
+                )
+            return str(experiment.experiment_id)
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    raise RunError(f"Experiment {name!r} cannot be made. Create it with `mlflow experiments create -n {name}`.")
+
+
+def _say(text: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def _say_where(client: MlflowClient, run_id: str) -> None:
+    uri = client.tracking_uri
+    if uri.startswith("http"):
+        experiment = client.get_run(run_id).info.experiment_id
+        _say(f"See {uri}/#/experiments/{experiment}/runs/{run_id}")
+    else:
+        _say(f"See it with: mlflow ui --backend-store-uri {uri}")
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,492 @@
+"""Train a backbone and yield a snapshot at a time.
+
+The caller consumes snapshots and does with them what it likes; nothing here logs. Everything random is a function of
+``(seed, epoch)`` or ``(seed, step)`` and of nothing before it, so a run that is picked up at a snapshot goes on exactly
+as it would have.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmce_mlflow.errors import ConfigError, NonFiniteLossError
+from fmce_mlflow.method.capture import capture
+from fmce_mlflow.method.images import AUGMENTATIONS, ImageData, loader
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+Optimizer = Literal["sgd", "adamw"]
+Schedule = Literal["constant", "cosine"]
+Precision = Literal["no", "bf16", "fp16"]
+
+FIRST_LOSS_IMAGES = 512
+"""Training images over which the loss of the untrained network, L_0, is taken."""
+
+FLOAT16_MAX = float(torch.finfo(torch.float16).max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """How a backbone is trained and how often it is looked at.
+
+    Attributes:
+        epochs: Passes over the training images, at least 1.
+        snapshots_per_epoch: Snapshots in each pass, evenly spaced; at least 1.
+        batch_size: Images per optimizer step, over all processes and accumulation steps.
+        gradient_accumulation: Forward and backward passes per optimizer step.
+        optimizer: ``sgd`` (with ``momentum``) or ``adamw``.
+        lr: Peak learning rate.
+        momentum: Momentum of SGD; AdamW uses its own moments.
+        weight_decay: Weight decay of either optimizer.
+        schedule: ``constant``, or ``cosine`` to zero at the last step.
+        warmup_epochs: Epochs of linear warm-up from zero.
+        label_smoothing: Label smoothing of the training loss, in [0, 1).
+        augmentation: One of :data:`fmce_mlflow.method.images.AUGMENTATIONS`.
+        precision: ``no`` (float32), ``bf16`` or ``fp16`` automatic mixed precision.
+        seed: Seeds the initial weights, the order of images, augmentation and dropout.
+        num_workers: Processes that read images.
+        cpu: Stay on the CPU even where a GPU is there.
+
+    Raises:
+        ConfigError: If any value is out of range; names every such value.
+
+    Example:
+        >>> TrainingConfig(epochs=3, snapshots_per_epoch=2).snapshots
+        6
+    """
+
+    epochs: int = 8
+    snapshots_per_epoch: int = 3
+    batch_size: int = 64
+    gradient_accumulation: int = 1
+    optimizer: Optimizer = "sgd"
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Schedule = "constant"
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    augmentation: str = "none"
+    precision: Precision = "no"
+    seed: int = 0
+    num_workers: int = 0
+    cpu: bool = False
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name.replace('_', '-')} must be at least 1, got {value}"
+            for name in ("epochs", "snapshots_per_epoch", "batch_size", "gradient_accumulation")
+            if (value := getattr(self, name)) < 1
+        ]
+        problems += [
+            f"{name.replace('_', '-')} must not be negative, got {value}"
+            for name in ("weight_decay", "warmup_epochs", "seed", "num_workers")
+            if not (value := getattr(self, name)) >= 0
+        ]
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            problems.append(f"lr must be a positive number, got {self.lr}")
+        problems += [
+            f"{name.replace('_', '-')} must be in [0, 1), got {value}"
+            for name in ("momentum", "label_smoothing")
+            if not 0 <= (value := getattr(self, name)) < 1
+        ]
+        choices: tuple[tuple[str, Sequence[str]], ...] = (
+            ("optimizer", get_args(Optimizer)),
+            ("schedule", get_args(Schedule)),
+            ("precision", get_args(Precision)),
+            ("augmentation", AUGMENTATIONS),
+        )
+        problems += [
+            f"{name} must be one of {', '.join(valid)}; got {value!r}"
+            for name, valid in choices
+            if (value := getattr(self, name)) not in valid
+        ]
+        if self.batch_size >= 1 and self.gradient_accumulation >= 1 and self.batch_size % self.gradient_accumulation:
+            problems.append(
+                f"batch-size ({self.batch_size}) must be a multiple of gradient-accumulation "
+                f"({self.gradient_accumulation})"
+            )
+        if self.warmup_epochs > self.epochs:
+            problems.append(f"warmup-epochs ({self.warmup_epochs}) must not exceed epochs ({self.epochs})")
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def snapshots(self) -> int:
+        """Index of the last snapshot; there is one more, snapshot 0, of the untrained network."""
+        return self.epochs * self.snapshots_per_epoch
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """What is needed to go on from a snapshot.
+
+    Attributes:
+        snapshot: The snapshot it was taken at.
+        model: The network's state dict, on the CPU.
+        optimizer: Tensors of the optimizer's state, keyed ``<parameter>.<name>``.
+        scaler: State of the fp16 gradient scaler; empty otherwise.
+    """
+
+    snapshot: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    scaler: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A moment of training.
+
+    Attributes:
+        index: 0 for the untrained network, then 1, 2, ….
+        epoch: Epochs trained so far.
+        train_loss: Mean cross-entropy of the training steps since the last snapshot, in nats; at snapshot 0 that of
+            the untrained network on the first training images.
+        val_loss: Mean cross-entropy in eval mode over the validation images, in nats.
+        val_accuracy: Accuracy over the validation images, in [0, 1].
+        maps: Feature maps of the probe images by module, float16 (n, C, H, W), on the CPU. Values beyond float16 are
+            set to its largest.
+        clipped: Number of such values, by module.
+        train_seconds: Wall time of the training steps since the last snapshot.
+        probe_seconds: Wall time of the pass over probe and validation images.
+        images_per_second: Training images per second since the last snapshot; 0 at snapshot 0.
+        state: What is needed to go on from here; present on the main process only.
+    """
+
+    index: int
+    epoch: float
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+    maps: dict[str, Tensor]
+    clipped: dict[str, int]
+    train_seconds: float
+    probe_seconds: float
+    images_per_second: float
+    state: TrainingState | None
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The order in which an epoch visits n images, int64 (n,): a function of seed and epoch alone."""
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Optimizer steps in an epoch; images that do not fill a batch wait for another epoch's order."""
+    return max(1, images // batch_size)
+
+
+def snapshot_steps(steps: int, snapshots: int) -> list[int]:
+    """Steps of an epoch, counted from 1, after which a snapshot is taken.
+
+    Raises:
+        ConfigError: If there are fewer steps than snapshots.
+
+    Example:
+        >>> snapshot_steps(24, 3)
+        [8, 16, 24]
+    """
+    if snapshots > steps:
+        raise ConfigError(
+            f"snapshots-per-epoch ({snapshots}) exceeds the {steps} optimizer steps of an epoch; "
+            "use a smaller batch-size or fewer snapshots"
+        )
+    return [round(steps * (i + 1) / snapshots) for i in range(snapshots)]
+
+
+def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
+    """Learning rate of optimizer step ``step`` (from 0) in epochs of ``steps`` steps."""
+    total, warmup = config.epochs * steps, config.warmup_epochs * steps
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.lr
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+
+
+def make_accelerator(config: TrainingConfig) -> Accelerator:
+    """An Accelerator for this training, also where the process has trained with another precision before."""
+    AcceleratorState._reset_state(reset_partial_state=False)
+    return Accelerator(
+        mixed_precision=config.precision, cpu=config.cpu, gradient_accumulation_steps=config.gradient_accumulation
+    )
+
+
+def train(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainingConfig,
+    modules: Sequence[str],
+    *,
+    map_size: int | None = None,
+    resume: TrainingState | None = None,
+    accelerator: Accelerator | None = None,
+    progress: tqdm[Any] | None = None,
+    probe_batch: int = 256,
+) -> Iterator[Snapshot]:
+    """Train ``model`` on ``data`` and yield its snapshots, the untrained network first.
+
+    The network's global random state is left as it was at every ``yield``.
+
+    Args:
+        model: The network; trained in place, moved to the accelerator's device.
+        data: Training, validation and probe images.
+        config: How to train.
+        modules: Functional modules whose maps are taken; none at all skips capturing.
+        map_size: Pool larger maps to this height and width.
+        resume: Go on behind this state; the first snapshot yielded is the one after it.
+        accelerator: The caller's, where it needs to know its process index.
+        progress: A bar that is moved on by images.
+        probe_batch: Images per forward pass over probe and validation images.
+
+    Yields:
+        Snapshot: Snapshots 0 … ``config.snapshots``, or those after ``resume``.
+
+    Raises:
+        NonFiniteLossError: If a loss is NaN or infinite; names the snapshot.
+        ConfigError: If batches cannot be shared out over processes, or an epoch has too few steps.
+        CaptureError: If a module gives no feature map.
+    """
+    accelerator = accelerator or make_accelerator(config)
+    world, rank, device = accelerator.num_processes, accelerator.process_index, accelerator.device
+    batch_size = min(config.batch_size, len(data.train))
+    micro = batch_size // (config.gradient_accumulation * world)
+    if micro * config.gradient_accumulation * world != batch_size:
+        raise ConfigError(
+            f"a batch of {batch_size} images cannot be shared evenly by {world} processes × "
+            f"{config.gradient_accumulation} accumulation steps; choose a batch-size that is a multiple"
+        )
+    steps = steps_per_epoch(len(data.train), batch_size)
+    at = snapshot_steps(steps, config.snapshots_per_epoch)
+    if resume is not None:
+        model.load_state_dict(resume.model)
+    network, optimizer = accelerator.prepare(model, _make_optimizer(model, config))
+    model = accelerator.unwrap_model(network)
+    if resume is not None:
+        _load_optimizer(optimizer, resume, accelerator)
+
+    def snapshot(index: int, train_loss: float, seconds: float, images: int) -> Snapshot:
+        started = time.perf_counter()
+        observed = (
+            _observe(model, data, modules, map_size, probe_batch, device) if accelerator.is_main_process else None
+        )
+        accelerator.wait_for_everyone()
+        val_loss, val_accuracy, maps, clipped = observed or (math.nan, math.nan, {}, {})
+        if accelerator.is_main_process and not math.isfinite(val_loss):
+            raise NonFiniteLossError(index, val_loss, "validation loss")
+        return Snapshot(
+            index=index,
+            epoch=index / config.snapshots_per_epoch,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            maps=maps,
+            clipped=clipped,
+            train_seconds=seconds,
+            probe_seconds=time.perf_counter() - started,
+            images_per_second=images / seconds if images else 0.0,
+            state=_state(index, model, optimizer, accelerator) if accelerator.is_main_process else None,
+        )
+
+    if resume is None:
+        order = epoch_order(len(data.train), config.seed, 0)[:FIRST_LOSS_IMAGES]
+        first = _untrained_loss(model, data, order, config, device, batch_size)
+        _check(first, 0)
+        yield snapshot(0, first, 0.0, 0)
+
+    done = resume.snapshot if resume is not None else 0
+    for index in range(done + 1, config.snapshots + 1):
+        epoch, part = divmod(index - 1, config.snapshots_per_epoch)
+        begin, end = (at[part - 1] if part else 0), at[part]
+        started = time.perf_counter()
+        order = epoch_order(len(data.train), config.seed, epoch)
+        batches = [
+            order[step * batch_size : (step + 1) * batch_size].reshape(-1, world, micro)[i, rank].tolist()
+            for step in range(begin, end)
+            for i in range(config.gradient_accumulation)
+        ]
+        images = loader(
+            data.train,
+            preprocessing=data.preprocessing,
+            batches=batches,
+            augmentation=config.augmentation,
+            seed=config.seed,
+            epoch=epoch,
+            num_workers=config.num_workers,
+            pin_memory=device.type == "cuda",
+        )
+        with _private_rng(device), _deterministic(device):
+            loss = _train_steps(
+                network, optimizer, accelerator, images, config, epoch * steps + begin, steps, progress, batch_size
+            )
+        _check(loss, index)
+        yield snapshot(index, loss, time.perf_counter() - started, (end - begin) * batch_size)
+
+
+def _train_steps(
+    network: nn.Module,
+    optimizer: Any,
+    accelerator: Accelerator,
+    images: Any,
+    config: TrainingConfig,
+    first_step: int,
+    steps: int,
+    progress: tqdm[Any] | None,
+    batch_size: int,
+) -> float:
+    """Run the batches of ``images`` and return their mean loss over all processes."""
+    network.train()
+    total = torch.zeros((), dtype=torch.float64, device=accelerator.device)
+    count = 0
+    for i, (x, y) in enumerate(images):  # x (b, 3, H, W), y (b,)
+        step, part = divmod(i, config.gradient_accumulation)
+        step += first_step
+        if part == 0:
+            torch.manual_seed(_mix(config.seed, step, accelerator.process_index))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step, steps)
+        x = x.to(accelerator.device, non_blocking=True)
+        y = y.to(accelerator.device, non_blocking=True)
+        with accelerator.accumulate(network):
+            loss = F.cross_entropy(network(x), y, label_smoothing=config.label_smoothing)
+            accelerator.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+        total += loss.detach().double()
+        count += 1
+        if progress is not None and part == config.gradient_accumulation - 1:
+            progress.update(batch_size)
+            if not progress.disable:
+                progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+    mean: Tensor = accelerator.reduce(total / count, reduction="mean")
+    return float(mean)
+
+
+def _observe(
+    model: nn.Module, data: ImageData, modules: Sequence[str], map_size: int | None, batch: int, device: torch.device
+) -> tuple[float, float, dict[str, Tensor], dict[str, int]]:
+    """One pass over the validation images in eval mode; the maps of the probe images, which come first."""
+    n_probe, n = len(data.probe), len(data.validation)
+    edges = [*range(0, n_probe, batch), *range(n_probe, n, batch), n]
+    chunks = [list(range(a, b)) for a, b in itertools.pairwise(edges)]
+    maps: dict[str, Tensor] = {}
+    clipped: dict[str, int] = {}
+    loss, correct = 0.0, 0
+    with capture(model, modules, map_size=map_size) as forward:
+        for chunk, (x, y) in zip(
+            chunks, loader(data.validation, preprocessing=data.preprocessing, batches=chunks), strict=True
+        ):
+            y = y.to(device)
+            if chunk[0] < n_probe:
+                output, captured = forward(x.to(device, non_blocking=True))
+                for name, value in captured.items():  # (b, C, H, W)
+                    if name not in maps:
+                        maps[name] = torch.empty((n_probe, *value.shape[1:]), dtype=torch.float16)
+                    over = int((value.abs() > FLOAT16_MAX).sum())
+                    clipped[name] = clipped.get(name, 0) + over
+                    value = value.clamp(-FLOAT16_MAX, FLOAT16_MAX) if over else value
+                    maps[name][chunk[0] : chunk[-1] + 1].copy_(value)
+            else:
+                with torch.no_grad():
+                    output = model(x.to(device, non_blocking=True))
+            loss += float(F.cross_entropy(output.float(), y, reduction="sum"))
+            correct += int((output.argmax(1) == y).sum())
+    return loss / n, correct / n, maps, clipped
+
+
+def _untrained_loss(
+    model: nn.Module, data: ImageData, order: Any, config: TrainingConfig, device: torch.device, batch_size: int
+) -> float:
+    """Training-mode loss of the untrained network, on a copy, so that running statistics stay as they are."""
+    twin = copy.deepcopy(model).train()
+    batches = [order[i : i + batch_size].tolist() for i in range(0, len(order) - len(order) % batch_size, batch_size)]
+    images = loader(
+        data.train,
+        preprocessing=data.preprocessing,
+        batches=batches,
+        augmentation=config.augmentation,
+        seed=config.seed,
+    )
+    with _private_rng(device), torch.no_grad():
+        torch.manual_seed(_mix(config.seed, 0, 0))
+        losses = [
+            float(F.cross_entropy(twin(x.to(device)).float(), y.to(device), label_smoothing=config.label_smoothing))
+            for x, y in images
+        ]
+    return float(np.mean(losses))
+
+
+def _check(loss: float, snapshot: int) -> None:
+    if not math.isfinite(loss):
+        raise NonFiniteLossError(snapshot, loss, "training loss")
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed from several numbers."""
+    return int(np.random.SeedSequence(list(numbers)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _private_rng(device: torch.device) -> Any:
+    """A context that gives torch's global generators back as they were."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def _deterministic(device: torch.device) -> Any:
+    """Reproducible cuDNN kernels while training on a GPU."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
+
+
+def _make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def _state(index: int, model: nn.Module, optimizer: Any, accelerator: Accelerator) -> TrainingState:
+    moments = optimizer.state_dict()["state"]
+    return TrainingState(
+        snapshot=index,
+        model={k: v.detach().cpu().clone() for k, v in model.state_dict().items()},
+        optimizer={
+            f"{i}.{k}": torch.as_tensor(v).detach().cpu().clone()
+            for i, values in moments.items()
+            for k, v in values.items()
+            if v is not None
+        },
+        scaler={k: float(v) for k, v in accelerator.scaler.state_dict().items()} if accelerator.scaler else {},
+    )
+
+
+def _load_optimizer(optimizer: Any, state: TrainingState, accelerator: Accelerator) -> None:
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.optimizer.items():
+        i, _, name = key.partition(".")
+        moments.setdefault(int(i), {})[name] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    if accelerator.scaler is not None and state.scaler:
+        accelerator.scaler.load_state_dict(
+            {k: int(v) if k in ("growth_interval", "_growth_tracker") else v for k, v in state.scaler.items()}
+        )

@@ -21,6 +21,7 @@ from fmce_mlflow.checkpoint import Checkpoint, Record
 from fmce_mlflow.errors import ArtifactError, ConfigError, RunError
 from fmce_mlflow.feature_maps import FeatureMapWriter, Probe, artifact_repository, fetched
 from fmce_mlflow.method import convergence as cv
+from fmce_mlflow.method import drift
 from fmce_mlflow.method.backbones import build_backbone, resolve_modules, resolve_stem
 from fmce_mlflow.method.capture import capture
 from fmce_mlflow.method.images import ImageData, load_images
@@ -352,9 +353,9 @@ class _Run:
         }
         maps = {module: value.numpy() for module, value in snapshot.maps.items()}
         for module, value in maps.items():
-            gram = cv.centered_gram(value)
+            gram = drift.centered_gram(value)
             if module in self.grams:
-                metrics[f"drift/{module}"] = float(np.clip(1 - cv.gram_cka(self.grams[module], gram), 0, 1))
+                metrics[f"drift/{module}"] = float(np.clip(1 - drift.gram_cka(self.grams[module], gram), 0, 1))
             self.grams[module] = gram
         self.writer.write(snapshot.index, maps, snapshot.clipped)
         self.record.metrics.append(metrics)
@@ -468,10 +469,10 @@ def run_convergence(metrics: list[dict[str, float]], config: cv.ConvergenceConfi
     losses = {name: [m[f"{name}_loss"] for m in metrics] for name in ("train", "val")}
     drifts = {module: [m[f"drift/{module}"] for m in metrics[1:]] for module in modules}
     return {
-        "train": cv.evaluate_convergence(losses["train"], config, signal="train"),
-        "val": cv.evaluate_convergence(losses["val"], config, signal="val"),
+        "train": cv.assess(losses["train"], config, signal="train"),
+        "val": cv.assess(losses["val"], config, signal="val"),
         "drift": {
-            module: cv.evaluate_convergence(cv.drift_sequence(d), config, signal="drift")
+            module: cv.assess(drift.drift_sequence(d), config, signal="drift")
             for module, d in drifts.items()
         },
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,9 +17,10 @@ from mlflow.data.pandas_dataset import PandasDataset, from_pandas
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
-from fmce_mlflow.errors import ArtifactError, RunError, TooFewSnapshotsError
+from fmce_mlflow.errors import ArtifactError, RunError
 from fmce_mlflow.feature_maps import FeatureMapReader, fetched
 from fmce_mlflow.method import convergence as cv
+from fmce_mlflow.method.drift import drift_sequence
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -151,9 +153,9 @@ def build_fmcs_dataset(
         epochs = dict(_history(client, run_id, "epoch"))
         for module in wanted:
             sequence = _losses(client, run_id, signal, module)
-            verdict, problem = score(sequence, config, signal)
+            verdict = cv.assess(sequence, config, signal=signal)
             if verdict.fmcs is None:
-                left_out[run_id] = problem or verdict.verdict()
+                left_out[run_id] = verdict.verdict()
                 if unconverged == "drop":
                     continue
             params = run.data.params
@@ -188,24 +190,6 @@ def build_fmcs_dataset(
             "--unconverged keep for a dataset without labels."
         )
     return FmcsDataset(pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS), left_out)
-
-
-def score(
-    sequence: Sequence[float], config: cv.ConvergenceConfig, signal: cv.Signal
-) -> tuple[cv.Convergence, str | None]:
-    """Convergence of a sequence, also where it cannot be marked with K levels.
-
-    Returns:
-        The convergence, and why it has no markers although the run has converged: too few snapshots up to T.
-
-    Raises:
-        NonFiniteLossError: If a loss is NaN or infinite.
-    """
-    try:
-        return cv.evaluate_convergence(sequence, config, signal=signal), None
-    except TooFewSnapshotsError as error:
-        bare = cv.evaluate_convergence(sequence, replace(config, levels=2, spacing="time"), signal=signal)
-        return replace(bare, config=config, markers=None, fmcs=None), str(error)
 
 
 def log_fmcs_dataset(client: MlflowClient, run_id: str, dataset: FmcsDataset, *, config: cv.ConvergenceConfig) -> None:
@@ -243,7 +227,9 @@ def log_fmcs_dataset(client: MlflowClient, run_id: str, dataset: FmcsDataset, *,
 
 def mlflow_dataset(table: pd.DataFrame, run_id: str) -> PandasDataset:
     """MLflow's Dataset of an FMCS-dataset: digest, schema, profile and source."""
-    return from_pandas(table, source=FmcsDatasetSource(run_id), targets="fmcs", name="fmcs_dataset")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer", UserWarning)
+        return from_pandas(table, source=FmcsDatasetSource(run_id), targets="fmcs", name="fmcs_dataset")
 
 
 def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
@@ -307,4 +293,4 @@ def _losses(client: MlflowClient, run_id: str, signal: cv.Signal, module: str) -
     if steps != list(range(first, first + len(steps))):
         raise RunError(f"Run {run_id} has gaps or doubles in its metric {name}: steps {steps}. Resume it first.")
     values = [value for _, value in history]
-    return cv.drift_sequence(values).tolist() if signal == "drift" else values
+    return drift_sequence(values).tolist() if signal == "drift" else values

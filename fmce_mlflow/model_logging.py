@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +14,6 @@ import mlflow
 import mlflow.pytorch
 import numpy as np
 import torch
-import torchvision
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from safetensors.torch import load_file, save_file
@@ -137,8 +137,13 @@ def _log(
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(np.float32), shape)]), Schema([TensorSpec(np.dtype(np.float32), (-1, classes))])
     )
+    run = client.get_run(run_id)
+    created = client.create_logged_model(  # in the run's experiment; Model.log would take the active one
+        run.info.experiment_id, name=name, source_run_id=run_id, params=dict(run.data.params)
+    )
     arguments: dict[str, Any] = {
         "name": name,
+        "model_id": created.model_id,
         "run_id": run_id,
         "step": step,
         "metadata": {METADATA: metadata},
@@ -146,10 +151,10 @@ def _log(
         "pytorch_model": model,
         "signature": signature,
         "input_example": example,
-        "pip_requirements": [f"torch=={torch.__version__}", f"torchvision=={torchvision.__version__}"],
+        "pip_requirements": [f"{package}=={version(package)}" for package in ("torch", "torchvision")],
         "validate_serving_input": False,
     }
-    with _quiet():
+    with _quiet(), _tracking(client):
         try:
             return Model.log(None, mlflow.pytorch, serialization_format=serialization, **arguments)
         except mlflow.exceptions.MlflowException:
@@ -159,6 +164,17 @@ def _log(
                 raise
             say(f"The model cannot be exported to pt2 ({type(error).__name__}); it is logged as a pickle instead.")
             return Model.log(None, mlflow.pytorch, serialization_format="pickle", **arguments)
+
+
+@contextmanager
+def _tracking(client: MlflowClient) -> Iterator[None]:
+    """Point MLflow's global state, which its model logging reads, at the client's server."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(client.tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from matplotlib.text import Text
 from PIL import Image
 
 from fmce_mlflow.errors import ConvergenceError
-from fmce_mlflow.method.convergence import ConvergenceConfig, drift_sequence, evaluate_convergence
+from fmce_mlflow.method.convergence import ConvergenceConfig, evaluate_convergence
+from fmce_mlflow.method.drift import drift_sequence
 from fmce_mlflow.report import _spread, convergence_figure
 
 RNG = np.random.default_rng(0)

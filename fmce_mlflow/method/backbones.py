@@ -23,7 +23,7 @@ from torchvision import models
 from torchvision.models.maxvit import MaxVit
 
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError, did_you_mean
-from fmce_mlflow.method.capture import HOW_TO_LIST, as_map, capture, named_modules, unwrap
+from fmce_mlflow.method.capture import HOW_TO_LIST, as_map, capture, named_modules, probing, unwrap
 
 Stem = Literal["auto", "small", "stock"]
 SMALL_BELOW = 64  # pixels
@@ -231,7 +231,7 @@ def default_module(model: nn.Module, example: Tensor) -> str:
     if len(known) == 1 and known[0] in called:
         return known[0]
     modules = named_modules(network)
-    staged = [(name, shape) for name, shape in calls if shape and not _passes_through(name, modules[name])]
+    staged = [(name, shape) for name, shape in calls if shape and not _passes_through(modules[name])]
     if not staged:
         raise CaptureError(
             f"No module of this {type(network).__name__} has a feature map: none gives floats of shape (n, C, H, W), or "
@@ -466,14 +466,38 @@ def _calls(model: nn.Module, example: Tensor) -> list[tuple[str, tuple[int, ...]
         found = as_map(output) if isinstance(output, Tensor) else ""
         calls.append((name, None if isinstance(found, str) else tuple(found.shape)))
 
-    names = [name for name, module in modules.items() if not isinstance(module, (nn.ModuleList, nn.ModuleDict))]
-    with capture(model, names or [""]) as forward:
-        handles = [
-            modules[name].register_forward_hook(lambda _m, _i, output, name=name: record(name, output)) for name in names
-        ]
-        try:
-            forward(_like(model, example))
-        finally:
-            for handle in handles:
-                handle.remove()
+    handles = [
+        module.register_forward_hook(lambda _m, _i, output, name=name: record(name, output))
+        for name, module in modules.items()
+    ]
+    try:
+        with torch.no_grad(), probing(unwrap(model)) as network:
+            network(_like(model, example))
+    finally:
+        for handle in handles:
+            handle.remove()
     return calls
+
+
+def _like(model: nn.Module, example: Tensor) -> Tensor:
+    """The example on the model's device and in its floating dtype."""
+    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    return example if weight is None else example.to(device=weight.device, dtype=weight.dtype)
+
+
+def _passes_through(module: nn.Module) -> bool:
+    """Whether a module is pooling, dropout or an identity: no stage of features by itself."""
+    kind = _type_name(module).lower()
+    return any(word in kind for word in ("pool", "dropout", "droppath", "stochasticdepth", "identity"))
+
+
+def _type_name(module: nn.Module) -> str:
+    type_name = getattr(module, "type_name", None)  # of unflattened modules
+    return ((type_name() or "") if callable(type_name) else type(module).__qualname__).rpartition(".")[2]
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """A pattern in which ``*`` and ``?`` stay within a part of a dotted name and ``**`` does not."""
+    parts = re.split(r"(\*\*|\*|\?|\[[^\]]*\])", pattern)
+    meaning = {"**": r".*", "*": r"[^.]*", "?": r"[^.]"}
+    return re.compile("".join(meaning.get(p) or (p if p.startswith("[") else re.escape(p)) for p in parts))

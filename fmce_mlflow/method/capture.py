@@ -325,6 +325,26 @@ def _fixed_shape(error: Exception) -> str:
 
 
 @contextmanager
+def probing(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in eval mode, with compiled parts run eagerly so that hooks are called; its flags are put back.
+
+    Raises:
+        CaptureError: A model in which hooks or eval mode cannot work.
+
+    Example:
+        >>> net = nn.Dropout()
+        >>> with probing(net) as network:
+        ...     network.training
+        False
+        >>> net.training
+        True
+    """
+    _check_model(model)
+    with _eval_mode(model), _eager_stance(model):
+        yield model
+
+
+@contextmanager
 def _eval_mode(model: nn.Module) -> Iterator[None]:
     flags = [(module, module.training) for module in model.modules()]
     if not any(training for _, training in flags):

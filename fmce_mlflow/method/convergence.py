@@ -107,7 +107,7 @@ def smooth(losses: ArrayLike, smoothing: float) -> Floats:
         [4.0, 3.0, 1.5]
     """
     ConvergenceConfig(smoothing=smoothing)
-    smoothed = _sequence(losses)
+    smoothed = finite_sequence(losses)
     for t in range(1, len(smoothed)):
         smoothed[t] = smoothing * smoothed[t - 1] + (1 - smoothing) * smoothed[t]
     return smoothed
@@ -143,7 +143,7 @@ def cqi(losses: ArrayLike, *, smoothing: float, window: int, aggregation: Aggreg
         [nan, 0.25, 0.375]
     """
     ConvergenceConfig(smoothing=smoothing, window=window, aggregation=aggregation)
-    values = _sequence(losses)
+    values = finite_sequence(losses)
     indicator = np.full(len(values), np.nan)
     if len(values) == 1:
         return indicator
@@ -234,7 +234,7 @@ def loss_markers(smoothed: ArrayLike, point: int, levels: int) -> tuple[int, ...
         (0, 2, 6)
     """
     _check_room(point, levels)
-    lowest = np.minimum.accumulate(_sequence(smoothed)[: point + 1])  # (T+1,)
+    lowest = np.minimum.accumulate(finite_sequence(smoothed)[: point + 1])  # (T+1,)
     total = lowest[0] - lowest[-1]
     if total <= 0:
         raise ConvergenceError(
@@ -286,6 +286,7 @@ class Convergence:
         point: T, or None where the run has not converged.
         markers: The K marker snapshots, or None.
         fmcs: The label of each snapshot, float64 (E+1,) in [0, 1], or None.
+        problem: Why the sequence has no labels for another reason than that it has not converged; see :func:`assess`.
     """
 
     config: ConvergenceConfig
@@ -296,6 +297,7 @@ class Convergence:
     point: int | None
     markers: tuple[int, ...] | None
     fmcs: Floats | None
+    problem: str | None = None
 
     @property
     def converged(self) -> bool:
@@ -309,7 +311,9 @@ class Convergence:
         return self.markers.index(snapshot)
 
     def verdict(self) -> str:
-        """One plain sentence for a console or a report."""
+        """What was found, in one or two plain sentences for a console or a report."""
+        if self.problem is not None:
+            return self.problem
         last, threshold = len(self.losses) - 1, self.config.threshold
         name = SIGNAL_NAMES[self.signal]
         if self.point is None:
@@ -335,6 +339,7 @@ class Convergence:
             "verdict": self.verdict(),
             "point": self.point,
             "markers": None if self.markers is None else list(self.markers),
+            "problem": self.problem,
             "losses": self.losses.tolist(),
             "smoothed": self.smoothed.tolist(),
             "cqi": [None if math.isnan(value) else value for value in self.cqi.tolist()],
@@ -354,12 +359,13 @@ class Convergence:
             found = cls(
                 config=ConvergenceConfig(**record["config"]),
                 signal=record["signal"],
-                losses=_sequence(record["losses"]),
-                smoothed=_sequence(record["smoothed"]),
+                losses=finite_sequence(record["losses"]),
+                smoothed=finite_sequence(record["smoothed"]),
                 cqi=np.array([math.nan if value is None else value for value in record["cqi"]], dtype=np.float64),
                 point=None if record["point"] is None else int(record["point"]),
                 markers=None if marks is None else tuple(int(snapshot) for snapshot in marks),
-                fmcs=None if labels is None else _sequence(labels, "FMCS"),
+                fmcs=None if labels is None else finite_sequence(labels, "FMCS"),
+                problem=record["problem"],
             )
             if found.signal not in SIGNAL_NAMES:
                 raise ValueError(f"signal {found.signal!r} is none of {', '.join(SIGNAL_NAMES)}")
@@ -401,7 +407,7 @@ def evaluate_convergence(
         Converged at snapshot 12 of 20: by the training loss, CQI stays below 0.01 from there.
     """
     config = config or ConvergenceConfig()
-    values = _sequence(losses, SIGNAL_NAMES[signal])
+    values = finite_sequence(losses, SIGNAL_NAMES[signal])
     if len(values) < 2:
         raise ConvergenceError(
             f"Convergence needs the {SIGNAL_NAMES[signal]} of at least 2 snapshots, got {len(values)}. Train longer."
@@ -427,6 +433,57 @@ def evaluate_convergence(
         point=point,
         markers=marks,
         fmcs=None if marks is None else fmcs(marks, len(values)),
+    )
+
+
+def assess(losses: ArrayLike, config: ConvergenceConfig | None = None, *, signal: Signal = "train") -> Convergence:
+    """As :func:`evaluate_convergence`, but a sequence that cannot be labelled is told as one.
+
+    For a run that has ended: what it logged stays useful where it converged too soon for K levels, or where nothing
+    changed in it (the drift of a frozen module).
+
+    Args:
+        losses: As for :func:`evaluate_convergence`.
+        config: As for :func:`evaluate_convergence`.
+        signal: As for :func:`evaluate_convergence`.
+
+    Returns:
+        The convergence. Where it cannot be labelled, ``problem`` says why and what to do; ``point`` stands where there
+        is one.
+
+    Raises:
+        NonFiniteLossError: A NaN or infinite loss, with its snapshot.
+
+    Example:
+        >>> found = assess([2.3 * 0.01**t for t in range(9)], ConvergenceConfig(smoothing=0, window=1))
+        >>> found.point, found.markers
+        (2, None)
+        >>> assess([0.0] * 5, signal="drift").converged
+        False
+    """
+    config = config or ConvergenceConfig()
+    try:
+        return evaluate_convergence(losses, config, signal=signal)
+    except NonFiniteLossError:
+        raise
+    except ConvergenceError as error:
+        values = finite_sequence(losses, SIGNAL_NAMES[signal])
+        problem = str(error)
+    indicator = np.full(len(values), np.nan)
+    point = None
+    if np.ptp(values) > 0:
+        indicator = cqi(values, smoothing=config.smoothing, window=config.window, aggregation=config.aggregation)
+        point = convergence_point(indicator, config.threshold, config.rule)
+    return Convergence(
+        config=config,
+        signal=signal,
+        losses=values,
+        smoothed=smooth(values, config.smoothing),
+        cqi=indicator,
+        point=point,
+        markers=None,
+        fmcs=None,
+        problem=problem,
     )
 
 
@@ -486,148 +543,7 @@ its validation loss is 2.3, and 2.3 at snapshot 0. BatchNorm statistics may lag;
     return None
 
 
-def centered_gram(maps: ArrayLike) -> Floats:
-    """Inner products between images of their feature maps, after the mean map is taken off.
-
-    Keeping this (n, n) matrix from one snapshot to the next makes drift cost one product of maps per snapshot.
-
-    Args:
-        maps: Feature maps of n ≥ 2 images, shape (n, ...), any float type. float16 and float32 are multiplied in
-            float32 and summed in float64, a block of features at a time, so the copy stays small.
-
-    Returns:
-        float64 of shape (n, n), symmetric, its rows summing to 0.
-
-    Raises:
-        ConvergenceError: Fewer than two images, or NaN or infinite values.
-
-    Example:
-        >>> centered_gram(np.array([[1.0], [3.0]], dtype=np.float16)).tolist()
-        [[1.0, -1.0], [-1.0, 1.0]]
-    """
-    array = np.asarray(maps)
-    if array.ndim < 2 or len(array) < 2:
-        raise ConvergenceError(
-            f"CKA compares feature maps of at least 2 images, shape (n, ...); got shape {array.shape}. "
-            "Use more probe images."
-        )
-    flat = array.reshape(len(array), -1)  # (n, C·H·W)
-    compute = np.float64 if array.dtype == np.float64 else np.float32
-    gram = np.zeros((len(flat), len(flat)))
-    block = 16384
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, flat.shape[1], block):
-            part: NDArray[np.floating[Any]] = flat[:, start : start + block].astype(compute)  # (n, block)
-            part -= part[0].copy()  # exact zeros for a constant feature, whatever its size
-            part -= part.mean(axis=0, dtype=np.float64).astype(compute)
-            gram += part @ part.T
-    if not np.isfinite(gram).all():
-        raise ConvergenceError(
-            "Feature maps hold NaN or infinite values, or ones too large for float32: CKA is not defined. Look at the "
-            "training for divergence, and at the maps for values above float16's largest, 65504."
-        )
-    return gram
-
-
-def gram_cka(a: ArrayLike, b: ArrayLike) -> float:
-    """Linear CKA from two centred Gram matrices: ⟨a, b⟩ / (‖a‖·‖b‖).
-
-    Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv 1905.00414).
-
-    Args:
-        a: :func:`centered_gram` of one set of maps, shape (n, n).
-        b: The same of another set of maps of the same images, shape (n, n).
-
-    Returns:
-        A value in [0, 1]. Maps that are the same for every image have no variance and no CKA; two such sets count as
-        alike (1), one against a set that varies as unlike (0).
-
-    Raises:
-        ConvergenceError: Different numbers of images.
-
-    Example:
-        >>> gram_cka([[1, -1], [-1, 1]], [[5, -5], [-5, 5]])
-        1.0
-    """
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.shape != second.shape:
-        raise ConvergenceError(
-            f"CKA compares maps of the same images, got {len(first)} and {len(second)} of them. "
-            "Use the same probe images."
-        )
-    norm_first, norm_second = float(np.linalg.norm(first)), float(np.linalg.norm(second))
-    if norm_first == 0 or norm_second == 0:
-        return float(norm_first == norm_second)
-    return float(np.clip(np.vdot(first / norm_first, second / norm_second), 0.0, 1.0))
-
-
-def linear_cka(x: ArrayLike, y: ArrayLike) -> float:
-    """Linear CKA of two sets of feature maps of the same n images.
-
-    It does not change when channels are permuted, features are rotated or maps are scaled.
-
-    Args:
-        x: Feature maps, shape (n, ...).
-        y: Feature maps, shape (n, ...); the shape of one map may differ from x's.
-
-    Returns:
-        A value in [0, 1]; see :func:`gram_cka` for maps without variance.
-
-    Raises:
-        ConvergenceError: Different numbers of images, fewer than two, or NaN or infinite values.
-
-    Example:
-        >>> x = np.array([[0.0, 1.0], [2.0, 0.0], [1.0, 5.0]])
-        >>> round(linear_cka(x, 3 * x[:, ::-1]), 6)
-        1.0
-    """
-    return gram_cka(centered_gram(x), centered_gram(y))
-
-
-def feature_drift(x: ArrayLike, y: ArrayLike) -> float:
-    """How far a module's feature maps have moved between two snapshots: 1 − linear CKA.
-
-    Args:
-        x: Maps at one snapshot, shape (n, ...).
-        y: Maps of the same probe images at another, shape (n, ...).
-
-    Returns:
-        A value in [0, 1]; 0 where the maps tell the images apart in the same way.
-
-    Raises:
-        ConvergenceError: As :func:`linear_cka`.
-
-    Example:
-        >>> feature_drift([[1.0, 0.0], [0.0, 1.0]], [[0.0, 2.0], [2.0, 0.0]])
-        0.0
-    """
-    return min(1.0, max(0.0, 1.0 - linear_cka(x, y)))
-
-
-def drift_sequence(drifts: ArrayLike) -> Floats:
-    """A module's drifts as a sequence for :func:`evaluate_convergence`.
-
-    The untrained network has drifted from nothing: snapshot 0 has no drift, and repeats that of snapshot 1.
-
-    Args:
-        drifts: Drift from snapshot t−1 to t for t = 1 … E, shape (E,).
-
-    Returns:
-        float64 of shape (E+1,).
-
-    Raises:
-        NonFiniteLossError: A NaN or infinite drift.
-        ConvergenceError: No drift at all.
-
-    Example:
-        >>> drift_sequence([0.5, 0.2]).tolist()
-        [0.5, 0.5, 0.2]
-    """
-    values = np.asarray(drifts, dtype=np.float64)
-    return _sequence(np.concatenate([values[:1], values]), SIGNAL_NAMES["drift"])
-
-
-def _sequence(values: ArrayLike, what: str = "loss") -> Floats:
+def finite_sequence(values: ArrayLike, what: str = "loss") -> Floats:
     """A fresh float64 copy of a finite, one-dimensional, non-empty sequence."""
     try:
         array = np.array(values, dtype=np.float64)

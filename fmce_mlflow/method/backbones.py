@@ -134,10 +134,10 @@ def build_backbone(name: str, *, num_classes: int, image_size: int = 32, stem: S
         model = _from_timm(name, num_classes, image_size, small)
     elif _is_factory(name):
         model = _from_factory(name, num_classes)
+        model = _with_small_stem(model, image_size) if small else model
     else:
         model = _from_torchvision(name, num_classes, image_size, small)
-    if small:
-        _shrink_stem(model, image_size)
+        model = _with_small_stem(model, image_size) if small else model
     _try(model, name, num_classes, image_size)
     return model.train()
 
@@ -270,7 +270,7 @@ def _from_torchvision(name: str, num_classes: int, image_size: int, small: bool)
                 f"{name} cuts images into patches of {patch} pixels, and {image_size} is not divisible by that. "
                 f"Use images of {max(1, round(image_size / patch)) * patch} pixels, or stem='small'."
             )
-        options["image_size"] = patch if small else image_size  # _shrink_stem sets the size with the small stem
+        options["image_size"] = patch if small else image_size  # _with_small_stem sets the size with the small stem
     if name == "maxvit_t":
         return _maxvit_t(2 * image_size if small else image_size, num_classes)
     return cast(nn.Module, models.get_model(name, weights=None, **options))
@@ -323,11 +323,12 @@ def _from_timm(name: str, num_classes: int, image_size: int, small: bool) -> nn.
         except TypeError as error:
             if "img_size" not in str(error):
                 raise
-            return create()
+            model = create()
+            return _with_small_stem(model, image_size) if small else model
         first = _first_convolution(model)
         if small and first is not None and _is_patchify(first):
             return create(img_size=image_size, patch_size=_small_patch(first))
-        return model
+        return _with_small_stem(model, image_size) if small else model
     except Exception as error:
         raise BackboneError(
             f"timm cannot build {kind!r} for images of {image_size} pixels: {type(error).__name__}: {error}. "
@@ -394,10 +395,10 @@ def _small_patch(conv: nn.Conv2d) -> int:
     return 2 if conv.stride[0] == 4 else 4
 
 
-def _shrink_stem(model: nn.Module, image_size: int) -> None:
+def _with_small_stem(model: nn.Module, image_size: int) -> nn.Module:
     first = _first_convolution(model)
     if first is None:
-        return
+        return model
     if isinstance(model, models.VisionTransformer):
         _shrink_vit(model, first, image_size)
     elif _is_patchify(first):
@@ -411,6 +412,7 @@ def _shrink_stem(model: nn.Module, image_size: int) -> None:
         if not isinstance(first.padding, str):
             first.padding = (first.kernel_size[0] // 2, first.kernel_size[1] // 2)
         _drop_stem_pool(model)
+    return model
 
 
 def _shrink_vit(model: Any, first: nn.Conv2d, image_size: int) -> None:

@@ -24,7 +24,7 @@ from fmce_mlflow.method import convergence as cv
 from fmce_mlflow.method import drift
 from fmce_mlflow.method.backbones import build_backbone, resolve_modules, resolve_stem
 from fmce_mlflow.method.capture import capture
-from fmce_mlflow.method.images import ImageData, load_images
+from fmce_mlflow.method.images import ImageData, check_images, load_images
 from fmce_mlflow.method.training import Snapshot, TrainingConfig, make_accelerator, train
 
 if TYPE_CHECKING:
@@ -101,16 +101,18 @@ class BackboneOptions:
             )
             if (value := getattr(self, name)) not in valid
         ]
-        problems += [
-            f"{name.replace('_', '-')} must be at least {least}, got {value}"
-            for name, least in (("image_size", 8), ("train_size", 2), ("map_size", 1), ("probe_size", 2))
-            if (value := getattr(self, name)) is not None and value < least
-        ]
-        problems += [
-            f"{name.replace('_', '-')} must not be negative, got {value}"
-            for name in ("validation_size", "split_seed")
-            if (value := getattr(self, name)) < 0
-        ]
+        if self.map_size is not None and self.map_size < 1:
+            problems.append(f"map-size must be at least 1, got {self.map_size}")
+        if self.probe_size == 1:
+            problems.append("probe-size must be at least 2: drift compares images with each other, got 1")
+        problems += check_images(
+            self.dataset,
+            image_size=self.image_size,
+            probe_size=self.probe_size,
+            validation_size=self.validation_size,
+            train_size=self.train_size,
+            split_seed=self.split_seed,
+        )
         if problems:
             raise ConfigError(problems)
 
@@ -293,8 +295,8 @@ class _Run:
         """Everything about the run that is known before the first snapshot."""
         options = self.options
         set_role(self.client, self.run_id, "backbone")
-        known = self.client.get_run(self.run_id).data.params
-        stem = resolve_stem(options.stem, data.preprocessing.height)
+        before = self.client.get_run(self.run_id).data
+        stem = resolve_stem(options.stem, data.preprocessing.height, options.backbone)
         params = {
             **options.flat(),
             "input_size": f"{data.preprocessing.height}x{data.preprocessing.width}",
@@ -308,12 +310,13 @@ class _Run:
             "processes": str(self.accelerator.num_processes),
             "device": str(self.accelerator.device.type),
         }
+        tags = {"fmce.probe_sha256": data.probe_sha256}
+        if "mlflow.project.entryPoint" not in before.tags:
+            tags["mlflow.runName"] = self.name
         self.client.log_batch(
             self.run_id,
-            params=[Param(k, v[:6000]) for k, v in params.items() if k not in known],
-            tags=[RunTag("fmce.probe_sha256", data.probe_sha256), RunTag("mlflow.runName", self.name)]
-            if "mlflow.project.entryPoint" not in self.client.get_run(self.run_id).data.tags
-            else [RunTag("fmce.probe_sha256", data.probe_sha256)],
+            params=[Param(k, v[:6000]) for k, v in params.items() if k not in before.params],
+            tags=[RunTag(k, v) for k, v in tags.items()],
         )
         log_json(self.client, self.run_id, options.to_dict(), OPTIONS)
         n = len(data.probe)

@@ -14,7 +14,7 @@ import click
 
 from fmce_mlflow import __version__
 from fmce_mlflow.cli_options import Command, backbone_options, parse_backbone_options, split
-from fmce_mlflow.errors import ConfigError, FmceError, NonFiniteLossError, RunError, did_you_mean
+from fmce_mlflow.errors import ConfigError, ConvergenceError, FmceError, NonFiniteLossError, RunError, did_you_mean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -108,6 +108,8 @@ def train_backbone_command(ctx: click.Context, /, resume: str | None, seed: int,
     if _is_main_process():
         _say(f"Run {result.run_id}: accuracy {result.val_accuracy:.1%}, model {result.model_uri}")
         _say_where(client, run_id)
+        if result.convergence.problem:
+            raise ConvergenceError(f"Run {run_id} is complete, but cannot be labelled. {result.convergence.problem}")
 
 
 @main.command("build-fmcs")
@@ -141,7 +143,8 @@ def build_fmcs_command(ctx: click.Context, /, seeds: str, source_runs: str, unco
     run_id = _run(client, ctx, name="fmcs_dataset")
     set_role(client, run_id, "fmcs_dataset")
     try:
-        sources, failed = split(source_runs), {}
+        sources = split(source_runs)
+        failed: dict[str, str] = {}
         if not sources:
             sources, failed = _train_all(client, run_id, jobs)
         dataset = fmcs_dataset.build_fmcs_dataset(

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fmce_mlflow.errors import ConfigError, did_you_mean
+
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic from click 8.5 on only
 
 
 class Command(click.Command):
@@ -40,7 +46,7 @@ class Command(click.Command):
         return []
 
 
-class Optional(click.ParamType):
+class Optional(_ParamType):
     """A number or word that may be absent: empty, or ``auto``; MLproject parameters cannot be left out."""
 
     def __init__(self, kind: Any) -> None:

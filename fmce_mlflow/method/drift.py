@@ -1,13 +1,15 @@
 """Feature drift: how much a module's feature maps change from one snapshot to the next.
 
-Similarity is linear CKA, centred kernel alignment with a linear kernel (Kornblith et al. 2019, arXiv 1905.00414); drift is
-one minus it. CQI over a module's drift gives that module a convergence point of its own. NumPy only.
+Similarity is linear CKA, centred kernel alignment with a linear kernel (Kornblith et al. 2019, arXiv 1905.00414); drift
+is one minus it. CQI over a module's drift gives that module a convergence point of its own. NumPy only.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fmce_mlflow.errors import ConvergenceError
 from fmce_mlflow.method.convergence import SIGNAL_NAMES, Floats, finite_sequence

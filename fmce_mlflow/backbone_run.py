@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from tqdm import tqdm
 
 from fmce_mlflow import checkpoint, model_logging
@@ -22,13 +25,14 @@ from fmce_mlflow.errors import ArtifactError, ConfigError, RunError
 from fmce_mlflow.feature_maps import FeatureMapWriter, Probe, artifact_repository, fetched
 from fmce_mlflow.method import convergence as cv
 from fmce_mlflow.method import drift
-from fmce_mlflow.method.backbones import build_backbone, resolve_modules, resolve_stem
+from fmce_mlflow.method.backbones import build_backbone, resolve_stem
 from fmce_mlflow.method.capture import capture
+from fmce_mlflow.method.functional_modules import resolve_modules
 from fmce_mlflow.method.images import ImageData, check_images, load_images
 from fmce_mlflow.method.training import Snapshot, TrainingConfig, make_accelerator, train
+from fmce_mlflow.report import convergence_figure
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from mlflow import MlflowClient
     from torch import nn
 
@@ -134,10 +138,9 @@ class BackboneOptions:
 
     def flat(self) -> dict[str, str]:
         """As MLflow parameters: one level, text values, in a fixed order."""
-        nested = self.to_dict()
-        values = {**nested, **nested.pop("training"), **nested.pop("convergence")}
-        values["modules"] = ",".join(self.modules)
-        return {k: "" if v is None else str(v) for k, v in values.items() if k not in ("training", "convergence")}
+        values = {**self.to_dict(), "modules": ",".join(self.modules)}
+        values |= {**values.pop("training"), **values.pop("convergence")}
+        return {k: "" if v is None else str(v) for k, v in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ class BackboneResult:
         convergence: By the run's signal; for ``drift``, of its first module.
         disagreement: A sentence where training and eval-mode losses tell different stories.
         val_accuracy: At the last snapshot, in [0, 1].
-        model_uri: The final model's URI.
+        model_uri: The final model's URI; empty on other processes than the first.
     """
 
     run_id: str
@@ -182,15 +185,14 @@ def train_backbone(
         name: What progress lines begin with.
 
     Returns:
-        What the run came to; on other processes than the first, what can be known there.
+        What the run came to.
 
     Raises:
         FmceError: For every mistake that a user can make.
     """
-    accelerator = make_accelerator(options.training)
-    main = accelerator.is_main_process
+    main = PartialState(cpu=options.training.cpu).is_main_process
     try:
-        result = _Run(client, run_id, options, accelerator, say, name).train(data)
+        result = _Run(client, run_id, options, say, name).train(data)
     except KeyboardInterrupt:
         if main:
             client.set_terminated(run_id, "KILLED")
@@ -202,23 +204,37 @@ def train_backbone(
         raise
     if main:
         client.set_terminated(run_id, "FINISHED")
+        checkpoint.remove(client, run_id)  # not before: a run without a checkpoint that is not finished starts anew
     return result
 
 
 def stored_options(client: MlflowClient, run_id: str) -> BackboneOptions:
-    """The options that a backbone run was started with.
+    """The options of a backbone run that can be resumed.
 
     Raises:
-        RunError: If it is no backbone run, or died before it had begun.
+        RunError: If there is no such run, or it is no backbone run, died before it had begun, or is finished.
+        ArtifactError: If its options cannot be read.
     """
-    role = client.get_run(run_id).data.tags.get(ROLE_TAG)
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise RunError(f"There is no run {run_id!r} to resume on {client.tracking_uri}: {error}") from None
+    role = run.data.tags.get(ROLE_TAG)
+    if run.info.status == "FINISHED":
+        raise RunError(f"Run {run_id} is finished; there is nothing to resume. Start a new one.")
     with fetched(client, run_id, OPTIONS) as path:
         if path is None or role != "backbone":
             raise RunError(
                 f"Run {run_id} cannot be resumed: it is no backbone run that had begun to train "
                 f"({ROLE_TAG} is {role!r}{'' if path else f', {OPTIONS} is missing'}). Start a new one."
             )
-        return BackboneOptions.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            return BackboneOptions.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"{OPTIONS} of run {run_id} cannot be read ({type(error).__name__}: {error}). "
+                "Resume with the release of fmce-mlflow that wrote it, or start a new run."
+            ) from None
 
 
 class _Run:
@@ -229,12 +245,12 @@ class _Run:
         client: MlflowClient,
         run_id: str,
         options: BackboneOptions,
-        accelerator: Accelerator,
         say: Callable[[str], None],
         name: str,
     ) -> None:
-        self.client, self.run_id, self.options, self.accelerator = client, run_id, options, accelerator
-        self.main = accelerator.is_main_process
+        self.client, self.run_id, self.options = client, run_id, options
+        self.accelerator = make_accelerator(options.training)
+        self.main = self.accelerator.is_main_process
         self.say: Callable[[str], None] = say if self.main else _silent
         self.name = name or f"{options.backbone} on {options.dataset}, seed {options.training.seed}"
         self.record = Record()
@@ -245,33 +261,35 @@ class _Run:
         data = data or load_options_images(options)
         image_size = data.preprocessing.height
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            torch.default_generator.manual_seed(config.seed)
             model = build_backbone(
                 options.backbone, num_classes=len(data.classes), image_size=image_size, stem=options.stem
             )
         example = torch.zeros(2, 3, data.preprocessing.height, data.preprocessing.width)
-        modules = resolve_modules(model, options.modules, example=example)
-        shapes = _map_shapes(model, modules, example, options.map_size)
+        shapes = _map_shapes(model, resolve_modules(model, options.modules, example=example), example, options.map_size)
+        modules = tuple(shapes)  # a module with several outputs has a name for each
         resume = checkpoint.load(self.client, self.run_id)
+        first = resume.state.snapshot if resume else 0
         labels = np.asarray(data.probe.labels, dtype=np.int64)
         probe = Probe(options.dataset, len(labels), data.probe_sha256)
         if resume is not None:
             self.record, self.grams = resume.record, dict(resume.grams)
-            self.say(f"{self.name}: going on behind snapshot {resume.state.snapshot}.")
+            self.say(f"{self.name}: going on behind snapshot {first}.")
         if self.main:
+            self.client.update_run(self.run_id, status="RUNNING")
             if resume is None:
                 self._begin(data, modules, shapes)
             else:
-                self.client.update_run(self.run_id, status="RUNNING")
                 self._log_missing()
         self.writer = FeatureMapWriter(self.client, self.run_id, probe, labels, self.record.entries)
-        total = config.snapshots * len(data.train) // config.snapshots_per_epoch
-        done = resume.state.snapshot * len(data.train) // config.snapshots_per_epoch if resume else 0
+        batch = min(config.batch_size, len(data.train))
+        per_epoch = len(data.train) // batch * batch
+        total, done = config.epochs * per_epoch, first * per_epoch // config.snapshots_per_epoch
         bar = tqdm(
             total=total, initial=done, unit="img", desc=self.name, disable=None if self.main else True, mininterval=0.5,
             leave=False,
         )  # fmt: skip
-        started, first = time.monotonic(), resume.state.snapshot if resume else 0
+        started = time.monotonic()
         with bar:
             for snapshot in train(
                 model,
@@ -288,7 +306,8 @@ class _Run:
                     if bar.disable:
                         left = (time.monotonic() - started) / max(1, snapshot.index - first)
                         self._say_snapshot(snapshot, left * (config.snapshots - snapshot.index))
-        model = self.accelerator.unwrap_model(model)
+        model = self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        self.record.metrics = broadcast_object_list([self.record.metrics])[0]
         return self._finish(model.cpu(), data, modules)
 
     def _begin(self, data: ImageData, modules: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -423,8 +442,6 @@ class _Run:
             },
             CONVERGENCE,
         )
-        from fmce_mlflow.report import convergence_figure
-
         other = verdicts["val"] if options.signal == "train" else None
         self.client.log_figure(
             self.run_id,
@@ -451,10 +468,9 @@ class _Run:
             else:
                 dropped = self.writer.keep_only(set(primary.markers))
                 self.say(f"{self.name}: kept the maps of snapshots {primary.markers}, dropped {dropped} files.")
-        tags = {"fmce.converged": str(primary.converged).lower(), "fmce.convergence_point": str(primary.point)}
-        for key, value in tags.items():
-            self.client.set_tag(self.run_id, key, value)
-        checkpoint.remove(self.client, self.run_id)
+        self.client.set_tag(self.run_id, "fmce.converged", str(primary.converged).lower())
+        if primary.point is not None:
+            self.client.set_tag(self.run_id, "fmce.convergence_point", str(primary.point))
         return BackboneResult(self.run_id, primary, note, accuracy, uri)
 
 
@@ -474,10 +490,7 @@ def run_convergence(metrics: list[dict[str, float]], config: cv.ConvergenceConfi
     return {
         "train": cv.assess(losses["train"], config, signal="train"),
         "val": cv.assess(losses["val"], config, signal="val"),
-        "drift": {
-            module: cv.assess(drift.drift_sequence(d), config, signal="drift")
-            for module, d in drifts.items()
-        },
+        "drift": {module: cv.assess(drift.drift_sequence(d), config, signal="drift") for module, d in drifts.items()},
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = "checkpoint"
 TAG = "fmce.checkpoint"
+SLOTS = ("slot_0.safetensors", "slot_1.safetensors")
 FORMAT_VERSION = 1
 
 
@@ -89,40 +92,41 @@ class Checkpoint:
             "scaler": json.dumps(self.state.scaler),
             "record": self.record.to_json(),
         }
-        return save_tensors(_without_shared_memory(tensors), header)
+        return save_tensors(tensors, header)
 
     @classmethod
-    def unpack(cls, path: Path) -> Checkpoint:
-        """Read a file of :meth:`pack`.
+    def unpack(cls, data: bytes) -> Checkpoint:
+        """Read the bytes of :meth:`pack`.
 
         Raises:
-            ArtifactError: If it is no checkpoint of this format.
+            ArtifactError: If they are no checkpoint of this format.
         """
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "gram": {}}
         try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                if header.get("format_version") != str(FORMAT_VERSION):
-                    raise ArtifactError(
-                        f"The checkpoint has format version {header.get('format_version')}; "
-                        f"this release reads {FORMAT_VERSION}. Resume with the release that wrote it."
-                    )
-                for key in file.keys():  # noqa: SIM118 - not a mapping
-                    part, _, name = key.partition(":")
-                    parts[part][name] = file.get_tensor(key)
-                record = Record.from_json(header["record"])
-                state = TrainingState(
-                    int(header["snapshot"]), parts["model"], parts["optimizer"], json.loads(header["scaler"])
+            tensors = load_tensors(data)
+            (size,) = struct.unpack_from("<Q", data)  # safetensors: length of the JSON header, the header, the tensors
+            header = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+            if header.get("format_version") != str(FORMAT_VERSION):
+                raise ArtifactError(
+                    f"The checkpoint has format version {header.get('format_version')}; "
+                    f"this release reads {FORMAT_VERSION}. Resume with the release that wrote it."
                 )
+            for key, value in tensors.items():
+                part, _, name = key.partition(":")
+                parts[part][name] = value
+            record = Record.from_json(header["record"])
+            state = TrainingState(
+                int(header["snapshot"]), parts["model"], parts["optimizer"], json.loads(header["scaler"])
+            )
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise ArtifactError(f"The checkpoint cannot be read: {error}. Train the backbone again.") from None
+            raise ArtifactError(f"The checkpoint cannot be read ({error}). Train the backbone again.") from None
         return cls(state, record, {k: v.numpy() for k, v in parts["gram"].items()})
 
 
 def save(client: MlflowClient, run_id: str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into the slot that is not in use, then point the run's tag at it."""
     data = checkpoint.pack()
-    slot = f"slot_{checkpoint.state.snapshot % 2}.safetensors"
+    slot = SLOTS[checkpoint.state.snapshot % 2]
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, slot)
         path.write_bytes(data)
@@ -137,7 +141,7 @@ def load(client: MlflowClient, run_id: str) -> Checkpoint | None:
     Raises:
         ArtifactError: If the file is missing or of another format.
         IntegrityError: If it is not what was written.
-        RunError: If the run was closed and its checkpoints removed.
+        RunError: If the run's tag is not what :func:`save` wrote.
     """
     tag = client.get_run(run_id).data.tags.get(TAG)
     if tag is None:
@@ -146,16 +150,19 @@ def load(client: MlflowClient, run_id: str) -> Checkpoint | None:
         pointer = json.loads(tag)
         slot, expected = str(pointer["slot"]), str(pointer["sha256"])
     except (ValueError, KeyError, TypeError):
-        raise RunError(f"Tag {TAG} of run {run_id} is not what fmce-mlflow wrote: {tag!r}.") from None
-    if slot not in ("slot_0.safetensors", "slot_1.safetensors"):
-        raise RunError(f"Tag {TAG} of run {run_id} points to {slot!r}, outside {ROOT}/.")
+        raise RunError(
+            f"Tag {TAG} of run {run_id} is not what fmce-mlflow wrote: {tag!r}. Train the backbone again."
+        ) from None
+    if slot not in SLOTS:
+        raise RunError(f"Tag {TAG} of run {run_id} points to {slot!r}, outside {ROOT}/. Train the backbone again.")
     with fetched(client, run_id, f"{ROOT}/{slot}") as path:
         if path is None:
             raise ArtifactError(f"{ROOT}/{slot} of run {run_id} is missing; the run cannot be resumed. Train it again.")
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != expected:
-            raise IntegrityError(f"{ROOT}/{slot} of run {run_id}", expected, found)
-        return Checkpoint.unpack(path)
+        data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected:
+        raise IntegrityError(f"{ROOT}/{slot} of run {run_id}", expected, found)
+    return Checkpoint.unpack(data)
 
 
 def remove(client: MlflowClient, run_id: str) -> None:
@@ -164,13 +171,3 @@ def remove(client: MlflowClient, run_id: str) -> None:
         client.delete_tag(run_id, TAG)
     if any(file.path == ROOT for file in client.list_artifacts(run_id)):
         artifact_repository(client, run_id).delete_artifacts(ROOT)
-
-
-def _without_shared_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tied weights as copies, which safetensors wants."""
-    seen: set[int] = set()
-    result = {}
-    for name, tensor in tensors.items():
-        result[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
-    return result

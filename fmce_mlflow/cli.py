@@ -13,13 +13,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmce_mlflow import __version__
-from fmce_mlflow.cli_options import Command, backbone_options, parse_backbone_options, split
-from fmce_mlflow.errors import ConfigError, ConvergenceError, FmceError, NonFiniteLossError, RunError, did_you_mean
+from fmce_mlflow.cli_options import Command, backbone_options, parse_backbone_options, parse_jobs, split
+from fmce_mlflow.errors import (
+    BackboneError,
+    CaptureError,
+    ConfigError,
+    ConvergenceError,
+    DataError,
+    FmceError,
+    NonFiniteLossError,
+    RunError,
+    did_you_mean,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from fmce_mlflow.backbone_run import BackboneOptions
+    from fmce_mlflow.method.images import ImageData
 
 
 class Group(click.Group):
@@ -77,12 +88,12 @@ def main(ctx: click.Context, tracking_uri: str | None, experiment: str) -> None:
     ctx.obj = {"tracking_uri": tracking_uri, "experiment": experiment}
 
 
-@main.command("train-backbone")
+@main.command("train-backbone", check=parse_backbone_options)
 @backbone_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Weights, order, augmentation and dropout.")
-@click.option("--resume", metavar="RUN_ID", help="Go on with a killed run from its last complete snapshot.")
+@click.option("--resume", metavar="RUN_ID", default="", help="Go on with a killed run from its last complete snapshot.")
 @click.pass_context
-def train_backbone_command(ctx: click.Context, /, resume: str | None, seed: int, **values: Any) -> None:
+def train_backbone_command(ctx: click.Context, /, resume: str, **values: Any) -> None:
     """Train one backbone and log its feature maps, losses and convergence at every snapshot.
 
     \b
@@ -92,19 +103,17 @@ def train_backbone_command(ctx: click.Context, /, resume: str | None, seed: int,
       fmce train-backbone --backbone timm:resnet18d --modules layer2,layer4
       fmce train-backbone --resume 3f2a…
     """
-    options = parse_backbone_options(values, seed=seed)
+    options = parse_backbone_options(values)
     client = _client(ctx)
     from fmce_mlflow.backbone_run import stored_options, train_backbone
 
     if resume:
         stored = stored_options(client, resume)
         _refuse_changes(options, stored)
-        options, run_id = stored, resume
-        if client.get_run(resume).info.status == "FINISHED":
-            raise RunError(f"Run {resume} is finished; there is nothing to resume.")
-    else:
-        run_id = _run(client, ctx, cpu=options.training.cpu)
-    result = train_backbone(client, run_id, options, say=_say)
+        options = stored
+    data = _rehearse([options])[options.dataset]
+    run_id = resume or _run(client, ctx, cpu=options.training.cpu)
+    result = train_backbone(client, run_id, options, say=_say, data=data)
     if _is_main_process():
         _say(f"Run {result.run_id}: accuracy {result.val_accuracy:.1%}, model {result.model_uri}")
         _say_where(client, run_id)
@@ -112,7 +121,7 @@ def train_backbone_command(ctx: click.Context, /, resume: str | None, seed: int,
             raise ConvergenceError(f"Run {run_id} is complete, but cannot be labelled. {result.convergence.problem}")
 
 
-@main.command("build-fmcs")
+@main.command("build-fmcs", check=parse_jobs)
 @backbone_options
 @click.option("--seeds", default="0,1,2", show_default=True, help="Train each backbone once with each of these.")
 @click.option("--source-runs", default="", help="Build from these backbone runs (ids, commas) instead of training.")
@@ -124,7 +133,7 @@ def train_backbone_command(ctx: click.Context, /, resume: str | None, seed: int,
     help="Runs that have not converged: leave them out, or keep them without a label.",
 )
 @click.pass_context
-def build_fmcs_command(ctx: click.Context, /, seeds: str, source_runs: str, unconverged: Any, **values: Any) -> None:
+def build_fmcs_command(ctx: click.Context, /, source_runs: str, unconverged: Any, **values: Any) -> None:
     """Train backbones, then label their feature maps: an FMCS-dataset.
 
     --backbone and --dataset take several names with commas; each pair is trained with each seed.
@@ -135,23 +144,30 @@ def build_fmcs_command(ctx: click.Context, /, seeds: str, source_runs: str, unco
       fmce build-fmcs --backbone resnet18,shufflenet_v2_x0_5 --dataset digits,mnist --seeds 0,1
       fmce build-fmcs --source-runs 3f2a…,9b1c… --levels 4
     """
-    jobs, config, signal, modules = _build_jobs(values, seeds, training=not split(source_runs))
+    jobs = parse_jobs(values)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "build-fmcs runs in one process. Train in many with train-backbone, then name the runs in --source-runs."
+        )
     client = _client(ctx)
     from fmce_mlflow import fmcs_dataset
     from fmce_mlflow.backbone_run import set_role
 
+    failed: dict[str, str] = {}
+    sources, modules = split(source_runs), jobs[0].modules
+    data = {} if sources else _rehearse(jobs)
     run_id = _run(client, ctx, name="fmcs_dataset")
     set_role(client, run_id, "fmcs_dataset")
+    config, signal = jobs[0].convergence, jobs[0].signal
     try:
-        sources = split(source_runs)
-        failed: dict[str, str] = {}
         if not sources:
-            sources, failed = _train_all(client, run_id, jobs)
+            modules = ()  # all that were recorded
+            sources, failed = _train_all(client, run_id, jobs, data)
         dataset = fmcs_dataset.build_fmcs_dataset(
             client, sources, config=config, signal=signal, unconverged=unconverged, modules=modules
         )
         dataset.left_out.update(failed)
-        fmcs_dataset.log_fmcs_dataset(client, run_id, dataset, config=config)
+        fmcs_dataset.log_fmcs_dataset(client, run_id, dataset, config=config, signal=signal)
     except BaseException as error:
         client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
@@ -178,7 +194,8 @@ def list_modules_command(backbone: str, image_size: int, stem: Any) -> None:
     """Functional modules of a backbone; the default one is marked with a star."""
     import torch
 
-    from fmce_mlflow.method.backbones import build_backbone, default_module, list_modules
+    from fmce_mlflow.method.backbones import build_backbone
+    from fmce_mlflow.method.functional_modules import default_module, list_modules
 
     model = build_backbone(backbone, num_classes=10, image_size=image_size, stem=stem)
     default = default_module(model, torch.zeros(2, 3, image_size, image_size))
@@ -196,32 +213,39 @@ def list_data_command() -> None:
         click.echo(f"{name:<{width}}  {text}")
 
 
-def _build_jobs(values: dict[str, Any], seeds: str, *, training: bool) -> tuple[list[BackboneOptions], Any, Any, Any]:
-    """One set of options per (backbone, data set, seed); every problem of all of them at once."""
-    problems: list[str] = []
-    numbers = []
-    for text in split(seeds):
+def _rehearse(jobs: list[BackboneOptions]) -> dict[str, ImageData]:
+    """Find the images and build each network once, before a run is made: what is missing is said now, all of it."""
+    import torch
+
+    from fmce_mlflow.backbone_run import load_options_images
+    from fmce_mlflow.method.backbones import build_backbone
+    from fmce_mlflow.method.functional_modules import resolve_modules
+
+    images: dict[str, ImageData] = {}
+    problems: dict[str, FmceError] = {}
+    for options in {(job.dataset, job.backbone): job for job in jobs}.values():
         try:
-            numbers.append(int(text))
-        except ValueError:
-            problems.append(f"seeds must be whole numbers with commas, got {text!r}")
-    if not numbers and not problems:
-        problems.append("seeds is empty; name at least one, as in --seeds 0,1,2")
-    backbones, datasets = split(values["backbone"]), split(values["dataset"])
-    jobs = []
-    for backbone in backbones:
-        for dataset in datasets:
-            for seed in numbers or [0]:
-                try:
-                    jobs.append(parse_backbone_options({**values, "backbone": backbone, "dataset": dataset}, seed=seed))
-                except ConfigError as error:
-                    problems += [p for p in error.problems if p not in problems]
+            if options.dataset not in images:
+                images[options.dataset] = load_options_images(options)
+            data = images[options.dataset]
+            size = data.preprocessing.height
+            with torch.random.fork_rng(devices=[]):
+                model = build_backbone(
+                    options.backbone, num_classes=len(data.classes), image_size=size, stem=options.stem
+                )
+            resolve_modules(model, options.modules, example=torch.zeros(2, 3, size, size))
+        except (DataError, BackboneError, CaptureError) as error:
+            problems[str(error)] = error
+    if len(problems) == 1:
+        raise next(iter(problems.values()))
     if problems:
-        raise ConfigError(problems)
-    return (jobs if training else []), jobs[0].convergence, jobs[0].signal, jobs[0].modules
+        raise ConfigError(list(problems))
+    return images
 
 
-def _train_all(client: MlflowClient, parent: str, jobs: list[BackboneOptions]) -> tuple[list[str], dict[str, str]]:
+def _train_all(
+    client: MlflowClient, parent: str, jobs: list[BackboneOptions], data: dict[str, ImageData]
+) -> tuple[list[str], dict[str, str]]:
     """Train each job as a nested run; one that diverges is named and left out."""
     from fmce_mlflow.backbone_run import train_backbone
 
@@ -231,7 +255,7 @@ def _train_all(client: MlflowClient, parent: str, jobs: list[BackboneOptions]) -
         _say(f"Backbone {i + 1} of {len(jobs)}")
         run = client.create_run(experiment, tags={"mlflow.parentRunId": parent, "fmce.role": "backbone"})
         try:
-            train_backbone(client, run.info.run_id, options, say=_say)
+            train_backbone(client, run.info.run_id, options, say=_say, data=data[options.dataset])
             done.append(run.info.run_id)
         except NonFiniteLossError as error:
             failed[run.info.run_id] = str(error)

@@ -9,41 +9,64 @@ import click
 
 from fmce_mlflow.errors import ConfigError, did_you_mean
 
-
 if TYPE_CHECKING:
+    from fmce_mlflow.backbone_run import BackboneOptions
+
     _ParamType = click.ParamType[Any]
 else:
     _ParamType = click.ParamType  # generic from click 8.5 on only
 
 
 class Command(click.Command):
-    """A command that collects all usage errors before it fails, unknown options with their near names."""
+    """A command that collects all usage errors before it fails, unknown options with their near names.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        check: Takes the values of the options and raises ConfigError for those that are out of range; they are then
+            reported together with those that cannot be read.
+    """
+
+    def __init__(self, *args: Any, check: Callable[[dict[str, Any]], object] | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", {})["ignore_unknown_options"] = True
+        self.check = check
         super().__init__(*args, **kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, but go through every option before failing."""
         if "--help" in args or "-h" in args:
             return super().parse_args(ctx, ["--help"])
-        values, rest, order = self.make_parser(ctx).parse_args(args=list(args))
+        try:
+            values, rest, order = self.make_parser(ctx).parse_args(args=list(args))
+        except click.UsageError as error:  # an option without its value; nothing behind it can be read
+            raise ConfigError(error.format_message()) from None
         problems = []
         for param in click.core.iter_params_for_processing(order, self.get_params(ctx)):
             try:
                 _, rest = param.handle_parse_result(ctx, values, rest)
             except click.UsageError as error:
                 problems.append(error.format_message())
-        names = [name for param in self.get_params(ctx) for name in param.opts]
-        for word in rest:
-            if word.startswith("-"):
-                problems.append(f"There is no option {word.split('=')[0]}." + did_you_mean(word.split("=")[0], names))
-            else:
-                problems.append(f"Unexpected argument {word!r}.")
+                if param.name is not None:
+                    ctx.params[param.name] = param.type_cast_value(ctx, param.get_default(ctx))
+        problems += self._unexpected(ctx, rest)
+        if self.check is not None:
+            try:
+                self.check(ctx.params)
+            except ConfigError as error:
+                problems += error.problems
         if problems:
             raise ConfigError(problems)
         ctx.args = []
         return []
+
+    def _unexpected(self, ctx: click.Context, rest: list[str]) -> list[str]:
+        names = [name for param in self.get_params(ctx) for name in param.opts]
+        problems = []
+        for before, word in zip(["", *rest], rest, strict=False):
+            if word.startswith("-"):
+                name = word.split("=")[0]
+                problems.append(f"There is no option {name}." + did_you_mean(name, names))
+            elif not before.startswith("-") or "=" in before:  # else the value of an unknown option
+                problems.append(f"Unexpected argument {word!r}.")
+        return problems
 
 
 class Optional(_ParamType):
@@ -55,17 +78,22 @@ class Optional(_ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """None for an absent value."""
-        return None if value in ("", "auto", None) else self.kind.convert(value, param, ctx)
+        if value in ("", "auto", None):
+            return None
+        try:
+            return self.kind.convert(value, param, ctx)
+        except click.BadParameter as error:
+            self.fail(f"{error.message.rstrip('.')}, nor auto.", param, ctx)
 
 
 def split(text: str) -> list[str]:
-    """Words with commas between them.
+    """Words with commas between them, each once.
 
     Example:
-        >>> split("a, b,,c")
+        >>> split("a, b,,a,c")
         ['a', 'b', 'c']
     """
-    return [word.strip() for word in text.split(",") if word.strip()]
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 def _option(name: str, default: Any, text: str, kind: Any = None, **more: Any) -> Callable[[Any], Any]:
@@ -123,12 +151,12 @@ backbone_options = _apply(
         _option("snapshots-per-epoch", 3, "Snapshots in each pass.", int),
         _option("batch-size", 64, "Images per optimizer step, over all processes.", int),
         _option("gradient-accumulation", 1, "Passes per optimizer step.", int),
-        _option("optimizer", "sgd", "Optimizer.", click.Choice(["sgd", "adamw"])),
-        _option("lr", 0.05, "Peak learning rate.", float),
+        _option("optimizer", "adamw", "Optimizer.", click.Choice(["sgd", "adamw"])),
+        _option("lr", 0.002, "Peak learning rate.", float),
         _option("momentum", 0.9, "Momentum of SGD.", float),
-        _option("weight-decay", 5e-4, "Weight decay.", float),
-        _option("schedule", "constant", "Learning-rate schedule.", click.Choice(["constant", "cosine"])),
-        _option("warmup-epochs", 0.0, "Epochs of linear warm-up.", float),
+        _option("weight-decay", 0.01, "Weight decay.", float),
+        _option("schedule", "cosine", "Learning-rate schedule.", click.Choice(["constant", "cosine"])),
+        _option("warmup-epochs", 1.0, "Epochs of linear warm-up.", float),
         _option("label-smoothing", 0.0, "Label smoothing, in [0, 1).", float),
         _option(
             "augmentation", "none", "Augmentation.", click.Choice(["none", "flip", "crop-flip", "trivial"])
@@ -141,11 +169,11 @@ backbone_options = _apply(
 )  # fmt: skip
 
 
-def parse_backbone_options(values: Mapping[str, Any], *, seed: int) -> Any:
-    """The options of :func:`backbone_options` as one checked value.
+def parse_backbone_options(values: Mapping[str, Any], *, seed: int | None = None) -> BackboneOptions:
+    """The options of :data:`backbone_options` as one checked value.
 
     Raises:
-        ConfigError: Names every value that is out of range.
+        ConfigError: Names every value that cannot be used.
     """
     from dataclasses import fields
 
@@ -153,9 +181,10 @@ def parse_backbone_options(values: Mapping[str, Any], *, seed: int) -> Any:
     from fmce_mlflow.method.convergence import ConvergenceConfig
     from fmce_mlflow.method.training import TrainingConfig
 
-    given = {**values, "seed": seed, "modules": tuple(split(values["modules"]))}
-    given["register_as"] = values["register_as"] or None
-    problems: list[str] = []
+    given = {**values, "modules": tuple(split(values["modules"])), "register_as": values["register_as"] or None}
+    if seed is not None:
+        given["seed"] = seed
+    problems = _unknown_backbone(given["backbone"])
     parts: dict[str, Any] = {}
     for name, kind in (("training", TrainingConfig), ("convergence", ConvergenceConfig)):
         try:
@@ -170,3 +199,42 @@ def parse_backbone_options(values: Mapping[str, Any], *, seed: int) -> Any:
     if problems:
         raise ConfigError(problems)
     return options
+
+
+def parse_jobs(values: Mapping[str, Any]) -> list[BackboneOptions]:
+    """The options of `build-fmcs`, one set for each data set, backbone and seed, in this order.
+
+    Raises:
+        ConfigError: Names every value that cannot be used, of all of them.
+    """
+    problems: list[str] = []
+    numbers = []
+    for text in split(values["seeds"]):
+        try:
+            numbers.append(int(text))
+        except ValueError:
+            problems.append(f"seeds must be whole numbers with commas between them, got {text!r}")
+    for name in ("backbone", "dataset", "seeds"):
+        if not split(values[name]):
+            problems.append(f"{name} is empty; name at least one")
+    jobs = []
+    for dataset in split(values["dataset"]):
+        for backbone in split(values["backbone"]):
+            for seed in numbers or [0]:
+                try:
+                    jobs.append(parse_backbone_options({**values, "backbone": backbone, "dataset": dataset}, seed=seed))
+                except ConfigError as error:
+                    problems += [p for p in error.problems if p not in problems]
+    if problems:
+        raise ConfigError(problems)
+    return jobs
+
+
+def _unknown_backbone(name: str) -> list[str]:
+    """What is wrong with a torchvision name; others can be told only when they are built."""
+    from torchvision import models
+
+    if ":" in name or name in models.list_models():
+        return []
+    near = did_you_mean(name, models.list_models(module=models), how_to_list="`fmce list-backbones` prints all names.")
+    return [f"backbone {name!r} is unknown.{near}"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import posixpath
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,6 @@ from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError, did_you_
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.store.artifact.artifact_repo import ArtifactRepository
     from numpy.typing import NDArray
 
 ROOT = "feature_maps"
@@ -133,23 +133,27 @@ class Index:
             raise ArtifactError(f"{name} is no index of feature maps: it is not JSON ({error}).") from None
         if not isinstance(record, dict) or "format_version" not in record:
             raise ArtifactError(f"{name} is no index of feature maps: it has no format_version.")
-        if record["format_version"] != FORMAT_VERSION:
+        if record["format_version"] is True or record["format_version"] != FORMAT_VERSION:
             raise ArtifactError(
                 f"{name} has format version {record['format_version']!r}; this release reads {FORMAT_VERSION}. "
                 "Record the run again, or use the release of fmce-mlflow that wrote it."
             )
         try:
             probe = record["probe"]
-            parsed = Probe(str(probe["dataset"]), _count(probe["n"]), _sha(probe["sha256"]))
+            parsed = Probe(_text(probe["dataset"]), _count(probe["n"]), _sha(probe["sha256"]))
             entries = {}
             for item in record["files"]:
                 entry = _entry(item, name)
                 if (entry.module, entry.snapshot) in entries:
                     raise ArtifactError(f"{name} lists snapshot {entry.snapshot} of {entry.module} twice.")
                 entries[entry.module, entry.snapshot] = entry
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except KeyError as error:
             raise ArtifactError(
-                f"{name} is no index of feature maps: field {error} is missing or wrong. Record the run again."
+                f"{name} is no index of feature maps: field {error} is missing. Record the run again."
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"{name} is no index of feature maps: a field is wrong ({error}). Record the run again."
             ) from None
         return cls(parsed, entries)
 
@@ -159,21 +163,28 @@ def file_name(snapshot: int) -> str:
     return f"snapshot_{snapshot:05d}.safetensors"
 
 
-def pack(maps: NDArray[np.float16], labels: NDArray[np.int64]) -> bytes:
+def pack(maps: NDArray[np.float16], labels: NDArray[np.int64], *, name: str = "The feature map") -> bytes:
     """The bytes of a feature-map file.
 
     Args:
         maps: float16 (n, C, H, W), finite.
         labels: int64 (n,), the probe images' classes.
+        name: What an error calls the map.
 
     Returns:
         A safetensors file with the names ``maps`` and ``labels``.
 
     Raises:
         ArtifactError: If a map is not finite.
+
+    Example:
+        >>> len(pack(np.zeros((2, 3, 4, 4), np.float16), np.array([0, 1])))
+        344
     """
     if not np.isfinite(maps).all():
-        raise ArtifactError("A feature map has NaN or infinite values: the module diverged, or overflowed float16.")
+        raise ArtifactError(
+            f"{name} has NaN or infinite values: the module diverged. Try a smaller learning rate, or float32."
+        )
     return save_safetensors({"maps": np.ascontiguousarray(maps), "labels": np.ascontiguousarray(labels)})
 
 
@@ -190,12 +201,13 @@ def unpack(data: bytes, entry: Entry) -> tuple[NDArray[np.float16], NDArray[np.i
     try:
         tensors = load_safetensors(data)
         maps, labels = tensors["maps"], tensors["labels"]
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ArtifactError(f"{entry.path} is no feature-map file: {error}.") from None
-    if maps.shape != entry.shape or maps.dtype != np.float16 or labels.shape != entry.shape[:1]:
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{entry.path} is no feature-map file ({error}). Record the run again.") from None
+    shapes = (maps.shape, labels.shape)
+    if maps.dtype != np.float16 or labels.dtype != np.int64 or shapes != (entry.shape, entry.shape[:1]):
         raise ArtifactError(
-            f"{entry.path} holds {maps.dtype} {maps.shape} with labels {labels.shape}; "
-            f"its index says {entry.dtype} {entry.shape}."
+            f"{entry.path} holds {maps.dtype} {maps.shape} with labels {labels.dtype} {labels.shape}; its index says "
+            f"{entry.dtype} {entry.shape} with labels int64 {entry.shape[:1]}. Record the run again."
         )
     return maps, labels
 
@@ -238,7 +250,7 @@ class FeatureMapWriter:
             for module, value in maps.items():
                 if not _MODULE.fullmatch(module):
                     raise ArtifactError(f"{module!r} cannot be the name of a folder of feature maps.")
-                data = pack(value, self._labels)
+                data = pack(value, self._labels, name=f"The feature map of {module} at snapshot {snapshot}")
                 path = Path(folder, module, file_name(snapshot))
                 path.parent.mkdir()
                 path.write_bytes(data)
@@ -335,8 +347,8 @@ def read_entry(client: MlflowClient, run_id: str, entry: Entry) -> tuple[NDArray
         return unpack(path.read_bytes(), entry)
 
 
-def artifact_repository(client: MlflowClient, run_id: str) -> ArtifactRepository:
-    """The store that holds a run's artifacts, for what the client itself cannot do."""
+def artifact_repository(client: MlflowClient, run_id: str) -> Any:
+    """The ``ArtifactRepository`` that holds a run's artifacts, for what the client itself cannot do."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     return get_artifact_repository(client.get_run(run_id).info.artifact_uri, tracking_uri=client.tracking_uri)
@@ -347,6 +359,9 @@ def fetched(client: MlflowClient, run_id: str, artifact_path: str) -> Iterator[P
     """A local file with an artifact's bytes, or None where the run has no such artifact.
 
     Stores on this machine's disk are read in place; others are fetched to a temporary folder.
+
+    Raises:
+        ArtifactError: If the store cannot be reached, or fails.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
@@ -354,22 +369,28 @@ def fetched(client: MlflowClient, run_id: str, artifact_path: str) -> Iterator[P
     repository = artifact_repository(client, run_id)
     local = isinstance(repository, LocalArtifactRepository)
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+        path = Path(folder, posixpath.basename(artifact_path))
         try:
-            path = Path(repository.download_artifacts(artifact_path, None if local else folder))
+            if local:
+                path = Path(repository.download_artifacts(artifact_path))
+            else:  # download_artifacts would list the folder first, and draw a progress bar for each file
+                repository._download_file(artifact_path, str(path))
         except (MlflowException, OSError) as error:
-            if _is_missing(error):
-                yield None
-                return
-            raise ArtifactError(f"{artifact_path} of run {run_id} cannot be fetched: {error}") from error
+            if _is_listed(repository, artifact_path):
+                raise ArtifactError(
+                    f"{artifact_path} of run {run_id} cannot be fetched: {error}. See to the artifact store, try again."
+                ) from error
+            path = Path(folder, "missing")
         yield path if path.is_file() else None
 
 
-def _is_missing(error: Exception) -> bool:
-    """Whether a store's error says that there is no such artifact."""
-    if isinstance(error, FileNotFoundError):
+def _is_listed(repository: Any, artifact_path: str) -> bool:
+    """Whether a store that did not give an artifact has it; a store that cannot even tell may have it."""
+    try:
+        listed = repository.list_artifacts(posixpath.dirname(artifact_path) or None)
+    except Exception:
         return True
-    text = str(error).lower()
-    return any(mark in text for mark in ("no such file", "no such artifact", "not found", "404", "does not exist"))
+    return any(file.path == artifact_path for file in listed)
 
 
 def _entry(item: Mapping[str, Any], name: str) -> Entry:
@@ -383,7 +404,7 @@ def _entry(item: Mapping[str, Any], name: str) -> Entry:
         )
     n, c, h, w = (_count(v) for v in item["shape"])
     entry = Entry(
-        module, snapshot, (n, c, h, w), str(item["dtype"]), _count(item["bytes"]), _sha(item["sha256"]),
+        module, snapshot, (n, c, h, w), _text(item["dtype"]), _count(item["bytes"]), _sha(item["sha256"]),
         _count(item["clipped"]),
     )  # fmt: skip
     if entry.dtype != "float16" or not 0 < 2 * math.prod(entry.shape) <= entry.bytes:
@@ -394,13 +415,19 @@ def _entry(item: Mapping[str, Any], name: str) -> Entry:
     return entry
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, got {value!r:.80}")
+    return value
+
+
 def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0 or value >= 2**53:
-        raise ValueError(f"{value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise ValueError(f"expected a whole number, got {value!r:.80}")
     return value
 
 
 def _sha(value: Any) -> str:
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise ValueError(f"sha256 {value!r}")
+        raise ValueError(f"expected a sha256, got {value!r:.80}")
     return value

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.pandas_dataset import PandasDataset, from_pandas
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
-from fmce_mlflow.errors import ArtifactError, RunError
-from fmce_mlflow.feature_maps import FeatureMapReader, fetched
+from fmce_mlflow.errors import ArtifactError, NonFiniteLossError, RunError, did_you_mean
+from fmce_mlflow.feature_maps import FeatureMapReader, Index, fetched
+from fmce_mlflow.fmcs_source import PARQUET, FmcsDatasetSource
 from fmce_mlflow.method import convergence as cv
 from fmce_mlflow.method.drift import drift_sequence
 
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-PARQUET = "fmcs_dataset.parquet"
 COUNTS = "fmcs_counts.json"
+NOTES = "fmcs_left_out.json"
 Unconverged = Literal["drop", "keep"]
 
 COLUMNS: dict[str, str] = {
@@ -48,7 +51,7 @@ COLUMNS: dict[str, str] = {
     "sha256": "string",
 }
 """Columns of an FMCS-dataset with their pandas types. ``level`` is set at the marker snapshots only; ``fmcs`` is NaN
-in runs that have not converged and were kept on request."""
+in runs that have not converged and were kept on request. Maps stand at ``artifact_path`` of the run ``run_id``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,13 @@ class FmcsDataset:
 
     Attributes:
         table: One row per (run, snapshot, module), with :data:`COLUMNS`.
-        left_out: Why each run that was asked for is not in it, by run id.
+        left_out: By run id, why a run that was asked for is not in it, or one of its modules is not.
+        unlabelled: By run id, why a run that was kept has no label.
     """
 
     table: pd.DataFrame
     left_out: dict[str, str]
+    unlabelled: dict[str, str]
 
     def counts(self) -> pd.DataFrame:
         """Rows by run and module: snapshots, and marker snapshots by level."""
@@ -72,44 +77,6 @@ class FmcsDataset:
         )
         levels.columns = [f"level_{level}" for level in levels.columns]
         return counts.join(levels).fillna(0).astype("int64").reset_index()
-
-
-class FmcsDatasetSource(DatasetSource):
-    """Where an FMCS-dataset lies: an MLflow run's ``fmcs_dataset.parquet``.
-
-    Args:
-        run_id: The run that built it.
-    """
-
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
-
-    @staticmethod
-    def _get_source_type() -> str:
-        return "fmcs_dataset"
-
-    def load(self) -> pd.DataFrame:
-        """The table, from the current tracking server."""
-        from mlflow import MlflowClient
-
-        return load_fmcs_dataset(MlflowClient(), self.run_id)
-
-    @staticmethod
-    def _can_resolve(raw_source: Any) -> bool:
-        return False
-
-    @classmethod
-    def _resolve(cls, raw_source: Any) -> FmcsDatasetSource:
-        raise MlflowException(f"{raw_source!r} does not name an FMCS-dataset; pass FmcsDatasetSource(run_id).")
-
-    def to_dict(self) -> dict[str, Any]:
-        """As MLflow stores it."""
-        return {"uri": f"runs:/{self.run_id}/{PARQUET}", "run_id": self.run_id}
-
-    @classmethod
-    def from_dict(cls, source_dict: dict[str, Any]) -> FmcsDatasetSource:
-        """From :meth:`to_dict`."""
-        return cls(source_dict["run_id"])
 
 
 def build_fmcs_dataset(
@@ -128,11 +95,11 @@ def build_fmcs_dataset(
         source_runs: Ids of backbone runs, of any backbones and data.
         config: How convergence is told.
         signal: ``train`` or ``val`` loss, or each module's own ``drift``.
-        unconverged: ``drop`` runs that have not converged, or ``keep`` them without a label.
-        modules: Only these modules; all where empty.
+        unconverged: ``drop`` runs that cannot be labelled, or ``keep`` them without a label.
+        modules: Only these modules, names or globs; all where empty.
 
     Returns:
-        The table and the runs left out of it.
+        The table and the runs left out of it. A snapshot whose maps were not kept has no row.
 
     Raises:
         RunError: If a run does not exist, is no backbone run, lacks losses or maps, or if no run is left.
@@ -140,59 +107,33 @@ def build_fmcs_dataset(
     """
     config = config or cv.ConvergenceConfig()
     rows: list[dict[str, Any]] = []
-    left_out: dict[str, str] = {}
+    reasons: dict[str, list[str]] = {}
     for run_id in dict.fromkeys(source_runs):
         run = _backbone_run(client, run_id)
-        reader = FeatureMapReader(client, run_id)
-        wanted = [m for m in reader.index.modules if not modules or m in modules]
-        if not wanted:
-            raise RunError(
-                f"Run {run_id} recorded {', '.join(reader.index.modules)}, and none of {', '.join(modules)}. "
-                "Choose among its modules."
-            )
+        index = FeatureMapReader(client, run_id).index
         epochs = dict(_history(client, run_id, "epoch"))
-        for module in wanted:
-            sequence = _losses(client, run_id, signal, module)
-            verdict = cv.assess(sequence, config, signal=signal)
+        for module in _chosen(index.modules, modules, run_id):
+            verdict = _convergence(client, run_id, module, config, signal)
             if verdict.fmcs is None:
-                left_out[run_id] = verdict.verdict()
+                reason = verdict.verdict()
+                reasons.setdefault(run_id, []).append(f"{module}: {reason}" if signal == "drift" else reason)
                 if unconverged == "drop":
                     continue
-            params = run.data.params
-            for snapshot in reader.index.snapshots(module):
-                entry = reader.index.entries[module, snapshot]
-                if snapshot >= len(sequence):
-                    continue  # its losses were never logged: the run died there
-                n, channels, height, width = entry.shape
-                rows.append(
-                    {
-                        "run_id": run_id,
-                        "backbone": params.get("backbone", ""),
-                        "dataset": params.get("dataset", ""),
-                        "seed": int(params.get("seed", -1)),
-                        "module": module,
-                        "snapshot": snapshot,
-                        "epoch": epochs.get(snapshot, np.nan),
-                        "fmcs": np.nan if verdict.fmcs is None else float(verdict.fmcs[snapshot]),
-                        "level": verdict.level(snapshot),
-                        "n": n,
-                        "channels": channels,
-                        "height": height,
-                        "width": width,
-                        "artifact_path": entry.path,
-                        "sha256": entry.sha256,
-                    }
-                )
+            rows += _rows(run, index, module, verdict, epochs)
+    told = {run_id: " ".join(dict.fromkeys(texts)) for run_id, texts in reasons.items()}
     if not rows:
-        reasons = "\n".join(f"  {run_id}: {reason}" for run_id, reason in left_out.items())
+        lines = "\n".join(f"  {run_id}: {reason}" for run_id, reason in told.items())
         raise RunError(
-            f"No run is left for the FMCS-dataset:\n{reasons}\nTrain longer, loosen --threshold, or pass "
+            f"No run is left for the FMCS-dataset:\n{lines}\nTrain longer, loosen --threshold, or pass "
             "--unconverged keep for a dataset without labels."
         )
-    return FmcsDataset(pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS), left_out)
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return FmcsDataset(table, *((told, {}) if unconverged == "drop" else ({}, told)))
 
 
-def log_fmcs_dataset(client: MlflowClient, run_id: str, dataset: FmcsDataset, *, config: cv.ConvergenceConfig) -> None:
+def log_fmcs_dataset(
+    client: MlflowClient, run_id: str, dataset: FmcsDataset, *, config: cv.ConvergenceConfig, signal: cv.Signal
+) -> None:
     """Log an FMCS-dataset to its run: parquet artifact, input dataset, counts, parameters.
 
     Args:
@@ -200,36 +141,43 @@ def log_fmcs_dataset(client: MlflowClient, run_id: str, dataset: FmcsDataset, *,
         run_id: The run with role ``fmcs_dataset``.
         dataset: What to log.
         config: How its labels were made.
+        signal: What they were made from.
     """
     table = dataset.table
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, PARQUET)
         table.to_parquet(path, index=False)
         client.log_artifact(run_id, str(path))
+        notes = {"left_out": dataset.left_out, "unlabelled": dataset.unlabelled}
+        path = Path(folder, NOTES)
+        path.write_text(json.dumps(notes, indent=1), encoding="utf-8")
+        client.log_artifact(run_id, str(path))
     client.log_table(run_id, dataset.counts(), COUNTS)
     known = client.get_run(run_id).data.params
-    params = {**asdict(config), "source_runs_used": ",".join(dict.fromkeys(table["run_id"]))}
+    params = {**asdict(config), "signal": signal, "source_runs_used": ",".join(dict.fromkeys(table["run_id"]))}
     metrics = {
         "fmcs_dataset/rows": len(table),
         "fmcs_dataset/runs": table["run_id"].nunique(),
         "fmcs_dataset/modules": len(table[["backbone", "module"]].drop_duplicates()),
         "fmcs_dataset/markers": int(table["level"].notna().sum()),
         "fmcs_dataset/left_out": len(dataset.left_out),
+        "fmcs_dataset/unlabelled": len(dataset.unlabelled),
     }
+    now = int(time.time() * 1000)
     client.log_batch(
         run_id,
         params=[Param(k, str(v)[:6000]) for k, v in params.items() if k not in known],
-        metrics=[Metric(k, v, 0, 0) for k, v in metrics.items()],
+        metrics=[Metric(k, v, now, 0) for k, v in metrics.items()],
     )
-    entity = mlflow_dataset(table, run_id)._to_mlflow_entity()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer", UserWarning)
+        entity = mlflow_dataset(table, run_id)._to_mlflow_entity()
     client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
 
 
 def mlflow_dataset(table: pd.DataFrame, run_id: str) -> PandasDataset:
     """MLflow's Dataset of an FMCS-dataset: digest, schema, profile and source."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer", UserWarning)
-        return from_pandas(table, source=FmcsDatasetSource(run_id), targets="fmcs", name="fmcs_dataset")
+    return from_pandas(table, source=FmcsDatasetSource(run_id), targets="fmcs", name="fmcs_dataset")
 
 
 def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
@@ -251,25 +199,30 @@ def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
 
 
 def describe(dataset: FmcsDataset, say: Callable[[str], None]) -> None:
-    """Print the counts and what was left out."""
+    """Print the counts, and which runs were left out or have no label."""
     counts = dataset.counts()
     counts["run_id"] = counts["run_id"].str.slice(0, 8)
     say(counts.to_string(index=False))
-    for run_id, reason in dataset.left_out.items():
-        say(f"Left out or without a label: run {run_id}: {reason}")
+    for what, runs in (("left out", dataset.left_out), ("kept without a label", dataset.unlabelled)):
+        for run_id, reason in runs.items():
+            say(f"Run {run_id} is {what}: {reason}")
 
 
 def _backbone_run(client: MlflowClient, run_id: str) -> Run:
     try:
         run = client.get_run(run_id)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
         raise RunError(
-            f"There is no run {run_id!r} on {client.tracking_uri}. List backbone runs with "
-            "`mlflow runs search`, filter tags.`fmce.role` = 'backbone'."
+            f"There is no run {run_id!r} on {client.tracking_uri}. MLflow's UI lists backbone runs where they are "
+            "searched for with tags.`fmce.role` = 'backbone'."
         ) from None
     role = run.data.tags.get("fmce.role")
     if role != "backbone":
         raise RunError(f"Run {run_id} is no backbone run: its tag fmce.role is {role!r}. Name runs of train_backbone.")
+    if run.info.lifecycle_stage == "deleted":
+        raise RunError(f"Run {run_id} is deleted. Restore it with `mlflow runs restore --run-id {run_id}`.")
     if run.info.status == "RUNNING":
         raise RunError(
             f"Run {run_id} is still running, or was killed. Wait for it, or finish it with "
@@ -278,8 +231,25 @@ def _backbone_run(client: MlflowClient, run_id: str) -> Run:
     return run
 
 
-def _history(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:
-    return sorted((m.step, m.value) for m in client.get_metric_history(run_id, name))
+def _chosen(recorded: Sequence[str], wanted: Sequence[str], run_id: str) -> list[str]:
+    """Those of a run's modules that are wanted."""
+    chosen = [m for m in recorded if not wanted or any(fnmatchcase(m, pattern) for pattern in wanted)]
+    if not chosen:
+        asked = f", and none of {', '.join(wanted)}.{did_you_mean(wanted[0], recorded)}" if wanted else "."
+        raise RunError(
+            f"Run {run_id} has maps of {', '.join(recorded) or 'no module'}{asked} Choose among its modules."
+        )
+    return chosen
+
+
+def _convergence(
+    client: MlflowClient, run_id: str, module: str, config: cv.ConvergenceConfig, signal: cv.Signal
+) -> cv.Convergence:
+    try:
+        return cv.assess(_losses(client, run_id, signal, module), config, signal=signal)
+    except NonFiniteLossError as error:
+        what = f"{cv.SIGNAL_NAMES[signal]} of run {run_id}"
+        raise NonFiniteLossError(error.snapshot, error.value, what) from None
 
 
 def _losses(client: MlflowClient, run_id: str, signal: cv.Signal, module: str) -> list[float]:
@@ -288,9 +258,47 @@ def _losses(client: MlflowClient, run_id: str, signal: cv.Signal, module: str) -
     history = _history(client, run_id, name)
     first = 1 if signal == "drift" else 0
     if len(history) < 2 - first:
-        raise RunError(f"Run {run_id} has no losses: metric {name} has {len(history)} values. Train it again.")
+        raise RunError(
+            f"Run {run_id} has no losses to be judged by: its metric {name} has {len(history)} values. Train it again."
+        )
     steps = [step for step, _ in history]
     if steps != list(range(first, first + len(steps))):
-        raise RunError(f"Run {run_id} has gaps or doubles in its metric {name}: steps {steps}. Resume it first.")
+        raise RunError(f"Run {run_id} has gaps or doubles in its metric {name}: steps {steps}. Train it again.")
     values = [value for _, value in history]
     return drift_sequence(values).tolist() if signal == "drift" else values
+
+
+def _history(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:
+    return sorted((m.step, m.value) for m in client.get_metric_history(run_id, name))
+
+
+def _rows(
+    run: Run, index: Index, module: str, verdict: cv.Convergence, epochs: Mapping[int, float]
+) -> list[dict[str, Any]]:
+    """One row per snapshot whose maps and losses are both there."""
+    params, rows = run.data.params, []
+    for snapshot in index.snapshots(module):
+        if snapshot >= len(verdict.losses):
+            continue  # the run died between its maps and its metrics
+        entry = index.entries[module, snapshot]
+        n, channels, height, width = entry.shape
+        rows.append(
+            {
+                "run_id": run.info.run_id,
+                "backbone": params.get("backbone", ""),
+                "dataset": params.get("dataset", ""),
+                "seed": int(params.get("seed", -1)),
+                "module": module,
+                "snapshot": snapshot,
+                "epoch": epochs.get(snapshot, np.nan),
+                "fmcs": np.nan if verdict.fmcs is None else float(verdict.fmcs[snapshot]),
+                "level": verdict.level(snapshot),
+                "n": n,
+                "channels": channels,
+                "height": height,
+                "width": width,
+                "artifact_path": entry.path,
+                "sha256": entry.sha256,
+            }
+        )
+    return rows

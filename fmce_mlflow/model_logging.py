@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -14,16 +15,17 @@ import mlflow
 import mlflow.pytorch
 import numpy as np
 import torch
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save_file
 
 from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.feature_maps import artifact_repository, fetched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlflow import MlflowClient
     from torch import Tensor, nn
 
@@ -75,29 +77,20 @@ def log_models(
     Returns:
         The final model's URI, ``models:/m-…``.
     """
-    logged = {
-        output.step: output.model_id
-        for output in (client.get_run(run_id).outputs.model_outputs if client.get_run(run_id).outputs else [])
-    }
+    outputs = client.get_run(run_id).outputs
+    logged = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
     last = {k: v.clone() for k, v in model.state_dict().items()}
     for snapshot in [*(m for m in markers if m != final), final]:
         if snapshot in logged:
             continue
-        if snapshot == final:
-            model.load_state_dict(last)
-        else:
-            with fetched(client, run_id, f"{WEIGHTS}/snapshot_{snapshot:05d}.safetensors") as path:
-                if path is None:
-                    raise ArtifactError(f"The weights of snapshot {snapshot} of run {run_id} are missing.")
-                model.load_state_dict(load_file(path))
-        name = "model" if snapshot == final else f"model_snapshot_{snapshot:05d}"
-        info = _log(
+        model.load_state_dict(last if snapshot == final else _kept_weights(client, run_id, snapshot))
+        logged[snapshot] = _log(
             client,
             run_id,
             model.eval(),
             data,
-            name=name,
-            step=snapshot,
+            snapshot=snapshot,
+            name="model" if snapshot == final else f"model_snapshot_{snapshot:05d}",
             serialization=serialization,
             metadata={
                 "backbone": backbone,
@@ -107,13 +100,22 @@ def log_models(
                 "classes": list(data.classes),
                 "preprocessing": data.preprocessing.to_dict(),
             },
-            register_as=register_as if snapshot == final else None,
             say=say,
         )
-        logged[snapshot] = info.model_id
+    if register_as:
+        _register(client, run_id, logged[final], register_as)
     if any(file.path == WEIGHTS for file in client.list_artifacts(run_id)):
         artifact_repository(client, run_id).delete_artifacts(WEIGHTS)
     return f"models:/{logged[final]}"
+
+
+def _kept_weights(client: MlflowClient, run_id: str, snapshot: int) -> dict[str, Tensor]:
+    with fetched(client, run_id, f"{WEIGHTS}/snapshot_{snapshot:05d}.safetensors") as path:
+        if path is None:
+            raise ArtifactError(
+                f"The weights of snapshot {snapshot} of run {run_id} are missing. Train with --log-checkpoints again."
+            )
+        return dict(load_tensors(path.read_bytes()))
 
 
 def _log(
@@ -122,53 +124,92 @@ def _log(
     model: nn.Module,
     data: ImageData,
     *,
+    snapshot: int,
     name: str,
-    step: int,
     serialization: Format,
     metadata: dict[str, Any],
-    register_as: str | None,
     say: Callable[[str], None],
-) -> Any:
-    pre = data.preprocessing
-    example = torch.stack([pre(data.probe[i][0]) for i in range(2)]).numpy()  # (2, 3, H, W)
-    shape = (-1, 3, pre.height, pre.width)
-    with torch.no_grad():
-        classes = int(model(torch.from_numpy(example)).shape[1])
-    signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(np.float32), shape)]), Schema([TensorSpec(np.dtype(np.float32), (-1, classes))])
-    )
+) -> str:
+    """Log one model. It becomes an output of the run last: what the run names is complete, whenever it is killed."""
     run = client.get_run(run_id)
-    created = client.create_logged_model(  # in the run's experiment; Model.log would take the active one
-        run.info.experiment_id, name=name, source_run_id=run_id, params=dict(run.data.params)
+    created = client.create_logged_model(  # MLflow's fluent log_model would take the active experiment and run
+        run.info.experiment_id, name=name, source_run_id=run_id, params=run.data.params
     )
+    try:
+        with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+            path = Path(folder, "model")
+            description = Model(
+                artifact_path=created.artifact_location,
+                run_id=run_id,
+                model_uuid=created.model_id,
+                model_id=created.model_id,
+                metadata={METADATA: metadata},
+            )
+            _save(model, path, data, description, serialization, say)
+            client.log_model_artifacts(created.model_id, str(path))
+    except BaseException:
+        client.finalize_logged_model(created.model_id, LoggedModelStatus.FAILED)
+        raise
+    client.finalize_logged_model(created.model_id, LoggedModelStatus.READY)
+    history = [m for key in run.data.metrics for m in client.get_metric_history(run_id, key) if m.step == snapshot]
+    client.log_batch(  # the same rows again, now tied to the model: the run's history stays as it is
+        run_id, [Metric(m.key, m.value, m.timestamp, m.step, model_id=created.model_id) for m in history]
+    )
+    client.log_outputs(run_id, [LoggedModelOutput(created.model_id, snapshot)])
+    return str(created.model_id)
+
+
+def _save(
+    model: nn.Module,
+    path: Path,
+    data: ImageData,
+    description: Model,
+    serialization: Format,
+    say: Callable[[str], None],
+) -> None:
+    """Save a model in MLflow's layout; as a pickle where torch.export cannot do it."""
+    pre = data.preprocessing
+    example = torch.stack([pre(data.probe[i][0]) for i in range(2)])  # (2, 3, H, W): torch.export fixes a size of 1
+    with torch.no_grad():
+        classes = model(example).shape[1]
+    float32 = np.dtype(np.float32)
     arguments: dict[str, Any] = {
-        "name": name,
-        "model_id": created.model_id,
-        "run_id": run_id,
-        "step": step,
-        "metadata": {METADATA: metadata},
-        "registered_model_name": register_as,
-        "pytorch_model": model,
-        "signature": signature,
-        "input_example": example,
-        "pip_requirements": [f"{package}=={version(package)}" for package in ("torch", "torchvision")],
-        "validate_serving_input": False,
+        "mlflow_model": description,
+        "signature": ModelSignature(
+            Schema([TensorSpec(float32, (-1, 3, pre.height, pre.width))]), Schema([TensorSpec(float32, (-1, classes))])
+        ),
+        "input_example": example.numpy(),
+        "pip_requirements": [f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "torchvision")],
     }
-    with _quiet(), _tracking(client):
-        try:
-            return Model.log(None, mlflow.pytorch, serialization_format=serialization, **arguments)
-        except mlflow.exceptions.MlflowException:
-            raise
-        except Exception as error:  # torch.export gives up in many ways
-            if serialization == "pickle":
+    with _quiet():
+        if serialization == "pt2":
+            try:
+                mlflow.pytorch.save_model(model, str(path), serialization_format="pt2", **arguments)
+                return
+            except OSError:
                 raise
-            say(f"The model cannot be exported to pt2 ({type(error).__name__}); it is logged as a pickle instead.")
-            return Model.log(None, mlflow.pytorch, serialization_format="pickle", **arguments)
+            except Exception as error:  # torch.export gives up in many ways
+                say(f"The model cannot be exported to pt2 ({type(error).__name__}); it is logged as a pickle instead.")
+                shutil.rmtree(path, ignore_errors=True)
+        mlflow.pytorch.save_model(model, str(path), serialization_format="pickle", **arguments)
+
+
+def _register(client: MlflowClient, run_id: str, model_id: str, name: str) -> None:
+    """Make the run's final model a version of a registered model, once."""
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    versions = client.search_model_versions(f"run_id = '{run_id}'")
+    if all(known.name != name for known in versions):
+        with _tracking(client):
+            client.create_model_version(name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id)
 
 
 @contextmanager
 def _tracking(client: MlflowClient) -> Iterator[None]:
-    """Point MLflow's global state, which its model logging reads, at the client's server."""
+    """Point MLflow's global state at the client's store, where its registry looks for the source of a version."""
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(client.tracking_uri)
     try:

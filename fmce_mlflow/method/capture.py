@@ -10,7 +10,6 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError, did_you_mean
+from fmce_mlflow.method.model_forms import (
+    bare_name,
+    load_exported,
+    named_modules,
+    probing,
+    run,
+    unwrap,
+    unwrap_with_prefix,
+)
+
+__all__ = [
+    "PREFIX_TOKENS",
+    "as_map",
+    "capture",
+    "load_exported",
+    "module_output_names",
+    "named_modules",
+    "unwrap",
+]
 
 PREFIX_TOKENS = (0, 1, 2, 5)  # none, class, class + distillation, class + four registers
 HOW_TO_LIST = "`fmce list-modules` prints the modules of a backbone, `list_modules(model)` those of any model."
@@ -42,12 +60,19 @@ def capture(
     ============================= =============================================================================
     output of a module            maps
     ============================= =============================================================================
-    (n, C, H, W)                  as it is. A block that computes in (n, H, W, C), as Swin's do, stays so
+    (n, C, H, W)                  as it is
+    (n, H, W, C), as of Swin      (n, C, H, W), where the images are square and H = W ≠ C tells the two apart;
+                                  otherwise it is taken for (n, C, H, W)
     (n, L, D) tokens              (n, D, h, w): class and register tokens, which come first, are dropped where
-                                  L − 0, 1, 2 or 5 is a square; otherwise ``token_grid`` says what h and w are
+                                  L − 0, 1, 2 or 5 is a square; otherwise, and where the images are not square,
+                                  ``token_grid`` has to say what h and w are
     tuple, list, dict, dataclass  ``<module>.<key or position>`` each; parts that are no map are left out
     several calls in one forward  ``<module>.0``, ``<module>.1`` … in the order of the calls
     ============================= =============================================================================
+
+    A map belongs to one image. Outputs with more or fewer rows than the batch has images, such as the regions of a
+    detector or the windows inside an attention block, are none. The images are the first argument of the forward,
+    (n, c, h, w) or a list of (c, h, w); with any other, the number of rows is not checked.
 
     The derived names can be asked for too: ``backbone.fpn.0`` is output "0" of ``backbone.fpn``, unless a submodule has
     that name. A module that is changed in place by what follows it (DenseNet's ``features``) gives its own output.
@@ -61,7 +86,7 @@ def capture(
         map_size: Average-pool maps that are larger to at most (map_size, map_size); smaller ones are never enlarged.
         token_grid: (h, w) of token outputs; the tokens before the last h·w are dropped.
         grad: Record gradients. The maps are then part of the graph from the images to the output, so that
-            ``torch.autograd.grad(output, maps[name])`` works for modules that return one tensor.
+            ``torch.autograd.grad(output, maps[name])`` works for modules that return one tensor, frozen ones included.
 
     Yields:
         ``forward(*args, **kwargs)``, which runs the model and returns its output and a dict from name to map, in the
@@ -85,56 +110,55 @@ def capture(
     """
     names = [modules] if isinstance(modules, str) else list(dict.fromkeys(modules))
     _check_options(names, map_size, token_grid, grad)
-    network, prefixes = _unwrap(model)
-    _check_model(network)
-    wanted = [(name, _bare(name, prefixes)) for name in names]
+    network, prefix = unwrap_with_prefix(model)
+    wanted = [(name, bare_name(name, prefix)) for name in names]
     found = named_modules(network)
     heads = {bare: _locate(found, bare) for _, bare in wanted}
     calls: dict[str, list[list[Leaf]]] | None = None  # only while `forward` runs
-    entered = True
+    images: Any = None
+    ended = False
 
     def hook_of(head: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
             if calls is None:
                 return None
             if grad and isinstance(output, Tensor):
-                leaf, passed_on = _on_the_path(output, token_grid)
-                calls.setdefault(head, []).append([((), leaf)])
-                return passed_on
-            leaves: list[Leaf] = [(path, _keep(t, map_size, token_grid, grad)) for path, t in _tensors(output)]
+                leaf, output = _on_the_path(output, token_grid, images)
+                leaves: list[Leaf] = [((), leaf)]
+            else:
+                leaves = [(path, as_map(value, token_grid, images=images)) for path, value in parts(output)]
+                leaves = leaves if grad else [(path, _keep(leaf, map_size)) for path, leaf in leaves]
             calls.setdefault(head, []).append(leaves)
-            return None
+            return output
 
         return hook
 
     def forward(*args: Any, **kwargs: Any) -> tuple[Any, dict[str, Tensor]]:
-        nonlocal calls
-        if not entered:
+        nonlocal calls, images
+        if ended:
             raise CaptureError("This capture has ended and its hooks are removed; call forward inside the with block.")
-        calls = {}
+        calls, images = {}, args[0] if args else None
         try:
-            with torch.set_grad_enabled(grad), _eager_stance(network):
-                output = network(*args, **kwargs)
+            with torch.set_grad_enabled(grad):
+                output = run(network, *args, **kwargs)
             maps: dict[str, Tensor] = {}
             for name, bare in wanted:
                 for key, value in _select(bare, heads[bare], calls, found).items():
-                    maps[name + key[len(bare) :]] = value
+                    key = name + key[len(bare) :]
+                    if maps.setdefault(key, value) is not value:
+                        raise CaptureError(f"{key!r} is a module and an output of another. Capture them one by one.")
             return output, maps
-        except (RuntimeError, AssertionError) as error:
-            if _is_exported(network) and "Expected input" in str(error):
-                raise CaptureError(_fixed_shape(error)) from error
-            raise
         finally:
-            calls = None
+            calls = images = None
 
     with ExitStack() as stack:
-        stack.enter_context(_eval_mode(network))
+        stack.enter_context(probing(network))
         for head in dict.fromkeys(heads.values()):
             stack.callback(found[head].register_forward_hook(hook_of(head)).remove)
         try:
             yield forward
         finally:
-            entered = False
+            ended = True
 
 
 def module_output_names(model: nn.Module, modules: Sequence[str], example: Tensor) -> tuple[str, ...]:
@@ -163,96 +187,92 @@ def module_output_names(model: nn.Module, modules: Sequence[str], example: Tenso
     return tuple(maps)
 
 
-def load_exported(path: str | Path) -> nn.Module:
-    """Load a ``torch.export`` archive, such as MLflow's ``data/model.pt2``, with modules that can be hooked.
-
-    ``mlflow.pytorch.load_model`` returns the flat graph, in which hooks on submodules are never called; this unflattens
-    it. Its modules give the numbers of the eager model. Differences to know:
-
-    - Batch norm and dropout are those of the mode that the model was exported in: ``eval()`` before logging.
-    - The batch size is free only if the model was logged with an input example of at least two images and a signature
-      whose first dimension is −1; otherwise it is the example's.
-    - A dict or tuple that a module returns comes as a tuple of the tensors that are used later: ``fpn.0``, ``fpn.1`` ….
-    - Modules that are never called are empty.
-
-    Warning: loading such an archive can execute code (GHSA-wm54-77rw-968c). Load only what you trust.
+def as_map(value: Tensor, token_grid: tuple[int, int] | None = None, *, images: Any = None) -> Tensor | str:
+    """One tensor read as a feature map, by the rules of :func:`capture`.
 
     Args:
-        path: The ``.pt2`` file, or the folder of an MLflow model that has one in ``data/``.
+        value: (n, C, H, W), (n, H, W, C), or tokens (n, L, D).
+        token_grid: (h, w) of tokens.
+        images: What the model was given: (n, c, h, w), or a list of (c, h, w). It tells how many maps to expect, and
+            whether they are square. Anything else says nothing.
 
     Returns:
-        The unflattened model, on the device that it was exported on.
-
-    Raises:
-        BackboneError: No such file, or it is no such archive.
+        (n, C, H, W), a view where possible; or a text that says why it is none.
 
     Example:
-        >>> load_exported("nowhere/model.pt2")
-        Traceback (most recent call last):
-        ...
-        fmce_mlflow.errors.BackboneError: No exported model at nowhere/model.pt2. Expected a .pt2 file, or ...
+        >>> as_map(torch.zeros(2, 17, 6)).shape
+        torch.Size([2, 6, 4, 4])
+        >>> as_map(torch.zeros(2, 4, 4, 6), images=torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 6, 4, 4])
+        >>> as_map(torch.zeros(2, 10))
+        'float32 of shape (2, 10)'
     """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "data" / "model.pt2"
-    if not file.is_file():
-        raise BackboneError(
-            f"No exported model at {file}. Expected a .pt2 file, or an MLflow model's folder with data/model.pt2; models "
-            "logged with serialization_format='pickle' are loaded with mlflow.pytorch.load_model."
-        )
-    try:
-        program = torch.export.load(file)
-    except Exception as error:
-        raise BackboneError(
-            f"{file} cannot be read as a torch.export archive: {type(error).__name__}: {error}. "
-            "Fetch it again, or log the model again with this version of torch."
-        ) from error
-    return torch.export.unflatten(program)
+    kind = f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
+    if not value.is_floating_point() or value.dim() not in (3, 4) or not value.numel():
+        return kind
+    n_images, square = _batch(images)
+    if n_images not in (None, len(value)):
+        return f"{kind}, which is not one for each of {n_images} images"
+    if value.dim() == 4:
+        _, a, b, c = value.shape
+        return value.permute(0, 3, 1, 2) if square and a == b != c else value
+    length = value.shape[1]
+    if token_grid is not None:
+        height, width = token_grid
+        if height * width > length:
+            return f"{kind}, which has fewer tokens than the {height}×{width} of token_grid"
+    elif square is False:
+        return f"{kind}, the tokens of images that are not square: say with token_grid=(h, w) how they lie"
+    else:
+        counts = [length - extra for extra in PREFIX_TOKENS if length > extra]
+        height = width = next((math.isqrt(count) for count in counts if math.isqrt(count) ** 2 == count), 0)
+        if not height:
+            return f"{kind}, whose {length} tokens are no square: say with token_grid=(h, w) how they lie"
+    tokens = value[:, length - height * width :]  # (n, h·w, D)
+    return tokens.transpose(1, 2).reshape(value.shape[0], value.shape[2], height, width)
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside ``DistributedDataParallel``, ``DataParallel`` and ``torch.compile``.
+def parts(output: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    """The tensors of a module's output, each with its keys or positions.
 
     Example:
-        >>> net = nn.Linear(1, 1)
-        >>> unwrap(nn.DataParallel(net)) is net
-        True
+        >>> [path for path, _ in parts({"a": torch.zeros(1), "b": (torch.zeros(1), None)})]
+        [('a',), ('b', '0')]
     """
-    return _unwrap(model)[0]
+    items: Any = ()
+    if isinstance(output, Tensor):
+        yield path, output
+    elif isinstance(output, Mapping):
+        items = output.items()
+    elif isinstance(output, (list, tuple)):
+        items = enumerate(output)
+    elif dataclasses.is_dataclass(output):
+        items = vars(output).items()
+    for key, value in items:
+        yield from parts(value, (*path, str(key)))
 
 
-def named_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Every submodule by its dotted name, without the root and without ``torch.compile``'s ``_orig_mod`` parts.
-
-    Example:
-        >>> list(named_modules(nn.Sequential(nn.Sequential(nn.ReLU()))))
-        ['0', '0.0']
-    """
-    found: dict[str, nn.Module] = {}
-    for name, module in unwrap(model).named_modules(remove_duplicate=False):
-        bare = _bare(name, ())
-        if bare:
-            found.setdefault(bare, module)
-    return found
+def _batch(images: Any) -> tuple[int | None, bool | None]:
+    """How many images there are, and whether all of them are square; None where that cannot be told."""
+    if isinstance(images, Tensor) and images.dim() == 4:
+        return len(images), images.shape[2] == images.shape[3]
+    if isinstance(images, (list, tuple)) and all(isinstance(image, Tensor) and image.dim() == 3 for image in images):
+        return len(images), all(image.shape[1] == image.shape[2] for image in images)
+    return None, None
 
 
-def _unwrap(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    prefixes: list[str] = []
-    while True:
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-            prefixes.append("module")
-        elif "_orig_mod" in model._modules:
-            model = model.get_submodule("_orig_mod")
-        else:
-            return model, tuple(prefixes)
-
-
-def _bare(name: str, prefixes: tuple[str, ...]) -> str:
-    parts = [part for part in name.split(".") if part != "_orig_mod"]
-    if prefixes and parts[: len(prefixes)] == list(prefixes):
-        parts = parts[len(prefixes) :]
-    return ".".join(parts)
+def _check_options(names: Sequence[str], map_size: int | None, token_grid: tuple[int, int] | None, grad: bool) -> None:
+    problems = []
+    if not names:
+        problems.append("modules must name at least one module, got none")
+    if map_size is not None and map_size < 1:
+        problems.append(f"map_size must be at least 1, got {map_size}")
+    if token_grid is not None and (len(token_grid) != 2 or min(token_grid) < 1):
+        problems.append(f"token_grid must be two numbers (h, w) of at least 1, got {token_grid}")
+    if grad and map_size is not None:
+        problems.append("map_size cannot be used with grad=True: the output does not depend on pooled maps")
+    if problems:
+        raise ConfigError(problems)
 
 
 def _locate(found: Mapping[str, nn.Module], name: str) -> str:
@@ -265,181 +285,29 @@ def _locate(found: Mapping[str, nn.Module], name: str) -> str:
     raise BackboneError(f"The model has no module {name!r}.{did_you_mean(name, found, how_to_list=HOW_TO_LIST)}")
 
 
-def _check_options(names: Sequence[str], map_size: int | None, token_grid: tuple[int, int] | None, grad: bool) -> None:
-    problems = []
-    if not names:
-        problems.append("modules must name at least one module, got none")
-    if map_size is not None and map_size < 1:
-        problems.append(f"map_size must be at least 1, got {map_size}")
-    if token_grid is not None and min(token_grid) < 1:
-        problems.append(f"token_grid must be two numbers (h, w) of at least 1, got {token_grid}")
-    if grad and map_size is not None:
-        problems.append("map_size cannot be used with grad=True: the output does not depend on pooled maps")
-    if problems:
-        raise ConfigError(problems)
-
-
-def _check_model(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        where = f"The model's {name}" if name else "The model"
-        if isinstance(module, torch.jit.ScriptModule):
-            raise CaptureError(
-                f"{where} is TorchScript, in which forward hooks are not called. Use the eager model, or log it with "
-                "serialization_format='pt2' and read it with load_exported."
-            )
-        if isinstance(module, torch.fx.GraphModule) and _is_flat(module):
-            raise CaptureError(
-                f"{where} is a flat exported graph, in which the hooks of submodules are never called "
-                "(mlflow.pytorch.load_model returns one for pt2). Fetch the model with "
-                "mlflow.artifacts.download_artifacts and read it with fmce_mlflow.method.capture.load_exported."
-            )
-        graph = None if isinstance(module, torch.fx.GraphModule) else getattr(module, "graph", None)
-        if isinstance(graph, torch.fx.Graph) and any(map(_trains, graph.nodes)):
-            raise CaptureError(
-                f"{where} was exported in training mode, so its batch norm and dropout cannot be put in eval mode. "
-                "Call model.eval() before exporting or logging it."
-            )
-
-
-def _is_flat(module: torch.fx.GraphModule) -> bool:
-    """A graph of torch.export calls operators only; one of torch.fx.symbolic_trace calls its submodules."""
-    return not any(node.op == "call_module" and node.target != "_guards_fn" for node in module.graph.nodes)
-
-
-def _is_exported(model: nn.Module) -> bool:
-    return isinstance(model, torch.export.UnflattenedModule)
-
-
-def _trains(node: torch.fx.Node) -> bool:
-    aten = torch.ops.aten
-    if node.target == aten.batch_norm.default:  # input, weight, bias, running_mean, running_var, training, …
-        return bool(node.args[5]) and node.args[3] is not None
-    return node.target in (aten.dropout.default, aten.feature_dropout.default) and bool(node.args[2])
-
-
-def _fixed_shape(error: Exception) -> str:
-    return (
-        f"The exported model does not take this input: {str(error).splitlines()[0]} Give images of the shape it was "
-        "exported with, or log it again with an input example of at least two images, so that the batch size is free."
-    )
-
-
-@contextmanager
-def probing(model: nn.Module) -> Iterator[nn.Module]:
-    """The model in eval mode, with compiled parts run eagerly so that hooks are called; its flags are put back.
-
-    Raises:
-        CaptureError: A model in which hooks or eval mode cannot work.
-
-    Example:
-        >>> net = nn.Dropout()
-        >>> with probing(net) as network:
-        ...     network.training
-        False
-        >>> net.training
-        True
-    """
-    _check_model(model)
-    with _eval_mode(model), _eager_stance(model):
-        yield model
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    flags = [(module, module.training) for module in model.modules()]
-    if not any(training for _, training in flags):
-        yield
-        return
-    try:
-        model.eval()
-        yield
-    finally:
-        model.train(flags[0][1])  # for modules that do more in train() than to set the flag
-        for module, training in flags:
-            module.training = training
-
-
-@contextmanager
-def _eager_stance(model: nn.Module) -> Iterator[None]:
-    """Run compiled parts eagerly: torch.compile does not see hooks that are registered after it has compiled."""
-    if any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in model.modules()):
-        with torch.compiler.set_stance("force_eager"):
-            yield
-    else:
-        yield
-
-
-def _tensors(output: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    items: Any = ()
-    if isinstance(output, Tensor):
-        yield path, output
-    elif isinstance(output, Mapping):
-        items = output.items()
-    elif isinstance(output, (list, tuple)):
-        items = enumerate(output)
-    elif dataclasses.is_dataclass(output):
-        items = vars(output).items()
-    for key, value in items:
-        yield from _tensors(value, (*path, str(key)))
-
-
-def _keep(value: Tensor, map_size: int | None, token_grid: tuple[int, int] | None, grad: bool) -> Tensor | str:
-    """The map of one tensor, with memory of its own; or, as text, why it has none."""
-    value = value if grad else value.detach()
-    found = as_map(value, token_grid)
+def _keep(found: Tensor | str, map_size: int | None) -> Tensor | str:
+    """A map with memory of its own, since what follows may work in place (ReLU behind BatchNorm)."""
     if isinstance(found, str):
         return found
+    found = found.detach()
     if map_size is not None and max(found.shape[2:]) > map_size:
         return F.adaptive_avg_pool2d(found, (min(found.shape[2], map_size), min(found.shape[3], map_size)))
-    # What follows may work in place (ReLU behind BatchNorm), hence a copy. In a graph autograd watches over that.
-    return found if grad else found.clone(memory_format=torch.contiguous_format)
+    return found.clone(memory_format=torch.contiguous_format)
 
 
-def _on_the_path(output: Tensor, token_grid: tuple[int, int] | None) -> tuple[Tensor | str, Tensor]:
+def _on_the_path(output: Tensor, token_grid: tuple[int, int] | None, images: Any) -> tuple[Tensor | str, Tensor]:
     """The map, and a tensor equal to ``output`` that depends on it and may be changed in place."""
-    found = as_map(output, token_grid)
+    if output.is_floating_point() and not output.requires_grad:
+        output = output.detach().requires_grad_()  # frozen so far: the graph begins here
+    found = as_map(output, token_grid, images=images)
     if isinstance(found, str):
         return found, output
-    if output.dim() == 4:
+    if found is output:
         return found, output.clone()
+    if output.dim() == 4:
+        return found, found.permute(0, 2, 3, 1).clone()
     grid = found.flatten(2).transpose(1, 2)  # (n, h·w, D)
     return found, torch.cat([output[:, : output.shape[1] - grid.shape[1]], grid], dim=1)
-
-
-def as_map(value: Tensor, token_grid: tuple[int, int] | None = None) -> Tensor | str:
-    """One tensor read as a feature map.
-
-    Args:
-        value: (n, C, H, W), or tokens (n, L, D).
-        token_grid: (h, w) of tokens.
-
-    Returns:
-        (n, C, H, W), a view where possible; or a text that says why it is none.
-
-    Example:
-        >>> as_map(torch.zeros(2, 17, 6)).shape
-        torch.Size([2, 6, 4, 4])
-        >>> as_map(torch.zeros(2, 10))
-        'float32 of shape (2, 10)'
-    """
-    kind = f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
-    if not value.is_floating_point() or value.dim() not in (3, 4) or not value.numel():
-        return kind
-    if value.dim() == 4:
-        return value
-    length = value.shape[1]
-    if token_grid is None:
-        sides = (math.isqrt(length - extra) for extra in PREFIX_TOKENS if length > extra)
-        side = next((s for s in sides if length - s * s in PREFIX_TOKENS), 0)
-        if not side:
-            return f"{kind}, whose {length} tokens are no square: say with token_grid=(h, w) how they lie"
-        height = width = side
-    else:
-        height, width = token_grid
-        if height * width > length:
-            return f"{kind}, which has fewer tokens than the {height}×{width} of token_grid"
-    tokens = value[:, length - height * width :]  # (n, h·w, D)
-    return tokens.transpose(1, 2).reshape(value.shape[0], value.shape[2], height, width)
 
 
 def _select(
@@ -449,7 +317,7 @@ def _select(
     if not made:
         raise CaptureError(
             f"Module {head!r} was not called in the forward pass, so it has no feature map. "
-            f"Containers such as ModuleList never are: name a module inside.{_near(name, found)}"
+            f"Containers such as ModuleList never are: name a module inside.{_near(head, found)}"
         )
     outputs = {
         ".".join((head, *([str(i)] if len(made) > 1 else []), *path)): leaf

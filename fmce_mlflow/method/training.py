@@ -53,12 +53,12 @@ class TrainingConfig:
         lr: Peak learning rate.
         momentum: Momentum of SGD; AdamW uses its own moments.
         weight_decay: Weight decay of either optimizer.
-        schedule: ``constant``, or ``cosine`` to zero at the last step.
+        schedule: ``constant``, or ``cosine`` towards zero, which a step behind the last would have.
         warmup_epochs: Epochs of linear warm-up from zero.
         label_smoothing: Label smoothing of the training loss, in [0, 1).
         augmentation: One of :data:`fmce_mlflow.method.images.AUGMENTATIONS`.
         precision: ``no`` (float32), ``bf16`` or ``fp16`` automatic mixed precision.
-        seed: Seeds the initial weights, the order of images, augmentation and dropout.
+        seed: Seeds the initial weights, the order of images, augmentation and dropout; below 2**63.
         num_workers: Processes that read images.
         cpu: Stay on the CPU even where a GPU is there.
 
@@ -74,12 +74,12 @@ class TrainingConfig:
     snapshots_per_epoch: int = 3
     batch_size: int = 64
     gradient_accumulation: int = 1
-    optimizer: Optimizer = "sgd"
-    lr: float = 0.05
+    optimizer: Optimizer = "adamw"
+    lr: float = 0.002
     momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: Schedule = "constant"
-    warmup_epochs: float = 0.0
+    weight_decay: float = 0.01
+    schedule: Schedule = "cosine"
+    warmup_epochs: float = 1.0
     label_smoothing: float = 0.0
     augmentation: str = "none"
     precision: Precision = "no"
@@ -98,6 +98,8 @@ class TrainingConfig:
             for name in ("weight_decay", "warmup_epochs", "seed", "num_workers")
             if not (value := getattr(self, name)) >= 0
         ]
+        if self.seed >= 2**63:
+            problems.append(f"seed must be below 2**63, got {self.seed}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             problems.append(f"lr must be a positive number, got {self.lr}")
         problems += [
@@ -215,21 +217,40 @@ def snapshot_steps(steps: int, snapshots: int) -> list[int]:
 
 
 def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
-    """Learning rate of optimizer step ``step`` (from 0) in epochs of ``steps`` steps."""
+    """Learning rate of optimizer step ``step`` (from 0) in epochs of ``steps`` steps.
+
+    Warm-up rises linearly to ``lr`` at its last step; behind it starts the cosine (Loshchilov and Hutter,
+    arXiv 1608.03983, eq. 5, without restarts).
+
+    Example:
+        >>> config = TrainingConfig(epochs=2, lr=1.0, schedule="cosine", warmup_epochs=1)
+        >>> [round(learning_rate(config, step, 2), 3) for step in range(4)]
+        [0.5, 1.0, 1.0, 0.5]
+    """
     total, warmup = config.epochs * steps, config.warmup_epochs * steps
     if step < warmup:
-        return config.lr * (step + 1) / warmup
+        return config.lr * min(1.0, (step + 1) / warmup)
     if config.schedule == "constant":
         return config.lr
     return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """An Accelerator for this training, also where the process has trained with another precision before."""
+    """An Accelerator for this training, also where the process has trained with another precision before.
+
+    Raises:
+        ConfigError: If the device cannot compute in that precision.
+    """
     AcceleratorState._reset_state(reset_partial_state=False)
-    return Accelerator(
-        mixed_precision=config.precision, cpu=config.cpu, gradient_accumulation_steps=config.gradient_accumulation
-    )
+    try:
+        accelerator = Accelerator(
+            mixed_precision=config.precision, cpu=config.cpu, gradient_accumulation_steps=config.gradient_accumulation
+        )
+    except ValueError as error:
+        raise ConfigError(f"precision {config.precision!r} cannot be had here: {error} Use bf16 or no.") from None
+    if config.precision == "fp16" and not accelerator.native_amp:  # Accelerate would train in float32 and not say so
+        raise ConfigError(f"precision 'fp16' cannot be had on device {accelerator.device.type!r}. Use bf16 or no.")
+    return accelerator
 
 
 def train(
@@ -252,7 +273,7 @@ def train(
         model: The network; trained in place, moved to the accelerator's device.
         data: Training, validation and probe images.
         config: How to train.
-        modules: Functional modules whose maps are taken; none at all skips capturing.
+        modules: Functional modules whose maps are taken, at least one.
         map_size: Pool larger maps to this height and width.
         resume: Go on behind this state; the first snapshot yielded is the one after it.
         accelerator: The caller's, where it needs to know its process index.
@@ -309,8 +330,7 @@ def train(
         )
 
     if resume is None:
-        order = epoch_order(len(data.train), config.seed, 0)[:FIRST_LOSS_IMAGES]
-        first = _untrained_loss(model, data, order, config, device, batch_size)
+        first = _untrained_loss(model, data, config, device, micro)
         _check(first, 0)
         yield snapshot(0, first, 0.0, 0)
 
@@ -356,13 +376,12 @@ def _train_steps(
 ) -> float:
     """Run the batches of ``images`` and return their mean loss over all processes."""
     network.train()
-    total = torch.zeros((), dtype=torch.float64, device=accelerator.device)
-    count = 0
+    losses = []
     for i, (x, y) in enumerate(images):  # x (b, 3, H, W), y (b,)
         step, part = divmod(i, config.gradient_accumulation)
         step += first_step
         if part == 0:
-            torch.manual_seed(_mix(config.seed, step, accelerator.process_index))
+            _seed(accelerator.device, config.seed, step, accelerator.process_index)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step, steps)
         x = x.to(accelerator.device, non_blocking=True)
@@ -372,13 +391,11 @@ def _train_steps(
             accelerator.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
-        total += loss.detach().double()
-        count += 1
-        if progress is not None and part == config.gradient_accumulation - 1:
-            progress.update(batch_size)
-            if not progress.disable:
-                progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
-    mean: Tensor = accelerator.reduce(total / count, reduction="mean")
+        losses.append(loss.detach())
+        # The loss is fetched only when the bar is drawn: fetching it waits for the GPU.
+        if progress is not None and part == config.gradient_accumulation - 1 and progress.update(batch_size):
+            progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+    mean: Tensor = accelerator.reduce(torch.stack(losses).mean(), reduction="mean")
     return float(mean)
 
 
@@ -400,6 +417,7 @@ def _observe(
             if chunk[0] < n_probe:
                 output, captured = forward(x.to(device, non_blocking=True))
                 for name, value in captured.items():  # (b, C, H, W)
+                    value = value.float()  # bfloat16 has no number between 65280 and 65536 to compare with
                     if name not in maps:
                         maps[name] = torch.empty((n_probe, *value.shape[1:]), dtype=torch.float16)
                     over = int((value.abs() > FLOAT16_MAX).sum())
@@ -415,20 +433,21 @@ def _observe(
 
 
 def _untrained_loss(
-    model: nn.Module, data: ImageData, order: Any, config: TrainingConfig, device: torch.device, batch_size: int
+    model: nn.Module, data: ImageData, config: TrainingConfig, device: torch.device, batch: int
 ) -> float:
     """Training-mode loss of the untrained network, on a copy, so that running statistics stay as they are."""
     twin = copy.deepcopy(model).train()
-    batches = [order[i : i + batch_size].tolist() for i in range(0, len(order) - len(order) % batch_size, batch_size)]
+    order = epoch_order(len(data.train), config.seed, 0)
+    n = max(1, min(len(order), FIRST_LOSS_IMAGES) // batch)
     images = loader(
         data.train,
         preprocessing=data.preprocessing,
-        batches=batches,
+        batches=order[: n * batch].reshape(n, batch).tolist(),
         augmentation=config.augmentation,
         seed=config.seed,
     )
     with _private_rng(device), torch.no_grad():
-        torch.manual_seed(_mix(config.seed, 0, 0))
+        _seed(device, config.seed, 0, 0)
         losses = [
             float(F.cross_entropy(twin(x.to(device)).float(), y.to(device), label_smoothing=config.label_smoothing))
             for x, y in images
@@ -441,9 +460,13 @@ def _check(loss: float, snapshot: int) -> None:
         raise NonFiniteLossError(snapshot, loss, "training loss")
 
 
-def _mix(*numbers: int) -> int:
-    """One 63-bit seed from several numbers."""
-    return int(np.random.SeedSequence(list(numbers)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def _seed(device: torch.device, *numbers: int) -> None:
+    """Seed dropout and the like from several numbers."""
+    seed = int(np.random.SeedSequence(list(numbers)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too, which nobody puts back
+    else:
+        torch.manual_seed(seed)
 
 
 def _private_rng(device: torch.device) -> Any:

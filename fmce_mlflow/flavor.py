@@ -1,0 +1,223 @@
+"""FMCE-Net as an MLflow model: safetensors and JSON, no pickle and no code in the artifact.
+
+Layout, beside what MLflow itself writes::
+
+    fmce_net/config.json            format version, kind, the net's config, what it was trained on
+    fmce_net/weights.safetensors
+    fmce_net/model_card.md
+
+``MLmodel`` carries the sha256 of both files that are read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import yaml
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+import fmce_mlflow
+from fmce_mlflow.errors import IntegrityError, PredictorError
+from fmce_mlflow.logged_models import log_saved_model
+from fmce_mlflow.method.fmce_net import FmceNet, build_net
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FLAVOR_NAME = "fmce_net"
+FORMAT_VERSION = 1
+FOLDER = "fmce_net"
+CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "model_card.md"
+MAX_CONFIG_BYTES = 4 * 2**20
+MAX_WEIGHTS_BYTES = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A net and what is known about it.
+
+    Attributes:
+        net: FMCE-Net, in eval mode.
+        info: JSON values: protocol figures, training corpus, how bags were drawn.
+        card: The model card, Markdown.
+    """
+
+    net: FmceNet
+    info: dict[str, Any] = field(default_factory=dict)
+    card: str = ""
+
+
+def save_model(path: str | Path, predictor: Predictor, mlflow_model: Model | None = None) -> None:
+    """Write a predictor as an MLflow model.
+
+    Args:
+        path: A folder; made if it is not there.
+        predictor: What to write.
+        mlflow_model: MLflow's description, to be completed; a new one where None.
+
+    Example:
+        >>> from fmce_mlflow.method.fmce_net import SetConfig, SetNet
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp(), "model")
+        >>> save_model(folder, Predictor(SetNet(SetConfig(members=1)).eval()))
+        >>> mlflow.pyfunc.load_model(str(folder)).predict(np.ones((4, 8, 2, 2), np.float32)).columns[0]
+        'fmcs'
+    """
+    folder = Path(path, FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
+    net = predictor.net
+    config = {
+        "format_version": FORMAT_VERSION,
+        "kind": net.kind,
+        "config": net.config.to_dict(),
+        "fmce_mlflow": fmce_mlflow.__version__,
+        "info": predictor.info,
+    }
+    written = {
+        CONFIG: json.dumps(config, indent=1, allow_nan=False).encode(),
+        WEIGHTS: save_tensors({k: v.contiguous() for k, v in net.state_dict().items()}),
+    }
+    for name, data in written.items():
+        (folder / name).write_bytes(data)
+    (folder / CARD).write_text(predictor.card, encoding="utf-8")
+    model = mlflow_model or Model()
+    model.signature = model.signature or signature(net.config.levels)
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in written.items()}
+    model.add_flavor(FLAVOR_NAME, format_version=FORMAT_VERSION, kind=net.kind, data=FOLDER, sha256=hashes)
+    mlflow.pyfunc.add_to_model(
+        model, loader_module="fmce_mlflow.flavor", conda_env="conda.yaml", python_env="python_env.yaml"
+    )
+    _write_environment(Path(path))
+    model.save(str(Path(path, "MLmodel")))
+
+
+def load_predictor(path: str | Path) -> Predictor:
+    """Read a predictor from a local MLflow model folder; every file is checked before it is parsed.
+
+    Args:
+        path: The folder that has ``MLmodel``.
+
+    Returns:
+        The predictor, its net on the CPU and in eval mode.
+
+    Raises:
+        PredictorError: If it is no FMCE-Net, of another format version, or not what its description says.
+        IntegrityError: If a file is not what was written.
+    """
+    root = Path(path)
+    try:
+        flavor = Model.load(str(root)).flavors.get(FLAVOR_NAME)
+    except Exception as error:
+        raise PredictorError(f"{root} is no MLflow model: {error}") from None
+    if not isinstance(flavor, Mapping):
+        raise PredictorError(
+            f"The model at {root} is no FMCE-Net: it has no flavor {FLAVOR_NAME}. "
+            "Name one that `fmce train-fmce-net` logged."
+        )
+    if flavor.get("format_version") != FORMAT_VERSION:
+        raise PredictorError(
+            f"The FMCE-Net at {root} has format version {flavor.get('format_version')!r}; this release reads "
+            f"{FORMAT_VERSION}. Use the release of fmce-mlflow that wrote it, or train it again."
+        )
+    hashes = flavor.get("sha256")
+    if not isinstance(hashes, Mapping):
+        raise PredictorError(f"MLmodel at {root} names no sha256 of the net's files. Log the predictor again.")
+    config = _read(root, CONFIG, hashes, MAX_CONFIG_BYTES)
+    weights = _read(root, WEIGHTS, hashes, MAX_WEIGHTS_BYTES)
+    try:
+        record = json.loads(config)
+        net = build_net(str(record["kind"]), dict(record["config"]))
+        net.load_state_dict(load_tensors(weights))
+        info = dict(record["info"])
+    except (ValueError, KeyError, TypeError, RuntimeError, RecursionError, SafetensorError) as error:
+        raise PredictorError(f"The FMCE-Net at {root} cannot be read: {error}. Log the predictor again.") from None
+    card = root / FOLDER / CARD
+    return Predictor(net.eval(), info, card.read_text(encoding="utf-8") if card.is_file() else "")
+
+
+def log_predictor(client: MlflowClient, run_id: str, predictor: Predictor, *, name: str = "fmce_net") -> str:
+    """Log a predictor to a run.
+
+    Args:
+        client: MLflow client.
+        run_id: The run.
+        predictor: The predictor.
+        name: The model's name.
+
+    Returns:
+        The logged model's id; ``models:/<id>`` loads it.
+    """
+    return log_saved_model(client, run_id, lambda path, model: save_model(path, predictor, model), name=name)
+
+
+def signature(levels: int) -> ModelSignature:
+    """Bags in, float32 (n, C, H, W) of any size; one row of figures out."""
+    columns = ["fmcs", "std", "low", "high", *(f"level_{k}" for k in range(levels))]
+    return ModelSignature(
+        Schema([TensorSpec(np.dtype(np.float32), (-1, -1, -1, -1))]),
+        Schema([ColSpec(DataType.double, name) for name in columns]),
+    )
+
+
+class _PyFunc:
+    """What ``mlflow.pyfunc.load_model`` wraps."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Score one bag, (n, C, H, W): one row with fmcs, std, low, high and the levels' probabilities."""
+        found = self.predictor.net.predict(np.asarray(model_input, dtype=np.float32))
+        values = {"fmcs": found.fmcs, "std": found.std, "low": found.low, "high": found.high}
+        return pd.DataFrame([values | {f"level_{k}": float(p) for k, p in enumerate(found.levels)}])
+
+
+def _load_pyfunc(path: str) -> _PyFunc:
+    """MLflow's hook: the model's folder, or the one inside it that holds the data."""
+    root = Path(path)
+    return _PyFunc(load_predictor(root if (root / "MLmodel").is_file() else root.parent))
+
+
+def _read(root: Path, name: str, hashes: Mapping[str, Any], limit: int) -> bytes:
+    file = root / FOLDER / name
+    if not file.is_file():
+        raise PredictorError(f"{FOLDER}/{name} is missing at {root}. Log the predictor again.")
+    if file.stat().st_size > limit:
+        raise PredictorError(
+            f"{FOLDER}/{name} at {root} has {file.stat().st_size:,} bytes; at most {limit:,} are read."
+        )
+    data = file.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != hashes.get(name):
+        raise IntegrityError(f"{FOLDER}/{name} at {root}", str(hashes.get(name)), found)
+    return data
+
+
+def _write_environment(path: Path) -> None:
+    """The files from which MLflow builds an environment to serve the model in."""
+    requirements = [f"mlflow=={version('mlflow')}", f"fmce-mlflow=={fmce_mlflow.__version__}"]
+    requirements += [f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "numpy", "pandas")]
+    (path / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    python = platform.python_version()
+    virtual = {"python": python, "build_dependencies": ["pip"], "dependencies": ["-r requirements.txt"]}
+    (path / "python_env.yaml").write_text(yaml.safe_dump(virtual, sort_keys=False), encoding="utf-8")
+    conda = {
+        "name": "fmce",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={python}", "pip", {"pip": requirements}],
+    }
+    (path / "conda.yaml").write_text(yaml.safe_dump(conda, sort_keys=False), encoding="utf-8")

@@ -1,0 +1,91 @@
+"""Log models to MLflow by explicit client and run, whatever run or experiment is active."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def log_saved_model(
+    client: MlflowClient,
+    run_id: str,
+    save: Callable[[Path, Model], None],
+    *,
+    name: str,
+    step: int = 0,
+    metadata: Mapping[str, Any] | None = None,
+) -> str:
+    """Log one model to a run's experiment and make it an output of the run.
+
+    It becomes an output last: whatever moment the process dies at, what the run names is complete.
+
+    Args:
+        client: MLflow client.
+        run_id: The run.
+        save: Writes the model to a folder, given that and MLflow's description to complete.
+        name: The model's name within the experiment.
+        step: The step that the model belongs to; the run's metrics of that step are tied to it.
+        metadata: Metadata of the description.
+
+    Returns:
+        The model's id; ``models:/<id>`` loads it.
+    """
+    run = client.get_run(run_id)
+    created = client.create_logged_model(
+        run.info.experiment_id, name=name, source_run_id=run_id, params=run.data.params
+    )
+    try:
+        with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+            path = Path(folder, "model")
+            description = Model(
+                artifact_path=created.artifact_location,
+                run_id=run_id,
+                model_uuid=created.model_id,
+                model_id=created.model_id,
+                metadata=dict(metadata) if metadata else None,
+            )
+            save(path, description)
+            client.log_model_artifacts(created.model_id, str(path))
+    except BaseException:
+        client.finalize_logged_model(created.model_id, LoggedModelStatus.FAILED)
+        raise
+    client.finalize_logged_model(created.model_id, LoggedModelStatus.READY)
+    history = [m for key in run.data.metrics for m in client.get_metric_history(run_id, key) if m.step == step]
+    client.log_batch(  # the same rows again, now tied to the model: the run's history stays as it is
+        run_id, [Metric(m.key, m.value, m.timestamp, m.step, model_id=created.model_id) for m in history]
+    )
+    client.log_outputs(run_id, [LoggedModelOutput(created.model_id, step)])
+    return str(created.model_id)
+
+
+def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str:
+    """Make a logged model a version of a registered model, once.
+
+    Args:
+        client: MLflow client.
+        run_id: The run that logged it.
+        model_id: The logged model.
+        name: The registered model; created if it is not there.
+
+    Returns:
+        The version.
+    """
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    for known in client.search_model_versions(f"name = '{name}'"):
+        if known.model_id == model_id:
+            return str(known.version)
+    source = f"models:/{model_id}"
+    return str(client.create_model_version(name, source=source, run_id=run_id, model_id=model_id).version)

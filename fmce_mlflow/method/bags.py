@@ -1,0 +1,203 @@
+"""Bags of an FMCS-dataset, reduced to their statistics.
+
+Maps are read one (run, snapshot, module) at a time and let go; what stays is less than a kilobyte per bag. The probe
+images are cut in two parts once and for all, so that every protocol can be scored on images that the network was not
+trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from fmce_mlflow.errors import ConfigError, PredictorError
+from fmce_mlflow.method.bag_statistics import FEATURES, bag_features, check_bag
+
+Read = Callable[[Any], NDArray[np.floating[Any]]]
+
+SCALARS = ("activation deviation", "effective rank")
+"""Columns of :attr:`Bags.scalars`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BagConfig:
+    """How bags are drawn.
+
+    Attributes:
+        bag_size: Images in a bag, at least 2; fewer where a part has fewer.
+        bags_per_map: Bags drawn of each part of a feature-map file.
+        test_share: Share of the probe images that is never in a training bag, in (0, 1).
+        seed: Draws images and channels.
+
+    Raises:
+        ConfigError: Names every value that is out of range.
+    """
+
+    bag_size: int = 64
+    bags_per_map: int = 6
+    test_share: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.bag_size < 2:
+            problems.append(f"bag-size must be at least 2, got {self.bag_size}")
+        if self.bags_per_map < 1:
+            problems.append(f"bags-per-map must be at least 1, got {self.bags_per_map}")
+        if not 0 < self.test_share < 1:
+            problems.append(f"test-share must be in (0, 1), got {self.test_share}")
+        if self.seed < 0:
+            problems.append(f"seed must not be negative, got {self.seed}")
+        if problems:
+            raise ConfigError(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+    def images(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which of n probe images are for training bags, and which for test bags.
+
+        Raises:
+            PredictorError: If either part has fewer than two.
+        """
+        order = np.random.default_rng(self.seed).permutation(n)
+        test = round(n * self.test_share)
+        if min(test, n - test) < 2:
+            raise PredictorError(
+                f"{n} probe images cannot be cut in two parts of at least 2 at a test-share of {self.test_share}. "
+                "Record runs with a larger --probe-size."
+            )
+        return np.sort(order[test:]), np.sort(order[:test])
+
+    def bag(self, row: int, number: int, n: int) -> NDArray[np.int64]:
+        """Which images are in a bag.
+
+        Args:
+            row: Position of the row in the table of labelled rows.
+            number: 0 … 2·bags_per_map − 1; the second half are bags of test images.
+            n: Probe images.
+
+        Returns:
+            Positions of images, ascending, at most ``bag_size`` of them.
+        """
+        images = self.images(n)[number // self.bags_per_map]
+        return np.sort(np.random.default_rng([self.seed, row, number]).permutation(images)[: self.bag_size])
+
+
+@dataclass(frozen=True, slots=True)
+class Bags:
+    """Statistics of N bags.
+
+    Attributes:
+        table: The rows they were drawn from, with at least run_id, backbone, dataset, module, snapshot, fmcs, level.
+        row: Position in ``table`` of each bag, int64 (N,).
+        test_images: Whether the bag is of the images kept from training, bool (N,).
+        features: :func:`~fmce_mlflow.method.bag_statistics.bag_features` of each, float32 (N, FEATURES).
+        scalars: Figures that baselines use, float32 (N, 2), see :data:`SCALARS`.
+    """
+
+    table: pd.DataFrame
+    row: NDArray[np.int64]
+    test_images: NDArray[np.bool_]
+    features: NDArray[np.float32]
+    scalars: NDArray[np.float32]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column of the table, by bag."""
+        return self.table[name].to_numpy()[self.row]
+
+    @property
+    def fmcs(self) -> NDArray[np.float64]:
+        """The label of each bag, float64 (N,)."""
+        return self.table["fmcs"].to_numpy(dtype=np.float64)[self.row]
+
+
+def collect_bags(
+    table: pd.DataFrame,
+    read: Read,
+    config: BagConfig | None = None,
+    *,
+    threads: int = 2,
+    progress: Callable[[int], Any] | None = None,
+) -> Bags:
+    """Draw bags of every row of an FMCS-dataset and keep their statistics.
+
+    Args:
+        table: The FMCS-dataset's rows; those without a label are left out.
+        read: Gives the maps (n, C, H, W) of a row, as one of ``table.itertuples()``.
+        config: How bags are drawn.
+        threads: Rows that are read and reduced at a time.
+        progress: Called with 1 for each row done.
+
+    Returns:
+        The bags, in the order of rows; which bags they are depends on the table and the config alone.
+
+    Raises:
+        PredictorError: If no row has a label, or a row's maps make no bag; the message names the row.
+    """
+    config = config or BagConfig()
+    table = table[table["fmcs"].notna()].reset_index(drop=True)
+    if not len(table):
+        raise PredictorError("The FMCS-dataset has no labelled row. Build it from runs that have converged.")
+    per_row = 2 * config.bags_per_map
+    n = len(table) * per_row
+
+    features = np.empty((n, FEATURES), np.float32)
+    scalars = np.empty((n, len(SCALARS)), np.float32)
+
+    def reduce(item: tuple[int, Any]) -> None:
+        index, row = item
+        where = f"Run {row.run_id}, module {row.module}, snapshot {row.snapshot}"
+        try:
+            maps = read(row)
+            for i in range(per_row):
+                one = check_bag(torch.from_numpy(maps[config.bag(index, i, len(maps))]))
+                at = index * per_row + i
+                features[at] = bag_features(one).numpy()
+                scalars[at] = _scalars(one)
+        except PredictorError as error:
+            raise PredictorError(f"{where}: {error}") from None
+        if progress is not None:
+            progress(1)
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        for _ in pool.map(reduce, enumerate(table.itertuples(index=False))):
+            pass
+    row_of = np.repeat(np.arange(len(table)), per_row)
+    is_test = np.tile(np.arange(per_row) >= config.bags_per_map, len(table))
+    return Bags(table, row_of, is_test, features, scalars)
+
+
+def effective_rank(maps: torch.Tensor) -> float:
+    """Effective rank (Roy and Vetterli 2007) of the images' centred maps: the exponential of their spectrum's entropy.
+
+    Args:
+        maps: float32 (n, C, H, W).
+
+    Returns:
+        Between 1 and n − 1; 0 for maps that are all alike.
+
+    Example:
+        >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])[:, :, None, None]), 3)
+        2.0
+    """
+    flat = maps.flatten(1)
+    flat = flat - flat.mean(0)
+    values = torch.linalg.eigvalsh((flat @ flat.T).double()).clamp_min(0).sqrt()
+    total = values.sum()
+    if total == 0:
+        return 0.0
+    shares = values[values > 0] / total
+    return float((-(shares * shares.log()).sum()).exp())
+
+
+def _scalars(maps: torch.Tensor) -> Sequence[float]:
+    return float(maps.std(0, correction=0).mean()), effective_rank(maps)

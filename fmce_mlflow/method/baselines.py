@@ -1,0 +1,141 @@
+"""What FMCE-Net has to beat: simpler predictors of FMCS, fitted and scored on the same bags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.isotonic import IsotonicRegression
+from torch import nn
+
+from fmce_mlflow.method.bags import SCALARS, Bags
+from fmce_mlflow.method.fmce_net import Prediction
+
+Baseline = Callable[[Bags, NDArray[np.int64], NDArray[np.int64], int], NDArray[np.float64]]
+
+
+def majority_level(bags: Bags, train: NDArray[np.int64], test: NDArray[np.int64], levels: int) -> NDArray[np.float64]:
+    """The most frequent level of the training bags, the lowest of several."""
+    known = bags.table["level"].to_numpy(dtype="float64", na_value=np.nan)[bags.row[train]]
+    counts = np.bincount(known[~np.isnan(known)].astype(int), minlength=levels)
+    return np.full(len(test), counts.argmax() / (levels - 1))
+
+
+def activation_deviation(
+    bags: Bags, train: NDArray[np.int64], test: NDArray[np.int64], levels: int
+) -> NDArray[np.float64]:
+    """Mean deviation of the activations between images (after arXiv 2403.02473), mapped to FMCS monotonically."""
+    return _monotone(bags.scalars[:, SCALARS.index("activation deviation")], bags.fmcs, train, test)
+
+
+def effective_rank(bags: Bags, train: NDArray[np.int64], test: NDArray[np.int64], levels: int) -> NDArray[np.float64]:
+    """Effective rank (Roy and Vetterli 2007) of the bag's maps, mapped to FMCS monotonically."""
+    return _monotone(bags.scalars[:, SCALARS.index("effective rank")], bags.fmcs, train, test)
+
+
+def extra_trees(bags: Bags, train: NDArray[np.int64], test: NDArray[np.int64], levels: int) -> NDArray[np.float64]:
+    """Extra-trees (Geurts et al. 2006) on the features that the ``set`` net sees."""
+    model = ExtraTreesRegressor(200, min_samples_leaf=2, max_features=0.3, random_state=0, n_jobs=1)
+    model.fit(bags.features[train], bags.fmcs[train])
+    found: NDArray[np.float64] = model.predict(bags.features[test])
+    return found
+
+
+BASELINES: Mapping[str, Baseline] = {
+    "majority_level": majority_level,
+    "activation_deviation": activation_deviation,
+    "effective_rank": effective_rank,
+    "extra_trees": extra_trees,
+}
+"""Baselines that need bags only, by the name under which their figures are logged."""
+
+
+def run_baselines(
+    bags: Bags, train: NDArray[np.int64], test: NDArray[np.int64], levels: int
+) -> dict[str, list[Prediction]]:
+    """Fit every baseline and predict.
+
+    Args:
+        bags: Statistics of N bags.
+        train: Positions of the bags to fit, int64.
+        test: Positions of the bags to predict, int64.
+        levels: K.
+
+    Returns:
+        Predictions by baseline, in the order of ``test``; their level is the nearest to their FMCS, and they give no
+        interval.
+    """
+    return {name: as_predictions(fit(bags, train, test, levels), levels) for name, fit in BASELINES.items()}
+
+
+def as_predictions(fmcs: NDArray[np.float64], levels: int) -> list[Prediction]:
+    """Bare scores as predictions: the nearest level for certain, and no interval."""
+    return [
+        Prediction(value, 0.0, value, value, np.eye(levels)[round(value * (levels - 1))])
+        for value in np.clip(fmcs, 0, 1).tolist()
+    ]
+
+
+def spectral_alpha(module: nn.Module) -> float:
+    """Exponent of the power law in the tail of a module's weight spectra, mean over its matrices.
+
+    WeightWatcher's measure (Martin, Peng and Mahoney 2021): the eigenvalues of WᵀW of each linear or convolution
+    weight, as a matrix of outputs by inputs, are fitted above the lower end whose fit has the smallest
+    Kolmogorov–Smirnov distance (Clauset, Shalizi and Newman 2009).
+
+    Args:
+        module: The functional module.
+
+    Returns:
+        α > 1, about 2 to 6 for trained networks; NaN where no weight has 10 eigenvalues.
+
+    Example:
+        >>> bool(spectral_alpha(nn.Conv2d(16, 32, 3)) > 1)
+        True
+    """
+    found = []
+    for part in module.modules():
+        weight = getattr(part, "weight", None)
+        if isinstance(part, nn.Linear | nn.Conv2d) and isinstance(weight, torch.Tensor):
+            groups = getattr(part, "groups", 1)
+            matrix = weight.detach().flatten(1).double()
+            if groups == 1 and min(matrix.shape) >= 10:
+                found.append(_tail_exponent(torch.linalg.svdvals(matrix).square().numpy()))
+    return float(np.mean(found)) if found else float("nan")
+
+
+def monotone_alpha(
+    alphas: NDArray[np.float64], fmcs: NDArray[np.float64], train: NDArray[np.int64], test: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Spectral alpha mapped to FMCS monotonically; arguments by bag."""
+    return _monotone(alphas, fmcs, train, test)
+
+
+def _monotone(
+    values: NDArray[Any], fmcs: NDArray[np.float64], train: NDArray[np.int64], test: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    model = IsotonicRegression(increasing="auto", out_of_bounds="clip", y_min=0, y_max=1)
+    model.fit(values[train], fmcs[train])
+    found: NDArray[np.float64] = model.predict(values[test])
+    return found
+
+
+def _tail_exponent(values: NDArray[np.float64]) -> float:
+    """Maximum-likelihood exponent of a power law above the lower end that fits best."""
+    ordered = np.sort(values[values > 1e-12 * values.max()])
+    best, exponent = np.inf, float("nan")
+    for start in range(len(ordered) - 4):
+        tail = ordered[start:]
+        logs = np.log(tail / tail[0])
+        if logs.sum() <= 0:
+            continue
+        alpha = 1 + len(tail) / logs.sum()
+        fitted = 1 - (tail / tail[0]) ** (1 - alpha)
+        distance = float(np.abs(np.arange(len(tail)) / len(tail) - fitted).max())
+        if distance < best:
+            best, exponent = distance, float(alpha)
+    return exponent

@@ -1,0 +1,327 @@
+"""Fit FMCE-Net, with early stopping and calibration on groups of its own training data.
+
+The groups that a protocol holds out for scoring are never seen here. Of the others, some are held out in turn: they say
+after how many passes to stop and how wide an interval must be; then the net is fitted to all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupKFold
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fmce_mlflow.errors import ConfigError, PredictorError
+from fmce_mlflow.method.bags import Bags
+from fmce_mlflow.method.fmce_net import NORMAL_90, OutlineConfig, OutlineNet, Prediction, SetConfig, SetNet, soft_labels
+
+Report = Callable[[int, dict[str, float]], Any]
+
+SCALE_FLOOR = 1e-2
+"""Added to a feature's deviation, so that one that hardly varies in training is not blown up elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitConfig:
+    """How FMCE-Net is fitted.
+
+    Attributes:
+        epochs: Most passes over the bags.
+        patience: Passes without a better validation error after which a fold stops.
+        folds: Most validation folds; no more than there are groups. Below 2, nothing is held out: no early stopping,
+        and
+            the interval is not calibrated.
+        batch_size: Bags, or images for the outline, per step.
+        lr: Peak learning rate of AdamW, on a cosine schedule with a tenth of warm-up.
+        weight_decay: Weight decay.
+        label_width: Deviation of the belief that a label stands for, in units of FMCS.
+        averaging: Decay per step of the moving average of weights that is kept, in [0, 1); 0 keeps the last.
+        noise: Deviation of the noise added to standardised features.
+        seed: Initial weights, order and draws.
+
+    Raises:
+        ConfigError: Names every value that is out of range.
+    """
+
+    epochs: int = 160
+    patience: int = 40
+    folds: int = 4
+    batch_size: int = 32
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    label_width: float = 0.05
+    averaging: float = 0.98
+    noise: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name.replace('_', '-')} must be at least 1, got {value}"
+            for name in ("epochs", "patience", "batch_size")
+            if (value := getattr(self, name)) < 1
+        ]
+        problems += [
+            f"{name.replace('_', '-')} must be above 0, got {value}"
+            for name in ("lr", "label_width")
+            if not ((value := getattr(self, name)) > 0 and math.isfinite(value))
+        ]
+        problems += [
+            f"{name.replace('_', '-')} must not be negative, got {value}"
+            for name in ("folds", "weight_decay", "noise", "seed")
+            if not (value := getattr(self, name)) >= 0
+        ]
+        if not 0 <= self.averaging < 1:
+            problems.append(f"averaging must be in [0, 1), got {self.averaging}")
+        if problems:
+            raise ConfigError(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted ``SetNet`` and how it came about.
+
+    Attributes:
+        net: The net, in eval mode.
+        epochs: Passes it was given.
+        validation: Mean absolute error on held-out groups after each pass, mean over folds; empty without folds.
+        calibrated: Whether its interval was set on held-out groups.
+    """
+
+    net: SetNet
+    epochs: int
+    validation: list[float]
+    calibrated: bool
+
+
+def fit_set(
+    bags: Bags,
+    train: NDArray[np.bool_],
+    groups: NDArray[Any],
+    net_config: SetConfig | None = None,
+    config: FitConfig | None = None,
+    *,
+    report: Report | None = None,
+) -> Fitted:
+    """Fit a ``SetNet`` to some of the bags.
+
+    Args:
+        bags: Statistics of N bags.
+        train: Bags to train on, bool (N,).
+        groups: Group of each bag, (N,); validation folds hold out whole groups.
+        net_config: Shape of the net.
+        config: How to fit.
+        report: Called after each pass over the validation folds with the pass and its figures; may raise to stop.
+
+    Returns:
+        The net, fitted to all of ``train``.
+
+    Raises:
+        PredictorError: If there is no bag to train on.
+    """
+    net_config, config = net_config or SetConfig(), config or FitConfig()
+    chosen = np.flatnonzero(train)
+    if not len(chosen):
+        raise PredictorError("There is no bag to train on. Check the protocol and the FMCS-dataset.")
+    features, fmcs = torch.from_numpy(bags.features), torch.from_numpy(bags.fmcs).float()
+    folds = [(chosen[rest], chosen[held]) for rest, held in _folds(groups[chosen], config.folds)]
+    curve: list[float] = []
+    beliefs: list[Tensor] = []
+    if folds:
+        curve, beliefs = _validate(features, fmcs, folds, net_config, config, report)
+    passes = int(np.argmin(curve)) + 1 if folds else config.epochs
+    net = _new_net(net_config, features[chosen], config.seed)
+    for i in range(net_config.members):
+        *_, member = _training(net, features[chosen], fmcs[chosen], config, config.seed + i, passes)
+        net.members[i] = member
+    if folds:
+        _calibrate(net, beliefs, fmcs[np.concatenate([held for _, held in folds])])
+    return Fitted(net.eval(), passes, curve, bool(folds))
+
+
+def fit_outline(
+    maps: Tensor,
+    levels: Tensor,
+    net_config: OutlineConfig,
+    config: FitConfig | None = None,
+    *,
+    validation: tuple[Tensor, Tensor] | None = None,
+    report: Report | None = None,
+) -> tuple[OutlineNet, int]:
+    """Fit an ``OutlineNet`` to single images' maps.
+
+    Args:
+        maps: Feature maps of marker snapshots, float16 or float32 (n, C, H, W).
+        levels: Their levels, int64 (n,).
+        net_config: Shape of the net.
+        config: How to fit.
+        validation: Maps and levels of other images; the weights of the pass that is best on them are kept.
+        report: Called after each pass with its figures; may raise to stop.
+
+    Returns:
+        The net in eval mode, and the pass whose weights it has.
+    """
+    config = config or FitConfig()
+    torch.manual_seed(config.seed)
+    net = OutlineNet(net_config)
+    steps = -(-len(maps) // config.batch_size)
+    optimizer, schedule = _optimizer(net, config, steps)
+    best, best_loss, best_pass = net.state_dict(), math.inf, config.epochs
+    for number in range(1, config.epochs + 1):
+        net.train()
+        for batch in torch.randperm(len(maps)).split(config.batch_size):
+            loss = F.cross_entropy(net(maps[batch].float()), levels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        if validation is None:
+            continue
+        value, accuracy = _outline_error(net, *validation)
+        if report is not None:
+            report(number, {"validation_loss": value, "validation_accuracy": accuracy})
+        if value < best_loss:
+            best, best_loss, best_pass = {k: v.clone() for k, v in net.state_dict().items()}, value, number
+        if number - best_pass >= config.patience:
+            break
+    if validation is not None:
+        net.load_state_dict(best)
+    return net.eval(), best_pass
+
+
+def predict_bags(net: SetNet, bags: Bags, index: NDArray[np.int64]) -> list[Prediction]:
+    """Predictions of a set net for some bags.
+
+    Args:
+        net: The net, in eval mode.
+        bags: Statistics of N bags.
+        index: Positions of bags, int64 (B,).
+
+    Returns:
+        B predictions, in the order of ``index``.
+    """
+    return net.predict_features(torch.from_numpy(bags.features[index]))
+
+
+def _folds(groups: NDArray[Any], most: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Bags to train on and to hold out, by fold, as positions in ``groups``; whole groups, none held out twice."""
+    count = min(most, len(set(groups)))
+    return list(GroupKFold(count).split(groups, groups=groups)) if count > 1 else []
+
+
+def _validate(
+    features: Tensor,
+    fmcs: Tensor,
+    folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    net_config: SetConfig,
+    config: FitConfig,
+    report: Report | None,
+) -> tuple[list[float], list[Tensor]]:
+    """Fit one net per fold, side by side; error on what it has not seen after each pass, and its beliefs after the best."""
+    single = replace(net_config, members=1)
+    runs = []
+    for i, (rest, held) in enumerate(folds):
+        net = _new_net(single, features[rest], config.seed + i)
+        runs.append((net, _training(net, features[rest], fmcs[rest], config, config.seed + i, config.epochs), held))
+    curve: list[float] = []
+    best: list[Tensor] = []
+    for number in range(1, config.epochs + 1):
+        beliefs, errors = [], []
+        for net, training, held in runs:
+            net.members[0] = next(training)
+            with torch.no_grad():
+                beliefs.append(net.eval()(features[held]))
+            errors.append(float((net.summarize(beliefs[-1])[0] - fmcs[held]).abs().mean()))
+        curve.append(float(np.mean(errors)))
+        if curve[-1] == min(curve):
+            best = beliefs
+        if report is not None:
+            report(number, {"validation_mae": curve[-1]})
+        if number - int(np.argmin(curve)) > config.patience:
+            break
+    return curve, best
+
+
+def _training(
+    net: SetNet, features: Tensor, fmcs: Tensor, config: FitConfig, seed: int, passes: int
+) -> Iterator[torch.nn.Module]:
+    """Train one new member of a net; yields it with its averaged weights after each pass.
+
+    Its random numbers are its own, whatever else is trained between two passes.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        member = SetNet(replace(net.config, members=1)).members[0].train()
+        state = torch.get_rng_state()
+    inputs, labels = net.standardize(features), soft_labels(fmcs, config.label_width)
+    averaged = AveragedModel(member, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
+    optimizer, schedule = _optimizer(member, config, -(-len(fmcs) // config.batch_size))
+    for _ in range(passes):
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(state)
+            for batch in torch.randperm(len(fmcs)).split(config.batch_size):
+                seen = inputs[batch]
+                if config.noise:
+                    seen = seen + config.noise * torch.randn_like(seen)
+                loss = F.cross_entropy(member(seen), labels[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                averaged.update_parameters(member)
+            state = torch.get_rng_state()
+        yield averaged.module.eval()
+
+
+def _optimizer(net: torch.nn.Module, config: FitConfig, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    total = steps * config.epochs
+    warmup = max(1, total // 10)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _new_net(config: SetConfig, features: Tensor, seed: int) -> SetNet:
+    """A net with the scale of its training bags."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = SetNet(config)
+    net.mean.copy_(features.mean(0))
+    net.scale.copy_(features.std(0, correction=0) + SCALE_FLOOR)
+    return net
+
+
+@torch.no_grad()
+def _calibrate(net: SetNet, beliefs: Sequence[Tensor], fmcs: Tensor) -> None:
+    """Scale the net's deviation so that ±1.645 of it held 90 % of what the folds' nets had not seen.
+
+    Split conformal prediction with the deviation as the scale of the residual (Lei et al. 2018).
+    """
+    net.std_scale.fill_(1)
+    found, std, _ = net.summarize(torch.cat(list(beliefs)))
+    ratios = ((found - fmcs).abs() / std).numpy()
+    rank = min(1.0, 0.9 * (len(ratios) + 1) / len(ratios))
+    net.std_scale.fill_(max(1e-3, float(np.quantile(ratios, rank)) / NORMAL_90))
+
+
+@torch.no_grad()
+def _outline_error(net: OutlineNet, maps: Tensor, levels: Tensor) -> tuple[float, float]:
+    net.eval()
+    logits = torch.cat([net(part.float()) for part in maps.split(256)])
+    return float(F.cross_entropy(logits, levels)), float((logits.argmax(1) == levels).float().mean())

@@ -1,0 +1,403 @@
+"""FMCE-Net: networks that predict FMCS from feature maps alone.
+
+``OutlineNet`` follows the published outline (arXiv 2405.04041): one image's map in, channels in the order of that
+backbone, K levels out. Its widths and depths are ours, for the outline leaves them open. ``SetNet`` is ours: a bag
+in, blind to the order of channels and of images, any C, H and W; FMCS, levels and an uncertainty out. Only the second
+kind can score a training run that it has not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmce_mlflow.errors import ConfigError, PredictorError
+from fmce_mlflow.method.bag_statistics import BAG_STATISTICS, FEATURES, POOLED_STATISTICS, bag_features, check_bag
+
+Kind = Literal["set", "outline"]
+Statistics = Literal["both", "channels", "bag"]
+
+BINS = 41
+"""Bins of FMCS in [0, 1] over which ``SetNet`` spreads its belief; bin b stands for b / (BINS − 1)."""
+NORMAL_90 = 1.6448536269514722  # half width of a normal distribution's central 90 %, in standard deviations
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What FMCE-Net says of one bag.
+
+    Attributes:
+        fmcs: Feature Map Convergence Score, in [0, 1].
+        std: Its uncertainty as a standard deviation; 0 where the network gives none.
+        low: Lower end of the 90 % interval, in [0, 1].
+        high: Upper end.
+        levels: Probability of each of the K levels, float64 (K,), summing to 1.
+    """
+
+    fmcs: float
+    std: float
+    low: float
+    high: float
+    levels: NDArray[np.float64]
+
+    @property
+    def level(self) -> int:
+        """The most probable level, 0 … K − 1."""
+        return int(self.levels.argmax())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetConfig:
+    """Shape of :class:`SetNet`.
+
+    Attributes:
+        levels: K.
+        statistics: Which features it sees: those pooled over ``channels``, those of the ``bag`` as a whole, or
+        ``both``. width: Width of the hidden layers. depth: Hidden layers. dropout: Dropout behind each, in [0, 1).
+        input_dropout: Dropout of the features, in [0, 1). members: Networks that differ in their initial weights and
+        whose beliefs are averaged.
+
+    Raises:
+        ConfigError: Names every value that is out of range.
+    """
+
+    levels: int = 5
+    statistics: Statistics = "both"
+    width: int = 64
+    depth: int = 2
+    dropout: float = 0.2
+    input_dropout: float = 0.2
+    members: int = 4
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} must be at least {least}, got {value}"
+            for name, least in (("levels", 2), ("width", 1), ("depth", 0), ("members", 1))
+            if (value := getattr(self, name)) < least
+        ]
+        if self.statistics not in get_args(Statistics):
+            problems.append(f"statistics must be one of {', '.join(get_args(Statistics))}; got {self.statistics!r}")
+        problems += [
+            f"{name.replace('_', '-')} must be in [0, 1), got {value}"
+            for name in ("dropout", "input_dropout")
+            if not 0 <= (value := getattr(self, name)) < 1
+        ]
+        if problems:
+            raise ConfigError(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutlineConfig:
+    """Shape of :class:`OutlineNet`.
+
+    Attributes:
+        channels: C of the maps it reads.
+        height: H.
+        width: W.
+        levels: K.
+        features: Channels inside.
+        blocks: Residual convolution blocks.
+        heads: Heads of the self-attention; a divisor of ``features``.
+        dropout: Dropout before the last layer, in [0, 1).
+
+    Raises:
+        ConfigError: Names every value that is out of range.
+    """
+
+    channels: int
+    height: int
+    width: int
+    levels: int = 5
+    features: int = 64
+    blocks: int = 2
+    heads: int = 4
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        names = ("channels", "height", "width", "features", "heads")
+        problems = [
+            f"{name} must be at least 1, got {getattr(self, name)}" for name in names if getattr(self, name) < 1
+        ]
+        if self.levels < 2:
+            problems.append(f"levels must be at least 2, got {self.levels}")
+        if self.blocks < 0:
+            problems.append(f"blocks must not be negative, got {self.blocks}")
+        if self.heads >= 1 and self.features % self.heads:
+            problems.append(f"features ({self.features}) must be a multiple of heads ({self.heads})")
+        if not 0 <= self.dropout < 1:
+            problems.append(f"dropout must be in [0, 1), got {self.dropout}")
+        if problems:
+            raise ConfigError(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+class SetNet(nn.Module):
+    """Predicts FMCS from a bag, whatever the order of its channels and images.
+
+    The bag's features (:func:`~fmce_mlflow.method.bag_statistics.bag_features`), which do not know that order, pass
+    through an ensemble of small networks; each spreads its belief over :data:`BINS` bins of FMCS.
+
+    Args:
+        config: Its shape.
+
+    Example:
+        >>> net = SetNet(SetConfig(members=1)).eval()
+        >>> found = net.predict(torch.rand(8, 16, 4, 4))
+        >>> 0 <= found.low <= found.fmcs <= found.high <= 1
+        True
+    """
+
+    kind: Kind = "set"
+    mean: Tensor
+    scale: Tensor
+    std_scale: Tensor
+    bins: Tensor
+    level_of_bin: Tensor
+
+    def __init__(self, config: SetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.members = nn.ModuleList(_member(config) for _ in range(config.members))
+        self.register_buffer("mean", torch.zeros(FEATURES))
+        self.register_buffer("scale", torch.ones(FEATURES))
+        self.register_buffer("std_scale", torch.ones(()))
+        self.register_buffer("bins", torch.linspace(0, 1, BINS), persistent=False)
+        self.register_buffer("level_of_bin", _level_shares(config.levels), persistent=False)
+
+    def standardize(self, features: Tensor) -> Tensor:
+        """Features in units of their deviation over the training corpus, cut at ±5, those that the net sees.
+
+        Args:
+            features: (B, FEATURES).
+
+        Returns:
+            (B, F), F of them by ``config.statistics``.
+        """
+        scaled = ((features.float() - self.mean) / self.scale).clamp(-5, 5)
+        if self.config.statistics == "channels":
+            return scaled[:, :POOLED_STATISTICS]
+        return scaled[:, POOLED_STATISTICS:] if self.config.statistics == "bag" else scaled
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Belief over the bins of FMCS, averaged over members.
+
+        Args:
+            features: Of B bags, (B, FEATURES).
+
+        Returns:
+            Probabilities, float32 (B, BINS).
+        """
+        seen = self.standardize(features)
+        return torch.stack([member(seen).softmax(1) for member in self.members]).mean(0)
+
+    def summarize(self, belief: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """FMCS, uncertainty and levels of a belief.
+
+        Args:
+            belief: (B, BINS).
+
+        Returns:
+            FMCS (B,), the belief's median; its standard deviation (B,), scaled so that ±1.645 of it is a 90 % interval
+            on unseen groups; probabilities of the levels (B, K).
+        """
+        mean = belief @ self.bins
+        variance = (belief @ self.bins.square() - mean.square()).clamp_min(1e-6)
+        return _median(belief), variance.sqrt() * self.std_scale, belief @ self.level_of_bin
+
+    @torch.no_grad()
+    def predict(self, maps: Tensor | NDArray[Any]) -> Prediction:
+        """Score one bag.
+
+        Args:
+            maps: The feature maps of one module for n ≥ 2 images, (n, C, H, W), floating point.
+
+        Returns:
+            The prediction; the net should be in eval mode.
+
+        Raises:
+            PredictorError: Another shape, fewer than two images, or NaN or infinite values.
+        """
+        features = bag_features(torch.as_tensor(maps))
+        return self.predict_features(features[None])[0]
+
+    @torch.no_grad()
+    def predict_features(self, features: Tensor) -> list[Prediction]:
+        """Score bags from their features, (B, FEATURES); the net should be in eval mode."""
+        fmcs, std, levels = (part.cpu().double().numpy() for part in self.summarize(self(features)))
+        return [_prediction(float(f), float(s), p) for f, s, p in zip(fmcs, std, levels, strict=True)]
+
+
+class OutlineNet(nn.Module):
+    """Predicts the level of one image's feature map, as published: convolution, then self-attention over positions.
+
+    It reads channels by their place, so it can only score runs it was trained on; a bag's score is the mean of its
+    images'.
+
+    Args:
+        config: Its shape.
+
+    Example:
+        >>> net = OutlineNet(OutlineConfig(channels=16, height=4, width=4))
+        >>> net(torch.rand(8, 16, 4, 4)).shape
+        torch.Size([8, 5])
+    """
+
+    kind: Kind = "outline"
+
+    def __init__(self, config: OutlineConfig) -> None:
+        super().__init__()
+        self.config = config
+        d = config.features
+        self.norm = nn.BatchNorm2d(config.channels)
+        self.inward = nn.Conv2d(config.channels, d, 1)
+        self.blocks = nn.ModuleList(_residual(d) for _ in range(config.blocks))
+        self.place = nn.Parameter(torch.randn(1, config.height * config.width, d) * 0.02)
+        self.before = nn.LayerNorm(d)
+        self.attention = nn.MultiheadAttention(d, config.heads, batch_first=True)
+        self.head = nn.Sequential(nn.LayerNorm(d), nn.Dropout(config.dropout), nn.Linear(d, config.levels))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Scores of the levels.
+
+        Args:
+            maps: float32 (n, C, H, W).
+
+        Returns:
+            Logits, (n, K).
+        """
+        x = self.inward(self.norm(maps))  # (n, d, H, W)
+        for block in self.blocks:
+            x = F.relu(x + block(x))
+        tokens = x.flatten(2).transpose(1, 2) + self.place  # (n, H·W, d)
+        seen = self.before(tokens)
+        tokens = tokens + self.attention(seen, seen, seen, need_weights=False)[0]
+        logits: Tensor = self.head(tokens.mean(1))
+        return logits
+
+    @torch.no_grad()
+    def predict(self, maps: Tensor | NDArray[Any]) -> Prediction:
+        """Score one bag by the mean of its images' levels; ``std`` is the deviation of that belief.
+
+        Args:
+            maps: (n, C, H, W), floating point, of the C, H and W that it was trained on.
+
+        Returns:
+            The prediction; the net should be in eval mode.
+
+        Raises:
+            PredictorError: Another shape, fewer than two images, or NaN or infinite values.
+        """
+        bag = check_bag(torch.as_tensor(maps))
+        c = self.config
+        if bag.shape[1:] != (c.channels, c.height, c.width):
+            raise PredictorError(
+                f"This outline net reads maps of {c.channels}×{c.height}×{c.width}, got "
+                f"{'×'.join(map(str, bag.shape[1:]))}. Nets of the kind `set` read any: train or name one."
+            )
+        levels = self(bag).softmax(1).mean(0).double().numpy()  # (K,)
+        scores = np.arange(c.levels) / (c.levels - 1)
+        fmcs = float(levels @ scores)
+        return _prediction(fmcs, float(np.sqrt(levels @ (scores - fmcs) ** 2)), levels)
+
+
+FmceNet: TypeAlias = SetNet | OutlineNet
+
+
+def build_net(kind: str, config: dict[str, Any]) -> FmceNet:
+    """A net from its kind and the dictionary of its config.
+
+    Raises:
+        PredictorError: An unknown kind, or a config that is not of that kind.
+
+    Example:
+        >>> build_net("set", SetConfig(members=2).to_dict()).config.members
+        2
+    """
+    try:
+        if kind == "set":
+            return SetNet(SetConfig(**config))
+        if kind == "outline":
+            return OutlineNet(OutlineConfig(**config))
+    except (TypeError, ConfigError) as error:
+        raise PredictorError(f"This is no config of a net of kind {kind!r}: {error}.") from None
+    raise PredictorError(f"There is no net of kind {kind!r}; there are set and outline.")
+
+
+def soft_labels(fmcs: Tensor, width: float = 0.04) -> Tensor:
+    """FMCS as a belief over bins: a normal distribution of deviation ``width``, cut to [0, 1].
+
+    Args:
+        fmcs: (B,), in [0, 1].
+        width: Deviation, in units of FMCS.
+
+    Returns:
+        float32 (B, BINS), rows summing to 1.
+
+    Example:
+        >>> soft_labels(torch.tensor([0.5])).argmax().item() == (BINS - 1) // 2
+        True
+    """
+    edges = (torch.arange(BINS + 1) - 0.5) / (BINS - 1)  # (BINS + 1,)
+    below = torch.special.ndtr((edges - fmcs[:, None].float().cpu()) / width)  # (B, BINS + 1)
+    mass = below.diff(dim=1)
+    shares: Tensor = (mass / mass.sum(1, keepdim=True)).to(fmcs.device)
+    return shares
+
+
+def _member(config: SetConfig) -> nn.Sequential:
+    """One network of a :class:`SetNet`: standardised features (B, F) to logits (B, BINS)."""
+    inputs = {"channels": POOLED_STATISTICS, "bag": BAG_STATISTICS, "both": FEATURES}[config.statistics]
+    layers: list[nn.Module] = [nn.Dropout(config.input_dropout)]
+    for _ in range(config.depth):
+        layers += [nn.Linear(inputs, config.width), nn.SiLU(), nn.Dropout(config.dropout)]
+        inputs = config.width
+    return nn.Sequential(*layers, nn.Linear(inputs, BINS))
+
+
+def _residual(width: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+    )
+
+
+def _level_shares(levels: int) -> Tensor:
+    """How much of each bin belongs to each level, (BINS, K): overlap of the bin with the level's stretch of FMCS."""
+    bin_edges = ((np.arange(BINS + 1) - 0.5) / (BINS - 1)).clip(0, 1)
+    level_edges = ((np.arange(levels + 1) - 0.5) / (levels - 1)).clip(0, 1)
+    low = np.maximum(bin_edges[:-1, None], level_edges[None, :-1])
+    high = np.minimum(bin_edges[1:, None], level_edges[None, 1:])
+    shares = (high - low).clip(0)
+    return torch.from_numpy(shares / shares.sum(1, keepdims=True)).float()
+
+
+def _median(belief: Tensor) -> Tensor:
+    """Median of beliefs (B, BINS), linear within a bin, (B,) in [0, 1]."""
+    total = belief.cumsum(1)  # (B, BINS)
+    place = (total < 0.5).sum(1).clamp_max(BINS - 1)  # (B,)
+    mass = belief.gather(1, place[:, None])[:, 0].clamp_min(1e-9)
+    before = total.gather(1, place[:, None])[:, 0] - mass
+    return ((place - 0.5 + (0.5 - before) / mass) / (BINS - 1)).clamp(0, 1)
+
+
+def _prediction(fmcs: float, std: float, levels: Sequence[float] | NDArray[np.float64]) -> Prediction:
+    half = NORMAL_90 * std
+    shares = np.asarray(levels, dtype=np.float64)
+    return Prediction(fmcs, std, max(0.0, fmcs - half), min(1.0, fmcs + half), shares / shares.sum())

@@ -1,0 +1,79 @@
+"""What several test files share: a fresh MLflow, a few images, a backbone run of a second."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from fmce_mlflow.backbone_run import BackboneOptions, load_options_images
+from fmce_mlflow.method.convergence import ConvergenceConfig
+from fmce_mlflow.method.images import ImageData
+from fmce_mlflow.method.training import TrainingConfig
+
+for name in ("mlflow", "alembic"):
+    logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def new_run(client: MlflowClient, **tags: str) -> str:
+    """A run in the experiment of the `client` fixture."""
+    experiment = client.get_experiment_by_name("tests")
+    assert experiment is not None
+    return str(client.create_run(experiment.experiment_id, tags=tags).info.run_id)
+
+
+def fast_options(*, training: dict[str, Any] | None = None, **more: Any) -> BackboneOptions:
+    """Options of a run of about a second: 96 digits of 8×8 pixels, 6 snapshots."""
+    values: dict[str, Any] = {
+        "backbone": "tests.nets:tiny",
+        "modules": ("stage",),
+        "image_size": 8,
+        "train_size": 96,
+        "validation_size": 40,
+        "probe_size": 16,
+        "model_format": "pickle",
+        "convergence": ConvergenceConfig(levels=3, threshold=0.25, smoothing=0, window=1),  # T = 5
+    }
+    settings = {"epochs": 3, "snapshots_per_epoch": 2, "batch_size": 16, "lr": 0.1, "cpu": True}
+    return BackboneOptions(**{**values, **more}, training=TrainingConfig(**{**settings, **(training or {})}))
+
+
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracking database with its schema, which takes seconds to make."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def client(tmp_path: Path, _empty_store: Path) -> MlflowClient:
+    """A client of a fresh sqlite store, its artifacts under tmp_path/artifacts; its experiment is `tests`."""
+    shutil.copy(_empty_store, tmp_path / "mlflow.db")
+    made = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    made.create_experiment("tests", artifact_location=(tmp_path / "artifacts").as_uri())
+    return made
+
+
+@pytest.fixture(scope="session")
+def data() -> ImageData:
+    """The images of `fast_options`: 96 to train on, 40 held out, 16 of them the probe."""
+    return load_options_images(fast_options())
+
+
+@pytest.fixture
+def seeded() -> Callable[..., torch.nn.Module]:
+    """A network built with given random weights, the global random state left alone."""
+
+    def build(factory: Callable[[], torch.nn.Module], seed: int = 0) -> torch.nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return factory()
+
+    return build

@@ -228,7 +228,7 @@ def _validate(
     config: FitConfig,
     report: Report | None,
 ) -> tuple[list[float], list[Tensor]]:
-    """Fit one net per fold, side by side; error on what it has not seen after each pass, and its beliefs after the best."""
+    """Fit one net per fold, side by side: error on what it has not seen after each pass, beliefs after the best."""
     single = replace(net_config, members=1)
     runs = []
     for i, (rest, held) in enumerate(folds):

@@ -50,8 +50,8 @@ def outline_shape(table: pd.DataFrame) -> tuple[int, int, int]:
     if len(shapes) != 1:
         listed = ", ".join("×".join(map(str, shape)) for shape in shapes.itertuples(index=False))
         raise PredictorError(
-            f"An outline net reads maps of one shape, and this FMCS-dataset has {listed}. Use the kind `set`, or build a "
-            "dataset of one backbone's module."
+            f"An outline net reads maps of one shape, and this FMCS-dataset has {listed}. Use the kind `set`, or build "
+            "a dataset of one backbone's module."
         )
     channels, height, width = (int(value) for value in shapes.iloc[0])
     return channels, height, width
@@ -86,6 +86,7 @@ def fit_outline_split(
     """
     shape = outline_shape(table)
     parts: dict[str, list[tuple[Tensor, int]]] = {"train": [], "validation": []}
+    row: Any
     for row in table[split.train & table["level"].notna().to_numpy()].itertuples(index=False):
         maps = torch.from_numpy(read(row))
         images, _ = bags.images(len(maps))
@@ -123,6 +124,7 @@ def predict_outline(net: OutlineNet, table: pd.DataFrame, read: Read, split: Spl
     predictions: list[Prediction] = []
     positions: list[int] = []
     right: list[float] = []
+    row: Any
     for position, row in enumerate(table.itertuples(index=False)):
         if not split.test[position]:
             continue

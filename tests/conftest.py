@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,21 @@ from fmce_mlflow.method.training import TrainingConfig
 
 for name in ("mlflow", "alembic"):
     logging.getLogger(name).setLevel(logging.WARNING)
+
+
+FAST_TRAINING = TrainingConfig(
+    epochs=2, snapshots_per_epoch=2, batch_size=16, optimizer="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4,
+    schedule="constant", warmup_epochs=0.0, cpu=True,
+)  # fmt: skip
+"""A training of milliseconds; it does not depend on the defaults."""
+
+
+def new_client(folder: Path, empty_store: Path) -> MlflowClient:
+    """A client of a fresh sqlite store, its artifacts under folder/artifacts; its experiment is `tests`."""
+    shutil.copy(empty_store, folder / "mlflow.db")
+    made = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    made.create_experiment("tests", artifact_location=(folder / "artifacts").as_uri())
+    return made
 
 
 def new_run(client: MlflowClient, **tags: str) -> str:
@@ -40,8 +56,9 @@ def fast_options(*, training: dict[str, Any] | None = None, **more: Any) -> Back
         "model_format": "pickle",
         "convergence": ConvergenceConfig(levels=3, threshold=0.25, smoothing=0, window=1),  # T = 5
     }
-    settings = {"epochs": 3, "snapshots_per_epoch": 2, "batch_size": 16, "lr": 0.1, "cpu": True}
-    return BackboneOptions(**{**values, **more}, training=TrainingConfig(**{**settings, **(training or {})}))
+    settings: dict[str, Any] = {"optimizer": "adamw", "lr": 0.1, "weight_decay": 0.01, "schedule": "cosine"}
+    settings |= {"epochs": 3, "warmup_epochs": 1.0, **(training or {})}
+    return BackboneOptions(**{**values, **more}, training=replace(FAST_TRAINING, **settings))
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +71,8 @@ def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def client(tmp_path: Path, _empty_store: Path) -> MlflowClient:
-    """A client of a fresh sqlite store, its artifacts under tmp_path/artifacts; its experiment is `tests`."""
-    shutil.copy(_empty_store, tmp_path / "mlflow.db")
-    made = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    made.create_experiment("tests", artifact_location=(tmp_path / "artifacts").as_uri())
-    return made
+    """A client as of `new_client`, in tmp_path."""
+    return new_client(tmp_path, _empty_store)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from fmce_mlflow.errors import ArtifactError, ConfigError, NonFiniteLossError, R
 from fmce_mlflow.feature_maps import FeatureMapReader
 from fmce_mlflow.method.convergence import Convergence, ConvergenceConfig
 from fmce_mlflow.method.drift import feature_drift
-from tests.conftest import fast_options, new_run
+from tests.conftest import fast_options, new_client, new_run
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPT = """
@@ -256,26 +256,46 @@ def wait_for_snapshot(client, run_id, process, snapshot):
     raise TimeoutError(f"snapshot {snapshot} did not come")
 
 
+def everything(client, run_id):
+    """All of a run that does not depend on its clock or on its models' ids."""
+    names = [name for name in client.get_run(run_id).data.metrics if name != "images_per_second"]
+    return {
+        "metrics": {name: sorted((m.step, m.value) for m in client.get_metric_history(run_id, name)) for name in names},
+        "artifacts": sorted(artifacts(client, run_id)),
+        "maps": FeatureMapReader(client, run_id).index,  # with each file's sha256
+        "convergence": convergence_of(client, run_id),
+        "models": sorted(output.step for output in client.get_run(run_id).outputs.model_outputs),
+        "status": client.get_run(run_id).info.status,
+    }
+
+
 def test_a_killed_run_goes_on_to_what_an_undisturbed_one_is(client, data):
-    options = fast_options(training={"epochs": 15})
-    whole, _ = run(client, options, data)
+    whole, _ = run(client, fast_options(training={"epochs": 15}), data)
     run_id = new_run(client)
-    for words, snapshot in (((), 0), (("resume",), 7), (("resume",), 20)):
-        with started(client, run_id, *words) as process:
-            wait_for_snapshot(client, run_id, process, snapshot)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-        assert client.get_run(run_id).info.status == "RUNNING"
-    result, said = run(client, stored_options(client, run_id), data, run_id)
-    assert any("going on behind snapshot" in line for line in said)
-    assert client.get_run(run_id).info.status == "FINISHED"
-    for name in ("train_loss", "val_loss", "val_accuracy", "epoch", "drift/stage", "cqi", "fmcs"):
-        assert len(client.get_metric_history(run_id, name)) == len(history(client, run_id, name))
-        assert history(client, run_id, name) == history(client, whole.run_id, name)
-    assert FeatureMapReader(client, run_id).index == FeatureMapReader(client, whole.run_id).index
-    assert convergence_of(client, run_id) == convergence_of(client, whole.run_id)
-    assert result.convergence.point == whole.convergence.point
-    assert sorted(artifacts(client, run_id)) == sorted(artifacts(client, whole.run_id))
+    with started(client, run_id) as process:
+        wait_for_snapshot(client, run_id, process, 3)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert client.get_run(run_id).info.status == "RUNNING"
+    with started(client, run_id, "resume") as process:
+        wait_for_snapshot(client, run_id, process, 16)
+        process.send_signal(signal.SIGINT)  # Ctrl-C
+        said = process.communicate(timeout=60)[0]
+    assert "going on behind snapshot" in said and f"fmce train-backbone --resume {run_id}" in said
+    assert client.get_run(run_id).info.status == "KILLED"
+    options = stored_options(client, run_id)
+    assert options == fast_options(training={"epochs": 15})
+    _, lines = run(client, options, data, run_id)
+    assert any("going on behind snapshot" in line for line in lines)
+    assert everything(client, run_id) == everything(client, whole.run_id)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, _empty_store, data):
+    """A run with all that can be interrupted: its options, and everything of it."""
+    client = new_client(tmp_path_factory.mktemp("undisturbed"), _empty_store)
+    options = fast_options(keep="markers", log_checkpoints=True)
+    return options, everything(client, run(client, options, data)[0].run_id)
 
 
 class Killed(BaseException):
@@ -293,8 +313,8 @@ class Killed(BaseException):
     ],
 )
 @pytest.mark.parametrize("moment", ["before", "behind"])
-def test_a_run_that_dies_around_any_step_can_be_finished(client, data, monkeypatch, place, moment):
-    options = fast_options(keep="markers", log_checkpoints=True)
+def test_a_run_that_dies_around_any_step_can_be_finished(client, data, undisturbed, monkeypatch, place, moment):
+    options, whole = undisturbed
     module, _, name = place.rpartition(".")
     owner = pkgutil.resolve_name(module)
     original, calls = getattr(owner, name), []
@@ -314,26 +334,8 @@ def test_a_run_that_dies_around_any_step_can_be_finished(client, data, monkeypat
         patched.setattr(owner, name, dying)
         with pytest.raises(Killed):
             run(client, options, data, run_id)
-    result, _ = run(client, stored_options(client, run_id), data, run_id)
-    whole, _ = run(client, options, data)
-    for metric in ("train_loss", "val_loss", "drift/stage", "cqi", "fmcs"):
-        assert len(client.get_metric_history(run_id, metric)) == len(history(client, run_id, metric))
-        assert history(client, run_id, metric) == history(client, whole.run_id, metric)
-    assert sorted(artifacts(client, run_id)) == sorted(artifacts(client, whole.run_id))
-    assert FeatureMapReader(client, run_id).index == FeatureMapReader(client, whole.run_id).index
-    a, b = (sorted(o.step for o in client.get_run(r).outputs.model_outputs) for r in (run_id, whole.run_id))
-    assert a == b and result.convergence.markers == whole.convergence.markers
-
-
-def test_ctrl_c_is_recorded_and_tells_how_to_go_on(client, data):
-    run_id = new_run(client)
-    with started(client, run_id) as process:
-        wait_for_snapshot(client, run_id, process, 2)
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[0]
-    assert f"fmce train-backbone --resume {run_id}" in said
-    assert client.get_run(run_id).info.status == "KILLED"
-    assert stored_options(client, run_id) == fast_options(training={"epochs": 15})
+    run(client, stored_options(client, run_id), data, run_id)
+    assert everything(client, run_id) == whole
 
 
 def test_what_cannot_be_resumed(client, data):

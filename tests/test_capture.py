@@ -553,14 +553,14 @@ def test_any_network_is_left_as_it_was(drawn, grad, in_block):
     try:
         with capture(net, names, grad=grad) as forward:
             assert not any(flags(net)) and hooks(net) == len(names)
-            output, maps = forward(x)
+            output, maps = forward(x.clone())  # which a ReLU may overwrite
             if in_block:
                 raise ZeroDivisionError
     except (RuntimeError, ZeroDivisionError) as error:
         assert fails == ("this layer fails" in str(error))
     else:
         assert not fails and list(maps) == names and output.requires_grad <= grad
-        expected = hooked(net, names, x)
+        expected = hooked(net, names, x.clone())
         for name in names:
             torch.testing.assert_close(maps[name].detach(), expected[name], rtol=0, atol=0)
         for module, flag in zip(net.modules(), before, strict=True):
@@ -646,6 +646,13 @@ def test_no_gradients_unless_asked_for():
     with capture(small_cnn(), ["stem"]) as forward:
         output, maps = forward(photos())
     assert not output.requires_grad and not maps["stem"].requires_grad
+
+
+def test_maps_of_a_model_that_turns_gradients_on_by_itself_are_detached():
+    net = small_cnn()
+    net.forward = torch.enable_grad()(lambda x: net.stem(x))
+    for map_size in (None, 2):
+        assert not maps_of(net, ["stem"], photos(), map_size=map_size)["stem"].requires_grad
 
 
 # errors

@@ -29,9 +29,8 @@ from fmce_mlflow.method.training import (
     train,
 )
 from tests import nets
+from tests.conftest import FAST_TRAINING as FAST
 from tests.conftest import new_run
-
-FAST = TrainingConfig(epochs=2, snapshots_per_epoch=2, batch_size=16, lr=0.05, cpu=True)
 
 
 def trained(data, config=FAST, factory=nets.tiny, modules=("stage",), **more):
@@ -105,12 +104,12 @@ def test_options_that_do_not_go_together(options, text):
     ],
 )
 def test_learning_rates_of_two_epochs_of_four_steps(options, expected):
-    config = TrainingConfig(epochs=2, lr=0.4, **options)
+    config = replace(FAST, epochs=2, lr=0.4, **options)
     assert [learning_rate(config, step, 4) for step in range(8)] == pytest.approx(expected, abs=1e-6)
 
 
 def test_warm_up_of_half_a_step_does_not_overshoot():
-    config = TrainingConfig(epochs=2, lr=0.4, warmup_epochs=0.5)
+    config = replace(FAST, lr=0.4, warmup_epochs=0.5)
     assert learning_rate(config, 0, 1) == 0.4
 
 
@@ -197,9 +196,9 @@ def test_gradient_accumulation_equals_the_full_batch(data):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_three_steps_equal_plain_torch(data, optimizer):
-    config = TrainingConfig(
-        epochs=1, snapshots_per_epoch=3, batch_size=32, optimizer=optimizer, lr=0.02, momentum=0.8, weight_decay=0.01,
-        schedule="cosine", label_smoothing=0.1, seed=3, cpu=True,
+    config = replace(
+        FAST, epochs=1, snapshots_per_epoch=3, batch_size=32, optimizer=optimizer, lr=0.02, momentum=0.8,
+        weight_decay=0.01, schedule="cosine", label_smoothing=0.1, seed=3,
     )  # fmt: skip
     snapshots, _ = trained(data, config, nets.normed)
     model = with_weights(snapshots[0], nets.normed).train()
@@ -225,9 +224,7 @@ def test_three_steps_equal_plain_torch(data, optimizer):
 
 @pytest.mark.parametrize(("batch_size", "accumulation", "forward"), [(16, 1, 16), (48, 3, 16), (1000, 1, 96)])
 def test_the_first_loss_is_the_training_mode_loss_of_the_untrained_network(data, batch_size, accumulation, forward):
-    config = TrainingConfig(
-        epochs=1, snapshots_per_epoch=1, batch_size=batch_size, gradient_accumulation=accumulation, cpu=True
-    )
+    config = replace(FAST, epochs=1, snapshots_per_epoch=1, batch_size=batch_size, gradient_accumulation=accumulation)
     (first, *_), _ = trained(data, config, nets.normed)
     model = with_weights(first, nets.normed).train()
     order = np.random.default_rng([0, 0]).permutation(len(data.train))

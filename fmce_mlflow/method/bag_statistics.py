@@ -239,7 +239,7 @@ def _view(vectors: Tensor) -> Tensor:
         [
             _cosines(gram),
             _cosines(centred),
-            (spectrum + 1e-6).log(),
+            (spectrum + 1e-4).log(),
             torch.stack(
                 [
                     energy / gram.diagonal().sum().clamp_min(_TINY),

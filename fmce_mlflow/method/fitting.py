@@ -248,7 +248,7 @@ def _validate(
             best = beliefs
         if report is not None:
             report(number, {"validation_mae": curve[-1]})
-        if number - int(np.argmin(curve)) > config.patience:
+        if number - 1 - int(np.argmin(curve)) >= config.patience:
             break
     return curve, best
 

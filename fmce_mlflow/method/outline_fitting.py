@@ -1,7 +1,7 @@
 """Fit and score the ``outline`` FMCE-Net, which reads maps themselves and not statistics of bags.
 
-It is fitted to single images at the marker snapshots, as published (arXiv 2405.04041), and scored on the same bags as the
-``set`` net. The training images' maps at the markers are held in memory, in float16.
+It is fitted to single images at the marker snapshots, as published (arXiv 2405.04041), and scored on the same bags as
+the ``set`` net. The training images' maps at the markers are held in memory, in float16.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class OutlineScores:
     Attributes:
         rows: One row of the table per bag.
         predictions: One per bag.
-        image_accuracy: Share of single test images at marker snapshots whose level is right, in [0, 1]; NaN without any.
+        image_accuracy: Share of single test images at marker snapshots whose level is right, in [0, 1]; NaN without.
     """
 
     rows: pd.DataFrame

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmce_mlflow import __version__
+from fmce_mlflow.cli_nets import train_fmce_net_command
 from fmce_mlflow.cli_options import Command, backbone_options, parse_backbone_options, parse_jobs, split
+from fmce_mlflow.cli_runs import is_main_process, make_client, open_run, say, say_where
 from fmce_mlflow.errors import (
     BackboneError,
     CaptureError,
@@ -104,7 +105,7 @@ def train_backbone_command(ctx: click.Context, /, resume: str, **values: Any) ->
       fmce train-backbone --resume 3f2a…
     """
     options = parse_backbone_options(values)
-    client = _client(ctx)
+    client = make_client(ctx)
     from fmce_mlflow.backbone_run import stored_options, train_backbone
 
     if resume:
@@ -112,11 +113,11 @@ def train_backbone_command(ctx: click.Context, /, resume: str, **values: Any) ->
         _refuse_changes(options, stored)
         options = stored
     data = _rehearse([options])[options.dataset]
-    run_id = resume or _run(client, ctx, cpu=options.training.cpu)
-    result = train_backbone(client, run_id, options, say=_say, data=data)
-    if _is_main_process():
-        _say(f"Run {result.run_id}: accuracy {result.val_accuracy:.1%}, model {result.model_uri}")
-        _say_where(client, run_id)
+    run_id = resume or open_run(client, ctx, cpu=options.training.cpu)
+    result = train_backbone(client, run_id, options, say=say, data=data)
+    if is_main_process():
+        say(f"Run {result.run_id}: accuracy {result.val_accuracy:.1%}, model {result.model_uri}")
+        say_where(client, run_id)
         if result.convergence.problem:
             raise ConvergenceError(f"Run {run_id} is complete, but cannot be labelled. {result.convergence.problem}")
 
@@ -149,14 +150,14 @@ def build_fmcs_command(ctx: click.Context, /, source_runs: str, unconverged: Any
         raise ConfigError(
             "build-fmcs runs in one process. Train in many with train-backbone, then name the runs in --source-runs."
         )
-    client = _client(ctx)
+    client = make_client(ctx)
     from fmce_mlflow import fmcs_dataset
     from fmce_mlflow.backbone_run import set_role
 
     failed: dict[str, str] = {}
     sources, modules = split(source_runs), jobs[0].modules
     data = {} if sources else _rehearse(jobs)
-    run_id = _run(client, ctx, name="fmcs_dataset")
+    run_id = open_run(client, ctx, name="fmcs_dataset")
     set_role(client, run_id, "fmcs_dataset")
     config, signal = jobs[0].convergence, jobs[0].signal
     try:
@@ -172,9 +173,9 @@ def build_fmcs_command(ctx: click.Context, /, source_runs: str, unconverged: Any
         client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     client.set_terminated(run_id, "FINISHED")
-    fmcs_dataset.describe(dataset, _say)
-    _say(f"FMCS-dataset {run_id}: {len(dataset.table)} rows of {dataset.table['run_id'].nunique()} runs.")
-    _say_where(client, run_id)
+    fmcs_dataset.describe(dataset, say)
+    say(f"FMCS-dataset {run_id}: {len(dataset.table)} rows of {dataset.table['run_id'].nunique()} runs.")
+    say_where(client, run_id)
 
 
 @main.command("list-backbones")
@@ -252,14 +253,14 @@ def _train_all(
     experiment = client.get_run(parent).info.experiment_id
     done, failed = [], {}
     for i, options in enumerate(jobs):
-        _say(f"Backbone {i + 1} of {len(jobs)}")
+        say(f"Backbone {i + 1} of {len(jobs)}")
         run = client.create_run(experiment, tags={"mlflow.parentRunId": parent, "fmce.role": "backbone"})
         try:
-            train_backbone(client, run.info.run_id, options, say=_say, data=data[options.dataset])
+            train_backbone(client, run.info.run_id, options, say=say, data=data[options.dataset])
             done.append(run.info.run_id)
         except NonFiniteLossError as error:
             failed[run.info.run_id] = str(error)
-            _say(f"Run {run.info.run_id} failed: {error}")
+            say(f"Run {run.info.run_id} failed: {error}")
     if not done:
         raise RunError("Every backbone run failed:\n" + "\n".join(f"  {k}: {v}" for k, v in failed.items()))
     return done, failed
@@ -279,72 +280,7 @@ def _refuse_changes(given: BackboneOptions, stored: BackboneOptions) -> None:
         raise ConfigError(changed)
 
 
-def _client(ctx: click.Context) -> MlflowClient:
-    """A client of the tracking server that the user named."""
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    import mlflow
-
-    if uri := ctx.obj["tracking_uri"]:
-        mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient()
-
-
-def _run(client: MlflowClient, ctx: click.Context, name: str | None = None, *, cpu: bool = True) -> str:
-    """The run that `mlflow run` made for us, or a new one; under torchrun the first process makes it for all."""
-    if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        return run_id
-    from accelerate.state import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    made: list[Any] = [None]
-    if _is_main_process():
-        experiment = _experiment(client, ctx.obj["experiment"])
-        made = [client.create_run(experiment, run_name=name).info.run_id]
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        PartialState(cpu=cpu)
-        broadcast_object_list(made)
-    return str(made[0])
-
-
-def _experiment(client: MlflowClient, name: str) -> str:
-    """The experiment's id; made if it is not there, also when two processes do so at once."""
-    from mlflow.exceptions import MlflowException
-
-    for _ in range(2):
-        if experiment := client.get_experiment_by_name(name):
-            if experiment.lifecycle_stage == "deleted":
-                raise RunError(
-                    f"Experiment {name!r} is deleted. Restore it with `mlflow experiments restore "
-                    f"-x {experiment.experiment_id}`, or name another with --experiment."
-                )
-            return str(experiment.experiment_id)
-        try:
-            return str(client.create_experiment(name))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-    raise RunError(f"Experiment {name!r} cannot be made. Create it with `mlflow experiments create -n {name}`.")
-
-
-def _say(text: str) -> None:
-    from tqdm import tqdm
-
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
-
-
-def _say_where(client: MlflowClient, run_id: str) -> None:
-    uri = client.tracking_uri
-    if uri.startswith("http"):
-        experiment = client.get_run(run_id).info.experiment_id
-        _say(f"See {uri}/#/experiments/{experiment}/runs/{run_id}")
-    else:
-        _say(f"See it with: mlflow ui --backend-store-uri {uri}")
-
-
-def _is_main_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+main.add_command(train_fmce_net_command)
 
 
 if __name__ == "__main__":

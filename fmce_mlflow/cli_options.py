@@ -96,74 +96,77 @@ def split(text: str) -> list[str]:
     return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
-def _option(name: str, default: Any, text: str, kind: Any = None, **more: Any) -> Callable[[Any], Any]:
+def option(name: str, default: Any, text: str, kind: Any = None, **more: Any) -> Callable[[Any], Any]:
+    """An option whose help shows its default."""
     return click.option(f"--{name}", type=kind, default=default, show_default=True, help=text, **more)
 
 
-def _flag(name: str, text: str) -> Callable[[Any], Any]:
+def flag(name: str, text: str, *, default: str = "false") -> Callable[[Any], Any]:
     """An option that works as a bare flag and, for MLproject, with true or false behind it."""
     return click.option(
-        f"--{name}", type=bool, is_flag=False, flag_value="true", default="false", show_default=True, help=text
+        f"--{name}", type=bool, is_flag=False, flag_value="true", default=default, show_default=True, help=text
     )
 
 
-def _apply(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+def apply_options(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """One decorator of several, in the order in which help shows them."""
+
     def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
+        for one in reversed(options):
+            function = one(function)
         return function
 
     return decorate
 
 
-convergence_options = _apply(
+convergence_options = apply_options(
     [
-        _option("signal", "train", "Sequence that decides convergence.", click.Choice(["train", "val", "drift"])),
-        _option("smoothing", 0.5, "β of the loss's moving average, in [0, 1).", float),
-        _option("window", 3, "w, snapshots over which CQI averages.", int),
-        _option("threshold", 0.01, "μ, below which CQI counts as converged.", float),
-        _option("aggregation", "mean", "Mean of differences, or of their sizes.", click.Choice(["mean", "mean-abs"])),
-        _option("rule", "settled", "First CQI below μ, or from where it stays.", click.Choice(["settled", "first"])),
-        _option("levels", 5, "K, levels of FMCS.", int),
-        _option("spacing", "time", "Space the levels by snapshots or by loss.", click.Choice(["time", "loss"])),
+        option("signal", "train", "Sequence that decides convergence.", click.Choice(["train", "val", "drift"])),
+        option("smoothing", 0.5, "β of the loss's moving average, in [0, 1).", float),
+        option("window", 3, "w, snapshots over which CQI averages.", int),
+        option("threshold", 0.01, "μ, below which CQI counts as converged.", float),
+        option("aggregation", "mean", "Mean of differences, or of their sizes.", click.Choice(["mean", "mean-abs"])),
+        option("rule", "settled", "First CQI below μ, or from where it stays.", click.Choice(["settled", "first"])),
+        option("levels", 5, "K, levels of FMCS.", int),
+        option("spacing", "time", "Space the levels by snapshots or by loss.", click.Choice(["time", "loss"])),
     ]
 )
 
-backbone_options = _apply(
+backbone_options = apply_options(
     [
-        _option("backbone", "shufflenet_v2_x0_5", "torchvision name, timm:NAME or package.module:factory."),
-        _option("dataset", "digits", "Data set, or folder:PATH; see `fmce list-data`."),
-        _option("data-root", "data", "Where data sets are looked for."),
-        _flag("download", "Fetch a missing data set."),
-        _option("modules", "", "Functional modules, names or globs with commas; empty: the last feature stage."),
-        _option("stem", "auto", "Stem for small inputs, or as published.", click.Choice(["auto", "small", "stock"])),
-        _option("image-size", "auto", "Input height and width; auto: the data set's own.", Optional(int)),
-        _option("train-size", "auto", "Use a stratified subset of the training images.", Optional(int)),
-        _option("validation-size", 1000, "Held-out images for validation, the probe among them.", int),
-        _option("probe-size", 256, "Probe images, whose maps are recorded.", int),
-        _option("split-seed", 0, "Chooses the held-out images; runs that share it share their probe.", int),
-        _option("map-size", "auto", "Pool larger maps to this height and width; auto: never.", Optional(int)),
-        _option("keep", "all", "Maps to keep once the run has ended.", click.Choice(["all", "markers"])),
-        _flag("log-checkpoints", "Log a model at every marker too."),
-        _option("model-format", "pt2", "Format of logged models.", click.Choice(["pt2", "pickle"])),
-        _option("register-as", "", "Register the final model under this name."),
-        _option("epochs", 8, "Passes over the training images.", int),
-        _option("snapshots-per-epoch", 3, "Snapshots in each pass.", int),
-        _option("batch-size", 64, "Images per optimizer step, over all processes.", int),
-        _option("gradient-accumulation", 1, "Passes per optimizer step.", int),
-        _option("optimizer", "adamw", "Optimizer.", click.Choice(["sgd", "adamw"])),
-        _option("lr", 0.002, "Peak learning rate.", float),
-        _option("momentum", 0.9, "Momentum of SGD.", float),
-        _option("weight-decay", 0.01, "Weight decay.", float),
-        _option("schedule", "cosine", "Learning-rate schedule.", click.Choice(["constant", "cosine"])),
-        _option("warmup-epochs", 1.0, "Epochs of linear warm-up.", float),
-        _option("label-smoothing", 0.0, "Label smoothing, in [0, 1).", float),
-        _option(
+        option("backbone", "shufflenet_v2_x0_5", "torchvision name, timm:NAME or package.module:factory."),
+        option("dataset", "digits", "Data set, or folder:PATH; see `fmce list-data`."),
+        option("data-root", "data", "Where data sets are looked for."),
+        flag("download", "Fetch a missing data set."),
+        option("modules", "", "Functional modules, names or globs with commas; empty: the last feature stage."),
+        option("stem", "auto", "Stem for small inputs, or as published.", click.Choice(["auto", "small", "stock"])),
+        option("image-size", "auto", "Input height and width; auto: the data set's own.", Optional(int)),
+        option("train-size", "auto", "Use a stratified subset of the training images.", Optional(int)),
+        option("validation-size", 1000, "Held-out images for validation, the probe among them.", int),
+        option("probe-size", 256, "Probe images, whose maps are recorded.", int),
+        option("split-seed", 0, "Chooses the held-out images; runs that share it share their probe.", int),
+        option("map-size", "auto", "Pool larger maps to this height and width; auto: never.", Optional(int)),
+        option("keep", "all", "Maps to keep once the run has ended.", click.Choice(["all", "markers"])),
+        flag("log-checkpoints", "Log a model at every marker too."),
+        option("model-format", "pt2", "Format of logged models.", click.Choice(["pt2", "pickle"])),
+        option("register-as", "", "Register the final model under this name."),
+        option("epochs", 8, "Passes over the training images.", int),
+        option("snapshots-per-epoch", 3, "Snapshots in each pass.", int),
+        option("batch-size", 64, "Images per optimizer step, over all processes.", int),
+        option("gradient-accumulation", 1, "Passes per optimizer step.", int),
+        option("optimizer", "adamw", "Optimizer.", click.Choice(["sgd", "adamw"])),
+        option("lr", 0.002, "Peak learning rate.", float),
+        option("momentum", 0.9, "Momentum of SGD.", float),
+        option("weight-decay", 0.01, "Weight decay.", float),
+        option("schedule", "cosine", "Learning-rate schedule.", click.Choice(["constant", "cosine"])),
+        option("warmup-epochs", 1.0, "Epochs of linear warm-up.", float),
+        option("label-smoothing", 0.0, "Label smoothing, in [0, 1).", float),
+        option(
             "augmentation", "none", "Augmentation.", click.Choice(["none", "flip", "crop-flip", "trivial"])
         ),
-        _option("precision", "no", "Mixed precision.", click.Choice(["no", "bf16", "fp16"])),
-        _option("num-workers", 0, "Processes that read images.", int),
-        _flag("cpu", "Stay on the CPU."),
+        option("precision", "no", "Mixed precision.", click.Choice(["no", "bf16", "fp16"])),
+        option("num-workers", 0, "Processes that read images.", int),
+        flag("cpu", "Stay on the CPU."),
         convergence_options,
     ]
 )  # fmt: skip

@@ -32,7 +32,7 @@ from fmce_mlflow.backbone_run import stored_options, train_backbone
 from tests.conftest import fast_options
 
 client, run_id = MlflowClient(sys.argv[1]), sys.argv[2]
-options = stored_options(client, run_id) if "resume" in sys.argv else fast_options(training={"epochs": 15})
+options = stored_options(client, run_id) if "resume" in sys.argv else fast_options(training={"epochs": 9})
 train_backbone(client, run_id, options, say=lambda text: print(text, flush=True))
 """
 
@@ -270,21 +270,21 @@ def everything(client, run_id):
 
 
 def test_a_killed_run_goes_on_to_what_an_undisturbed_one_is(client, data):
-    whole, _ = run(client, fast_options(training={"epochs": 15}), data)
+    whole, _ = run(client, fast_options(training={"epochs": 9}), data)
     run_id = new_run(client)
     with started(client, run_id) as process:
-        wait_for_snapshot(client, run_id, process, 3)
+        wait_for_snapshot(client, run_id, process, 2)
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert client.get_run(run_id).info.status == "RUNNING"
     with started(client, run_id, "resume") as process:
-        wait_for_snapshot(client, run_id, process, 16)
+        wait_for_snapshot(client, run_id, process, 8)
         process.send_signal(signal.SIGINT)  # Ctrl-C
         said = process.communicate(timeout=60)[0]
     assert "going on behind snapshot" in said and f"fmce train-backbone --resume {run_id}" in said
     assert client.get_run(run_id).info.status == "KILLED"
     options = stored_options(client, run_id)
-    assert options == fast_options(training={"epochs": 15})
+    assert options == fast_options(training={"epochs": 9})
     _, lines = run(client, options, data, run_id)
     assert any("going on behind snapshot" in line for line in lines)
     assert everything(client, run_id) == everything(client, whole.run_id)

@@ -50,7 +50,7 @@ def test_rows_without_a_label_are_left_out_and_broken_maps_are_named():
             maps[:] = np.nan
         return maps
 
-    with pytest.raises(PredictorError, match="Run run0, module layer4, snapshot 2: .*NaN"):
+    with pytest.raises(PredictorError, match=r"Run run0, module layer4, snapshot 2: .*NaN"):
         collect_bags(table, broken, BagConfig(bag_size=4))
     table["fmcs"] = np.nan
     with pytest.raises(PredictorError, match="no labelled row"):

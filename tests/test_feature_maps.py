@@ -318,6 +318,7 @@ def server(tmp_path_factory):
             process.wait(30)
 
 
+@pytest.mark.slow
 def test_over_a_server_only_the_asked_file_is_fetched(server):
     uri, folder = server
     client = MlflowClient(uri)

@@ -42,7 +42,7 @@ def test_set_net_scores_a_run_it_has_not_seen_and_beats_the_majority(bags):
 
 
 def test_the_held_out_group_is_never_looked_at(bags):
-    train, test, runs = split_of(bags)
+    train, _, runs = split_of(bags)
     one = fit_set(bags, train, runs, SMALL, FitConfig(epochs=3))
     features = bags.features.copy()
     features[runs == "run0"] = np.nan

@@ -39,7 +39,7 @@ def test_images_takes_all_rows_on_both_sides():
 def test_too_few_groups_say_what_is_needed():
     with pytest.raises(RunError, match="at least 2 runs: train another seed"):
         splits(bags_of_noise.table(runs=1), "run")
-    with pytest.raises(RunError, match="one backbone .* it has 1 only"):
+    with pytest.raises(RunError, match=r"one backbone .* it has 1 only"):
         splits(bags_of_noise.table(runs=2, backbones=("a",)), "architecture")
     with pytest.raises(ConfigError, match="protocol must be one of images, run"):
         splits(bags_of_noise.table(), "seed")

@@ -22,8 +22,8 @@ def load_exported(path: str | Path) -> nn.Module:
     - Batch norm and dropout are those of the mode that the model was exported in: ``eval()`` before logging.
     - The batch size is free only if the model was logged with an input example of at least two images and a signature
       whose first dimension is −1; otherwise it is the example's.
-    - A dict or tuple that a module returns comes as a tuple of those of its tensors that are used later, in the order in
-      which they are computed, which need not be the module's own: ``fpn.0``, ``fpn.1`` ….
+    - A dict or tuple that a module returns comes as a tuple of those of its tensors that are used later, in the order
+      in which they are computed, which need not be the module's own: ``fpn.0``, ``fpn.1`` ….
     - Modules that were not called in the export are empty.
 
     Warning: loading such an archive can execute code (GHSA-wm54-77rw-968c). Load only what you trust.

@@ -144,7 +144,8 @@ def load_predictor(path: str | Path) -> Predictor:
         net.load_state_dict(load_tensors(weights))
         info = dict(record["info"])
     except (ValueError, KeyError, TypeError, RuntimeError, RecursionError, SafetensorError) as error:
-        raise PredictorError(f"The FMCE-Net at {root} cannot be read: {error}. Log the predictor again.") from None
+        reason = " ".join(str(error).split())
+        raise PredictorError(f"The FMCE-Net at {root} cannot be read: {reason} Log the predictor again.") from None
     card = root / FOLDER / CARD
     return Predictor(net.eval(), info, card.read_text(encoding="utf-8") if card.is_file() else "")
 

@@ -304,7 +304,8 @@ class _Run:
         metrics: dict[str, float] = {}
         for name, one in scores.items():
             prefix = protocol if name == kind else f"{protocol}/{name}"
-            metrics |= {f"{prefix}/{k}": v for k, v in one.metrics.items() if np.isfinite(v)}
+            kept = {k: v for k, v in one.metrics.items() if np.isfinite(v) and (name == kind or "/" not in k)}
+            metrics |= {f"{prefix}/{k}": v for k, v in kept.items()}
         self.client.log_batch(self.run_id, metrics=[Metric(k, v, 0, 0) for k, v in metrics.items()])
         title = f"{kind} net, protocol {protocol}"
         figures = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
@@ -68,7 +70,7 @@ def log_saved_model(
 
 
 def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str:
-    """Make a logged model a version of a registered model, once.
+    """Make a run's model a version of a registered model, once.
 
     Args:
         client: MLflow client.
@@ -77,15 +79,27 @@ def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str
         name: The registered model; created if it is not there.
 
     Returns:
-        The version.
+        The version, also where it was made before.
     """
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    for known in client.search_model_versions(f"name = '{name}'"):
-        if known.model_id == model_id:
+    for known in client.search_model_versions(f"run_id = '{run_id}'"):
+        if known.name == name:
             return str(known.version)
-    source = f"models:/{model_id}"
-    return str(client.create_model_version(name, source=source, run_id=run_id, model_id=model_id).version)
+    with _tracking(client):
+        made = client.create_model_version(name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id)
+    return str(made.version)
+
+
+@contextmanager
+def _tracking(client: MlflowClient) -> Iterator[None]:
+    """Point MLflow's global state at the client's store, where its registry looks for the source of a version."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(client.tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)

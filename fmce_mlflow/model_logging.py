@@ -15,8 +15,6 @@ import mlflow
 import mlflow.pytorch
 import numpy as np
 import torch
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from safetensors.torch import load as load_tensors
@@ -24,6 +22,7 @@ from safetensors.torch import save_file
 
 from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.feature_maps import artifact_repository, fetched
+from fmce_mlflow.logged_models import log_saved_model, register
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -84,26 +83,25 @@ def log_models(
         if snapshot in logged:
             continue
         model.load_state_dict(last if snapshot == final else _kept_weights(client, run_id, snapshot))
-        logged[snapshot] = _log(
+        model.eval()
+        metadata = {
+            "backbone": backbone,
+            "modules": list(modules),
+            "snapshot": snapshot,
+            "source_run": run_id,
+            "classes": list(data.classes),
+            "preprocessing": data.preprocessing.to_dict(),
+        }
+        logged[snapshot] = log_saved_model(
             client,
             run_id,
-            model.eval(),
-            data,
-            snapshot=snapshot,
+            lambda path, description: _save(model, path, data, description, serialization, say),
             name="model" if snapshot == final else f"model_snapshot_{snapshot:05d}",
-            serialization=serialization,
-            metadata={
-                "backbone": backbone,
-                "modules": list(modules),
-                "snapshot": snapshot,
-                "source_run": run_id,
-                "classes": list(data.classes),
-                "preprocessing": data.preprocessing.to_dict(),
-            },
-            say=say,
+            step=snapshot,
+            metadata={METADATA: metadata},
         )
     if register_as:
-        _register(client, run_id, logged[final], register_as)
+        register(client, run_id, logged[final], register_as)
     if any(file.path == WEIGHTS for file in client.list_artifacts(run_id)):
         artifact_repository(client, run_id).delete_artifacts(WEIGHTS)
     return f"models:/{logged[final]}"
@@ -116,47 +114,6 @@ def _kept_weights(client: MlflowClient, run_id: str, snapshot: int) -> dict[str,
                 f"The weights of snapshot {snapshot} of run {run_id} are missing. Train with --log-checkpoints again."
             )
         return dict(load_tensors(path.read_bytes()))
-
-
-def _log(
-    client: MlflowClient,
-    run_id: str,
-    model: nn.Module,
-    data: ImageData,
-    *,
-    snapshot: int,
-    name: str,
-    serialization: Format,
-    metadata: dict[str, Any],
-    say: Callable[[str], None],
-) -> str:
-    """Log one model. It becomes an output of the run last: what the run names is complete, whenever it is killed."""
-    run = client.get_run(run_id)
-    created = client.create_logged_model(  # MLflow's fluent log_model would take the active experiment and run
-        run.info.experiment_id, name=name, source_run_id=run_id, params=run.data.params
-    )
-    try:
-        with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
-            path = Path(folder, "model")
-            description = Model(
-                artifact_path=created.artifact_location,
-                run_id=run_id,
-                model_uuid=created.model_id,
-                model_id=created.model_id,
-                metadata={METADATA: metadata},
-            )
-            _save(model, path, data, description, serialization, say)
-            client.log_model_artifacts(created.model_id, str(path))
-    except BaseException:
-        client.finalize_logged_model(created.model_id, LoggedModelStatus.FAILED)
-        raise
-    client.finalize_logged_model(created.model_id, LoggedModelStatus.READY)
-    history = [m for key in run.data.metrics for m in client.get_metric_history(run_id, key) if m.step == snapshot]
-    client.log_batch(  # the same rows again, now tied to the model: the run's history stays as it is
-        run_id, [Metric(m.key, m.value, m.timestamp, m.step, model_id=created.model_id) for m in history]
-    )
-    client.log_outputs(run_id, [LoggedModelOutput(created.model_id, snapshot)])
-    return str(created.model_id)
 
 
 def _save(
@@ -192,30 +149,6 @@ def _save(
                 say(f"The model cannot be exported to pt2 ({type(error).__name__}); it is logged as a pickle instead.")
                 shutil.rmtree(path, ignore_errors=True)
         mlflow.pytorch.save_model(model, str(path), serialization_format="pickle", **arguments)
-
-
-def _register(client: MlflowClient, run_id: str, model_id: str, name: str) -> None:
-    """Make the run's final model a version of a registered model, once."""
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    versions = client.search_model_versions(f"run_id = '{run_id}'")
-    if all(known.name != name for known in versions):
-        with _tracking(client):
-            client.create_model_version(name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id)
-
-
-@contextmanager
-def _tracking(client: MlflowClient) -> Iterator[None]:
-    """Point MLflow's global state at the client's store, where its registry looks for the source of a version."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(client.tracking_uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def map_shape(model, module, size):
 def geometry(model):
     """Kernel, stride and padding of the first convolution."""
     conv = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    return conv.kernel_size[0], conv.stride[0], conv.padding if isinstance(conv.padding, str) else conv.padding[0]
+    return conv.kernel_size[0], conv.stride[0], conv.padding[0]
 
 
 # families
@@ -147,19 +147,55 @@ def test_the_max_pool_of_the_stem_and_no_other_is_dropped(name, dropped):
     assert pools("small") <= pools("stock")
 
 
-def pooled_behind(convolutions, num_classes):
+def flat(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
+
+
+def pooled(convolutions, num_classes, stride=2):
     layers = [nn.Conv2d(4 if i else 3, 4, 3, padding=1) for i in range(convolutions)]
-    return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(num_classes))
+    return nn.Sequential(*layers, nn.MaxPool2d(2, stride), nn.Flatten(), nn.LazyLinear(num_classes))
 
 
-pooled_behind_3, pooled_behind_4 = partial(pooled_behind, 3), partial(pooled_behind, 4)
+pooled_behind_3, pooled_behind_4, unstrided = partial(pooled, 3), partial(pooled, 4), partial(pooled, 1, stride=1)
 
 
-@pytest.mark.parametrize(("convolutions", "kind"), [(3, nn.Identity), (4, nn.MaxPool2d)])
-def test_a_max_pool_behind_more_than_three_convolutions_is_kept(convolutions, kind):
-    name = f"{__name__}:pooled_behind_{convolutions}"
-    model = build_backbone(name, num_classes=10, image_size=8, stem="small")
-    assert isinstance(model[convolutions], kind)
+@pytest.mark.parametrize(
+    ("name", "kind"), [("pooled_behind_3", nn.Identity), ("pooled_behind_4", nn.MaxPool2d), ("unstrided", nn.MaxPool2d)]
+)
+def test_a_max_pool_far_behind_or_without_a_stride_is_kept(name, kind):
+    model = build_backbone(f"{__name__}:{name}", num_classes=10, image_size=8, stem="small")
+    assert isinstance(model[-3], kind)
+
+
+def convolved(kernel, stride, padding, num_classes):
+    return nn.Sequential(nn.Conv2d(3, 4, kernel, stride, padding), nn.Flatten(), nn.LazyLinear(num_classes))
+
+
+pointwise, halved = partial(convolved, 1, 1, 0), partial(convolved, 2, 2, 0)
+same, even, strided_pointwise = (
+    partial(convolved, 5, 1, "same"),
+    partial(convolved, 4, 2, 1),
+    partial(convolved, 1, 2, 0),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "small"),
+    [
+        ("pointwise", (1, 1, 0)),
+        ("halved", (2, 2, 0)),
+        ("strided_pointwise", (1, 1, 0)),
+        ("same", (3, 1, 1)),
+        ("even", (3, 1, 1)),
+    ],
+)
+def test_unusual_first_convolutions(name, small):
+    assert geometry(build_backbone(f"{__name__}:{name}", num_classes=10, image_size=8, stem="small")) == small
+
+
+def test_a_network_without_convolutions_has_no_stem():
+    name = f"{__name__}:flat"
+    assert isinstance(build_backbone(name, num_classes=10, image_size=4, stem="small")[1], nn.Linear)
 
 
 def test_the_weights_of_the_small_stem_are_the_middle_of_the_stock_ones_at_their_variance():

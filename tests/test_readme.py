@@ -65,6 +65,7 @@ def test_links_between_pages_lead_somewhere(page):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_the_main_job_and_what_it_logs(tmp_path, _empty_store):
     """`mlflow run . -e build_fmcs` in this environment: the names that docs/main_job.md lists, README's example."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"

@@ -328,15 +328,16 @@ def test_a_module_without_a_map_is_an_error(data):
 
 SCRIPT = """
 import json, sys
+from dataclasses import replace
 from pathlib import Path
 import torch
 from mlflow import MlflowClient
 from fmce_mlflow.backbone_run import load_options_images, train_backbone
 from fmce_mlflow.method.training import make_accelerator, train
 from tests import nets
-from tests.conftest import fast_options
+from tests.conftest import FAST_TRAINING, fast_options
 
-options = fast_options(backbone="tests.nets:plain", training={"epochs": 2})
+options = replace(fast_options(backbone="tests.nets:plain"), training=FAST_TRAINING)
 data = load_options_images(options)
 torch.manual_seed(0)
 accelerator = make_accelerator(options.training)
@@ -367,7 +368,7 @@ def test_two_processes_equal_one(client, data, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     processes, losses = json.loads((tmp_path / "losses.json").read_text())
-    alone, _ = trained(data, replace(FAST, lr=0.1), nets.plain)
+    alone, _ = trained(data, FAST, nets.plain)
     assert processes == 2
     np.testing.assert_allclose(losses, [[s.train_loss, s.val_loss] for s in alone], rtol=1e-4)
     for together, snapshot in zip(torch.load(tmp_path / "maps.pt"), alone, strict=True):

@@ -311,8 +311,7 @@ def _shrink_stem(model: nn.Module, image_size: int) -> None:
         first.stride = (1, 1)
         if first.kernel_size[0] > 3:
             _cut_kernel(first, 3)
-        if not isinstance(first.padding, str):
-            first.padding = (first.kernel_size[0] // 2, first.kernel_size[1] // 2)
+        first.padding = (first.kernel_size[0] // 2, first.kernel_size[1] // 2)
         _drop_stem_pool(model)
 
 

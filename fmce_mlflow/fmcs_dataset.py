@@ -184,9 +184,10 @@ def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
     """The table of an FMCS-dataset run, with :data:`COLUMNS`.
 
     Raises:
-        RunError: If the run has no FMCS-dataset.
+        RunError: If there is no such run, or it has no FMCS-dataset.
         ArtifactError: If it cannot be read.
     """
+    _known_run(client, run_id, "fmcs_dataset")
     with fetched(client, run_id, PARQUET) as path:
         if path is None:
             raise RunError(f"Run {run_id} has no {PARQUET}. Build one with `fmce build-fmcs`.")
@@ -208,16 +209,21 @@ def describe(dataset: FmcsDataset, say: Callable[[str], None]) -> None:
             say(f"Run {run_id} is {what}: {reason}")
 
 
-def _backbone_run(client: MlflowClient, run_id: str) -> Run:
+def _known_run(client: MlflowClient, run_id: str, role: str) -> Run:
+    """A run, or an error that says how to find those of a role."""
     try:
-        run = client.get_run(run_id)
+        return client.get_run(run_id)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise RunError(
-            f"There is no run {run_id!r} on {client.tracking_uri}. MLflow's UI lists backbone runs where they are "
-            "searched for with tags.`fmce.role` = 'backbone'."
+            f"There is no run {run_id!r} on {client.tracking_uri}. MLflow's UI lists {role} runs where they are "
+            f"searched for with tags.`fmce.role` = '{role}'."
         ) from None
+
+
+def _backbone_run(client: MlflowClient, run_id: str) -> Run:
+    run = _known_run(client, run_id, "backbone")
     role = run.data.tags.get("fmce.role")
     if role != "backbone":
         raise RunError(f"Run {run_id} is no backbone run: its tag fmce.role is {role!r}. Name runs of train_backbone.")

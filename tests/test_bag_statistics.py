@@ -97,9 +97,7 @@ def slow_spatial(maps: np.ndarray) -> np.ndarray:
         v = image.reshape(image.shape[0], -1).T  # (P, C)
         norms = np.linalg.norm(v, axis=1)
         p = len(v)
-        alike.append(
-            np.mean([v[i] @ v[j] / norms[i] / norms[j] for i in range(p) for j in range(p) if i != j])
-        )
+        alike.append(np.mean([v[i] @ v[j] / norms[i] / norms[j] for i in range(p) for j in range(p) if i != j]))
         spread.append(norms.std() / norms.mean())
     return np.array([*np.quantile(alike, [0.1, 0.5, 0.9]), np.mean(spread)])
 
@@ -124,9 +122,7 @@ def test_bag_statistics_equal_the_slow_ones(n):
 def test_pooling_over_channels_by_hand():
     maps = torch.from_numpy(maps_of(3))
     each = channel_statistics(maps).numpy()
-    expected = np.concatenate(
-        [each.mean(0), each.std(0), *np.quantile(each, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)]
-    )
+    expected = np.concatenate([each.mean(0), each.std(0), *np.quantile(each, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)])
     np.testing.assert_allclose(pooled_statistics(maps).numpy(), expected, atol=1e-5)
 
 

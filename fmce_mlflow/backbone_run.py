@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from fmce_mlflow import checkpoint, model_logging
 from fmce_mlflow.checkpoint import Checkpoint, Record
-from fmce_mlflow.errors import ArtifactError, ConfigError, RunError
+from fmce_mlflow.errors import ArtifactError, CaptureError, ConfigError, RunError
 from fmce_mlflow.feature_maps import FeatureMapWriter, Probe, artifact_repository, fetched
 from fmce_mlflow.method import convergence as cv
 from fmce_mlflow.method import drift
@@ -29,8 +29,10 @@ from fmce_mlflow.method.backbones import build_backbone, resolve_stem
 from fmce_mlflow.method.capture import capture
 from fmce_mlflow.method.functional_modules import resolve_modules
 from fmce_mlflow.method.images import ImageData, check_images, load_images
+from fmce_mlflow.method.saliency import grad_cam
 from fmce_mlflow.method.training import Snapshot, TrainingConfig, make_accelerator, train
 from fmce_mlflow.report import convergence_figure
+from fmce_mlflow.saliency_plot import saliency_figure
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,6 +42,8 @@ ROLE_TAG = "fmce.role"
 OPTIONS = "options.json"
 CONVERGENCE = "convergence.json"
 PLOT = "plots/convergence.png"
+SALIENCY = "plots/saliency.png"
+SALIENCY_IMAGES = 8
 
 Stem = Literal["auto", "small", "stock"]
 Keep = Literal["all", "markers"]
@@ -449,6 +453,7 @@ class _Run:
             PLOT,
             save_kwargs={"dpi": 160},
         )
+        self._log_saliency(model, data, modules)
         uri = model_logging.log_models(
             self.client,
             self.run_id,
@@ -472,6 +477,25 @@ class _Run:
         if primary.point is not None:
             self.client.set_tag(self.run_id, "fmce.convergence_point", str(primary.point))
         return BackboneResult(self.run_id, primary, note, accuracy, uri)
+
+    def _log_saliency(self, model: nn.Module, data: ImageData, modules: tuple[str, ...]) -> None:
+        """Grad-CAM of the trained network on the first probe images; a network that has none is no mistake."""
+        chosen = [data.probe[i] for i in range(min(SALIENCY_IMAGES, len(data.probe)))]
+        inputs = torch.stack([data.preprocessing(image) for image, _ in chosen])  # (n, 3, H, W)
+        pre = data.preprocessing
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (pre.mean, pre.std))
+        shown = ((inputs * std + mean).clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy()  # (n, H, W, 3)
+        labels = [int(label) for _, label in chosen]
+        maps = {}
+        for module in modules:
+            try:
+                maps[module] = grad_cam(model, module, inputs, labels)
+            except CaptureError as error:
+                self.say(f"{self.name}: no saliency of {module}: {error}")
+        if maps:
+            names = [data.classes[label] for label in labels]
+            figure = saliency_figure(shown, maps, names, title=f"Grad-CAM of the true class: {self.name}")
+            self.client.log_figure(self.run_id, figure, SALIENCY, save_kwargs={"dpi": 160})
 
 
 def run_convergence(metrics: list[dict[str, float]], config: cv.ConvergenceConfig, modules: tuple[str, ...]) -> Any:

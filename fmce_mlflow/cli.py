@@ -86,6 +86,8 @@ def _fail(message: str, code: int = 1) -> None:
 @click.pass_context
 def main(ctx: click.Context, tracking_uri: str | None, experiment: str) -> None:
     """Feature Map Convergence Evaluation for MLflow: how mature is the training of one module of a vision model?"""
+    # Threads of OpenMP that wait by spinning train fifty times slower when another job shares the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     ctx.obj = {"tracking_uri": tracking_uri, "experiment": experiment}
 
 

@@ -80,7 +80,7 @@ def test_all_names_of_a_run_are_there(client, data):
     for name in ("cqi", "drift/stem", "drift/stage"):
         assert steps(client, run_id, name) == every[1:]
     assert sorted(artifacts(client, run_id)) == sorted(
-        ["convergence.json", "feature_maps/index.json", "options.json", "plots/convergence.png"]
+        ["convergence.json", "feature_maps/index.json", "options.json", "plots/convergence.png", "plots/saliency.png"]
         + [f"feature_maps/{m}/snapshot_0000{s}.safetensors" for m in ("stem", "stage") for s in every]
     )
     assert logged.data.params | {"lr": "0.1", "modules_used": "stem,stage", "stem_used": "stock", "levels": "3"} == (

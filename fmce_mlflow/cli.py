@@ -15,6 +15,7 @@ from fmce_mlflow import __version__
 from fmce_mlflow.cli_nets import train_fmce_net_command
 from fmce_mlflow.cli_options import Command, backbone_options, parse_backbone_options, parse_jobs, split
 from fmce_mlflow.cli_runs import is_main_process, make_client, open_run, say, say_where
+from fmce_mlflow.cli_tuning import tune_fmce_net_command
 from fmce_mlflow.errors import (
     BackboneError,
     CaptureError,
@@ -283,6 +284,7 @@ def _refuse_changes(given: BackboneOptions, stored: BackboneOptions) -> None:
 
 
 main.add_command(train_fmce_net_command)
+main.add_command(tune_fmce_net_command)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Hyperparameter search over FMCE-Net with Optuna, mirrored in MLflow."""

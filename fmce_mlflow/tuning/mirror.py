@@ -1,0 +1,171 @@
+"""Every trial of a study as an MLflow run, nested under the study's.
+
+A trial has one run, however often it is retried: the run's id stands in the trial's ``user_attrs``, which Optuna hands
+on to a retry. What is written comes from the trial itself and can be written again, so a worker may die at any moment
+and another one goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import Metric, Param, RunTag
+from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from fmce_mlflow.tuning.storage import quiet
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RUN = "fmce.run"
+"""In a trial's user_attrs, its MLflow run; in a study's, the study's."""
+WHY = "fmce.why"
+"""In a trial's user_attrs, why it was pruned or failed."""
+METRIC = "validation_mae"
+
+STATES = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+_STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
+_BATCH = 900  # MLflow takes at most 1,000 entries at a time
+_FLUSH_SECONDS = 5.0
+
+
+def origin(trial: FrozenTrial) -> int:
+    """Number of the trial that this one retries, or its own."""
+    with quiet():
+        number = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
+    return trial.number if number is None else number
+
+
+def retries(trial: FrozenTrial) -> int:
+    """How often it was retried before."""
+    with quiet():
+        return len(RetryHeartbeatStaleTrialCallback.retry_history(trial))
+
+
+class TrialMirror:
+    """Writes trials to MLflow.
+
+    Args:
+        client: MLflow client.
+        study_run: The study's run, in whose experiment the trials' runs are made.
+    """
+
+    def __init__(self, client: MlflowClient, study_run: str) -> None:
+        self.client, self.study_run = client, study_run
+        self.experiment = client.get_run(study_run).info.experiment_id
+        self._logged: dict[str, set[tuple[int, float]]] = {}
+        self._flushed = 0.0
+
+    def open(self, trial: Trial, frozen: FrozenTrial) -> str:
+        """The run of a trial that begins: a new one, or that of the trial it retries.
+
+        Args:
+            trial: The trial.
+            frozen: The same, as it was when it began.
+
+        Returns:
+            The run's id.
+        """
+        run_id = frozen.user_attrs.get(RUN)
+        retried = retries(frozen)
+        if retried and run_id is None:
+            run_id = self.find(origin(frozen))
+        if run_id is None:
+            tags = {
+                "mlflow.parentRunId": self.study_run,
+                "fmce.role": "tuning",
+                "fmce.trial": str(origin(frozen)),
+                "fmce.trial_state": "running",
+            }
+            name = f"trial {origin(frozen):03d}"
+            run_id = str(self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
+            self._logged[run_id] = set()
+        if frozen.user_attrs.get(RUN) != run_id:
+            trial.set_user_attr(RUN, run_id)
+        if retried:
+            self.client.update_run(run_id, status="RUNNING")
+            tags = {"fmce.trial_state": "running", "fmce.trial_retries": str(retried)}
+            self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        self._flushed = time.monotonic()
+        return str(run_id)
+
+    def find(self, number: int) -> str | None:
+        """The run of a trial whose id was not kept: its worker died right after it had made the run."""
+        runs = self.client.search_runs(
+            [self.experiment],
+            f"tags.`mlflow.parentRunId` = '{self.study_run}' and tags.`fmce.trial` = '{number}'",
+            max_results=1,
+        )
+        return str(runs[0].info.run_id) if runs else None
+
+    def report(self, run_id: str, params: Mapping[str, Any], values: Mapping[int, float]) -> None:
+        """Log a running trial's values by step, if the last time is some seconds ago."""
+        if time.monotonic() - self._flushed >= _FLUSH_SECONDS:
+            self._log(run_id, params, values, [], {})
+            self._flushed = time.monotonic()
+
+    def close(self, trial: FrozenTrial, why: str = "", *, run_id: str | None = None) -> None:
+        """Write all of a finished trial and end its run; does nothing for a trial that has no run.
+
+        Args:
+            trial: The trial.
+            why: Why it ended, where the trial does not say.
+            run_id: Its run, where the trial does not say.
+        """
+        run_id = trial.user_attrs.get(RUN, run_id)
+        if run_id is None:
+            return
+        metrics = []
+        if trial.duration is not None:
+            metrics.append(("duration", trial.duration.total_seconds()))
+        if trial.state is TrialState.COMPLETE and trial.value is not None:
+            metrics.append((f"best_{METRIC}", trial.value))
+        tags = {"fmce.trial_state": STATES[trial.state]}
+        if why := trial.user_attrs.get(WHY, why):
+            tags["fmce.trial_reason"] = str(why)[:4000]
+        self._log(run_id, trial.params, trial.intermediate_values, metrics, tags)
+        self.client.set_terminated(run_id, _STATUS[trial.state])
+        self._logged.pop(run_id, None)
+
+    def wait(self, trial: FrozenTrial, why: str) -> None:
+        """Say that a trial's worker died and that it will be retried."""
+        if run_id := trial.user_attrs.get(RUN):
+            tags = {"fmce.trial_state": "waiting", "fmce.trial_retried_because": why}
+            self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+
+    def _log(
+        self,
+        run_id: str,
+        params: Mapping[str, Any],
+        values: Mapping[int, float],
+        more: list[tuple[str, float]],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Log what is not there yet, in as few calls as there can be."""
+        now = int(time.time() * 1000)
+        known = self._known(run_id)
+        new = [(step, value) for step, value in values.items() if (step, value) not in known and math.isfinite(value)]
+        metrics = [Metric(METRIC, value, now, step) for step, value in new]
+        metrics += [Metric(name, value, now, 0) for name, value in more]
+        given = [Param(k, str(v)) for k, v in params.items()]
+        told = [RunTag(k, v) for k, v in tags.items()]
+        for start in range(0, max(1, len(metrics)), _BATCH):
+            self.client.log_batch(run_id, metrics[start : start + _BATCH], given, told)
+            given, told = [], []
+        known.update(new)
+
+    def _known(self, run_id: str) -> set[tuple[int, float]]:
+        """Steps and values that a run has already."""
+        if run_id not in self._logged:
+            self._logged[run_id] = {(m.step, m.value) for m in self.client.get_metric_history(run_id, METRIC)}
+        return self._logged[run_id]

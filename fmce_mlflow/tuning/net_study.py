@@ -1,0 +1,124 @@
+"""Search for FMCE-Net's hyperparameters, then fit the best net and log it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import optuna
+
+from fmce_mlflow.fmce_net_run import NetOptions, latest_fmcs_run, train_fmce_net
+from fmce_mlflow.fmcs_dataset import load_fmcs_dataset
+from fmce_mlflow.tuning import results
+from fmce_mlflow.tuning.objective import Fixed, FmcsBags, NetObjective, tuning_rows
+from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, canonical
+from fmce_mlflow.tuning.storage import open_storage
+from fmce_mlflow.tuning.study import SETTINGS, StudyOptions, TuneResult, tune
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions:
+    """Everything that decides a search for FMCE-Net's hyperparameters.
+
+    Attributes:
+        study: Which study, and how its trials are run.
+        fmcs_run: The run with the FMCS-dataset; empty for the study's own, or the latest that finished.
+        fixed: What is the same in all trials.
+        space: What is searched.
+        register_as: Register the best net under this name.
+    """
+
+    study: StudyOptions = field(default_factory=StudyOptions)
+    fmcs_run: str = ""
+    fixed: Fixed = field(default_factory=Fixed)
+    space: Space = field(default_factory=lambda: dict(DEFAULT_SPACE))
+    register_as: str | None = None
+
+
+def tune_fmce_net(
+    client: MlflowClient,
+    options: TuneOptions,
+    open_run: Callable[[], str],
+    *,
+    say: Callable[[str], None] = print,
+) -> TuneResult:
+    """Search for the hyperparameters of a ``set`` net, then fit the best to all groups and log it.
+
+    Args:
+        client: MLflow client.
+        options: What to do.
+        open_run: Gives the MLflow run of a new study.
+        say: Prints a line for the user.
+
+    Returns:
+        What was found. The study's run is closed, whatever happens, by the process that leads the study.
+
+    Raises:
+        FmceError: For every mistake that a user can make.
+        KeyboardInterrupt: At Ctrl-C, once what was found is logged.
+    """
+    fixed, space = options.fixed, options.space
+    storage = open_storage(options.study.storage, heartbeat=options.study.heartbeat, grace=options.study.grace)
+    source = options.fmcs_run or _source_of(storage, options.study.study_name) or latest_fmcs_run(client)
+    table = load_fmcs_dataset(client, source)
+    tuning_rows(table[table["fmcs"].notna()], fixed)  # too few groups are told before a study is made
+    settings = {
+        "search space": canonical(space),
+        "setting": {"fmcs_run": source, **{k: str(v) for k, v in asdict(fixed).items()}},
+    }
+
+    def refit(run_id: str, trial: FrozenTrial) -> str:
+        return _refit(client, run_id, trial, options, source, say)
+
+    objective = NetObjective(FmcsBags(client.tracking_uri, source), fixed, space)
+    return tune(client, options.study, objective, settings, open_run, refit, say=say)
+
+
+def _source_of(storage: RDBStorage, study_name: str) -> str:
+    """The FMCS-dataset run of a study that is there."""
+    try:
+        attrs = optuna.load_study(study_name=study_name, storage=storage).user_attrs
+    except KeyError:
+        return ""
+    return str(json.loads(attrs.get(SETTINGS, "{}")).get("setting", {}).get("fmcs_run", ""))
+
+
+def _refit(
+    client: MlflowClient,
+    run_id: str,
+    trial: FrozenTrial,
+    options: TuneOptions,
+    source: str,
+    say: Callable[[str], None],
+) -> str:
+    """Score the best hyperparameters on the test group, fit them to all groups, and log the net: a nested run."""
+    bags, net, fit = options.fixed.configs(trial.params, levels=5)  # the run takes the dataset's own levels
+    net_options = NetOptions(
+        fmcs_run=source,
+        protocols=(options.fixed.protocol,),
+        register_as=options.register_as,
+        bags=bags,
+        net=net,
+        fit=fit,
+    )
+    experiment = client.get_run(run_id).info.experiment_id
+    child = client.create_run(experiment, tags={"mlflow.parentRunId": run_id}, run_name="best net").info.run_id
+    status = "FAILED"
+    try:
+        result = train_fmce_net(client, child, net_options, say=say)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        client.set_terminated(child, status)
+    model_id = result.model_uri.removeprefix("models:/")
+    results.log_best_net(client, run_id, model_id, {k: v["set"].metrics for k, v in result.scores.items()})
+    return model_id

@@ -1,0 +1,148 @@
+"""The hyperparameters that a study may choose, as Optuna's distributions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from optuna import Trial
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from fmce_mlflow.errors import ConfigError, did_you_mean
+from fmce_mlflow.method.bags import BagConfig
+from fmce_mlflow.method.fitting import FitConfig
+from fmce_mlflow.method.fmce_net import SetConfig
+
+Space = Mapping[str, BaseDistribution]
+
+DEFAULT_SPACE: Space = {
+    "statistics": CategoricalDistribution(["both", "channels", "bag"]),
+    "width": CategoricalDistribution([32, 64, 128, 256]),
+    "depth": IntDistribution(1, 3),
+    "dropout": FloatDistribution(0.0, 0.5),
+    "input_dropout": FloatDistribution(0.0, 0.5),
+    "bag_size": CategoricalDistribution([32, 64, 128]),
+    "bags_per_map": CategoricalDistribution([4, 8]),
+    "lr": FloatDistribution(3e-4, 1e-2, log=True),
+    "weight_decay": FloatDistribution(1e-4, 0.3, log=True),
+    "batch_size": CategoricalDistribution([16, 32, 64]),
+    "label_width": FloatDistribution(0.02, 0.12),
+    "averaging": CategoricalDistribution([0.0, 0.9, 0.98, 0.995]),
+    "noise": FloatDistribution(0.0, 0.3),
+    "epochs": CategoricalDistribution([40, 80, 160]),
+}
+"""What is searched unless a study says otherwise. ``members`` is not among them: validation fits one member per fold,
+so the validation error knows nothing of it."""
+
+
+def suggest(trial: Trial, space: Space) -> dict[str, Any]:
+    """A trial's values, by hyperparameter."""
+    return {name: _suggest(trial, name, distribution) for name, distribution in space.items()}
+
+
+def part(values: Mapping[str, Any], config: type) -> dict[str, Any]:
+    """Those of the values that are fields of a config dataclass.
+
+    Example:
+        >>> part({"lr": 0.1, "width": 8}, SetConfig)
+        {'width': 8}
+    """
+    return {field.name: values[field.name] for field in fields(config) if field.name in values}
+
+
+def canonical(space: Space) -> dict[str, str]:
+    """The space as text by hyperparameter, the same text for the same choices."""
+    return {name: json.dumps(json.loads(distribution_to_json(space[name])), sort_keys=True) for name in sorted(space)}
+
+
+def parse_space(text: str) -> Space:
+    """The default space with some hyperparameters changed.
+
+    Args:
+        text: JSON object by hyperparameter: a list of choices, ``{"low": …, "high": …}`` with ``"log": true`` or
+            ``"step": …`` where wanted, or one value that is kept.
+
+    Returns:
+        The whole space.
+
+    Raises:
+        ConfigError: Names everything that cannot be read or is out of range.
+
+    Example:
+        >>> space = parse_space('{"width": [32, 64], "depth": 2, "lr": {"low": 1e-3, "high": 1e-2, "log": true}}')
+        >>> space["lr"]
+        FloatDistribution(high=0.01, log=True, low=0.001, step=None)
+    """
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"space is no JSON: {error}. An example: " + '{"width": [32, 64], "depth": 2}') from None
+    if not isinstance(given, dict):
+        raise ConfigError(f"space must be a JSON object by hyperparameter, got {text.strip()[:60]!r}")
+    space, problems = dict(DEFAULT_SPACE), []
+    for name, value in given.items():
+        if name not in DEFAULT_SPACE:
+            known = f"There are {', '.join(DEFAULT_SPACE)}."
+            problems.append(
+                f"{name!r} is no hyperparameter of the search." + did_you_mean(name, DEFAULT_SPACE, how_to_list=known)
+            )
+            continue
+        try:
+            space[name] = _distribution(name, value)
+            for edge in _edges(space[name]):
+                _check(name, edge)
+        except (ConfigError, TypeError, ValueError) as error:
+            problems.append(f"space of {name}: {error}")
+    if problems:
+        raise ConfigError(problems)
+    return space
+
+
+def _distribution(name: str, value: Any) -> BaseDistribution:
+    if isinstance(value, list):
+        return CategoricalDistribution(value)
+    if not isinstance(value, dict):
+        return CategoricalDistribution([value])
+    unknown = set(value) - {"low", "high", "log", "step"}
+    if unknown or not {"low", "high"} <= set(value):
+        raise ValueError(f"expected low and high, and log or step where wanted; got {', '.join(value) or 'nothing'}")
+    if isinstance(DEFAULT_SPACE[name], CategoricalDistribution):
+        example = _edges(DEFAULT_SPACE[name])[0]
+        if isinstance(example, str):
+            raise ValueError("expected a list of choices")
+        whole = isinstance(example, int)
+    else:
+        whole = isinstance(DEFAULT_SPACE[name], IntDistribution)
+    return IntDistribution(**value) if whole else FloatDistribution(**value)
+
+
+def _edges(distribution: BaseDistribution) -> list[Any]:
+    """The values that decide whether all of a distribution's are in range."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return [distribution.low, distribution.high]
+
+
+def _check(name: str, value: Any) -> None:
+    for config in (BagConfig, SetConfig, FitConfig):
+        config(**part({name: value}, config))
+
+
+def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)

@@ -1,0 +1,315 @@
+"""Begin, join or resume a study, run its trials and log what it found."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from mlflow.entities import Param
+from mlflow.exceptions import MlflowException
+from optuna.exceptions import DuplicatedStudyError
+
+from fmce_mlflow.errors import ConfigError, RunError, did_you_mean
+from fmce_mlflow.tuning import results
+from fmce_mlflow.tuning.mirror import RUN, TrialMirror
+from fmce_mlflow.tuning.storage import open_storage, shown
+from fmce_mlflow.tuning.trials import TOTAL, Job, Objective, best, counted, reconcile, tally
+from fmce_mlflow.tuning.workers import run_workers
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial
+
+Settings = Mapping[str, Mapping[str, str]]
+"""What a study's trials must share, as text by kind and name."""
+
+SETTINGS = "fmce.settings"
+"""In a study's user_attrs, its settings as JSON."""
+DEFAULT_STORAGE = "sqlite:///fmce_optuna.db"
+_OWNER_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOptions:
+    """Which study, and how its trials are run.
+
+    Attributes:
+        study_name: Name of the study in its storage.
+        storage: URL of the storage.
+        trials: How many trials the study is to have in all.
+        workers: Processes on this machine.
+        resume: Go on with a study that has ended, or whose first process died.
+        seed: Seeds the sampler.
+        heartbeat: Seconds between two signs of life of a running trial.
+        grace: Seconds without one after which a trial counts as dead.
+        retries: How often a trial whose worker died is tried again.
+
+    Raises:
+        ConfigError: Names every value that is out of range.
+    """
+
+    study_name: str = "fmce"
+    storage: str = DEFAULT_STORAGE
+    trials: int = 40
+    workers: int = 1
+    resume: bool = False
+    seed: int = 0
+    heartbeat: int = 10
+    grace: int = 30
+    retries: int = 2
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} must be at least 1, got {value}"
+            for name in ("trials", "workers", "heartbeat")
+            if (value := getattr(self, name)) < 1
+        ]
+        problems += [
+            f"{name} must not be negative, got {value}"
+            for name in ("retries", "seed")
+            if (value := getattr(self, name)) < 0
+        ]
+        if self.grace <= self.heartbeat:
+            problems.append(f"grace ({self.grace}) must be longer than heartbeat ({self.heartbeat})")
+        if not self.study_name.strip():
+            problems.append("study-name is empty")
+        if not self.storage.strip():
+            problems.append(f"storage is empty; its default is {DEFAULT_STORAGE}")
+        if problems:
+            raise ConfigError(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class TuneResult:
+    """What a search came to.
+
+    Attributes:
+        run_id: The study's run.
+        joined: Whether another process leads the study; it then fits the best net.
+        best: Hyperparameters of the best trial.
+        value: Its validation error.
+        model_uri: The best net, fitted to all groups; empty where joined.
+    """
+
+    run_id: str
+    joined: bool
+    best: dict[str, Any]
+    value: float
+    model_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A study that is there.
+
+    Attributes:
+        study: The study.
+        run_id: Its MLflow run.
+        joined: Whether another process leads it.
+    """
+
+    study: optuna.Study
+    run_id: str
+    joined: bool
+
+
+def tune(
+    client: MlflowClient,
+    options: StudyOptions,
+    objective: Objective,
+    settings: Settings,
+    open_run: Callable[[], str],
+    refit: Callable[[str, FrozenTrial], str],
+    *,
+    say: Callable[[str], None] = print,
+) -> TuneResult:
+    """Run a study of any objective.
+
+    Args:
+        client: MLflow client.
+        options: Which study, and how.
+        objective: What to minimise.
+        settings: What all trials must share; a study that was begun with others is refused.
+        open_run: Gives the MLflow run of a new study.
+        refit: Takes the study's run and the best trial; logs a model and returns its id.
+        say: Prints a line for the user.
+
+    Returns:
+        What was found.
+    """
+    opened = open_study(client, options, settings, open_run, say=say)
+    study, run_id = opened.study, opened.run_id
+    job = Job(
+        tracking_uri=client.tracking_uri,
+        storage=options.storage,
+        study_name=options.study_name,
+        objective=objective,
+        seed=_seed(options, study, joined=opened.joined),
+        heartbeat=options.heartbeat,
+        grace=options.grace,
+        retries=options.retries,
+    )
+    if opened.joined:
+        run_workers(job, client, options.workers, say=say)
+        found = _best(study)
+        say(f"All trials have ended; the process that leads study {options.study_name} fits the best net.")
+        return TuneResult(run_id, True, found.params, float(found.value or 0), "")
+    status = "FAILED"
+    try:
+        try:
+            run_workers(job, client, options.workers, say=say)
+        finally:
+            reconcile(study, TrialMirror(client, run_id))
+            results.log_study(client, run_id, study, say=say)
+        found = _best(study)
+        model_uri = f"models:/{refit(run_id, found)}"
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        say(f"Go on with the study by the same command and --resume: {_progress(study)}.")
+        raise
+    finally:
+        client.set_terminated(run_id, status)
+    return TuneResult(run_id, False, found.params, float(found.value or 0), model_uri)
+
+
+def open_study(
+    client: MlflowClient,
+    options: StudyOptions,
+    settings: Settings,
+    open_run: Callable[[], str],
+    *,
+    say: Callable[[str], None] = print,
+) -> Opened:
+    """Begin a study, join one that is running, or go on with one that has ended.
+
+    A study that is there is joined while its MLflow run is running. With ``resume`` this process leads it from now on.
+
+    Raises:
+        ConfigError: A study that has ended without ``resume``, none with it, or settings that have changed.
+        RunError: A study that is not one of FMCE-Net's, or whose run is gone.
+    """
+    storage = open_storage(options.storage, heartbeat=options.heartbeat, grace=options.grace)
+    if options.resume:
+        names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
+        if options.study_name not in names:
+            hint = did_you_mean(options.study_name, names, how_to_list=f"It has {', '.join(names) or 'none'}.")
+            raise ConfigError(f"There is no study {options.study_name!r} at {shown(options.storage)} to resume.{hint}")
+    try:
+        if options.resume:
+            raise DuplicatedStudyError
+        study = optuna.create_study(storage=storage, study_name=options.study_name)
+    except DuplicatedStudyError:
+        return _existing(client, options, settings, storage, say)
+    run_id = open_run()
+    client.set_tag(run_id, "fmce.role", "tuning")
+    _describe(client, run_id, options, settings)
+    study.set_user_attr(SETTINGS, json.dumps(settings, sort_keys=True))
+    study.set_user_attr(TOTAL, options.trials)
+    study.set_user_attr(RUN, run_id)  # last: where it is there, the rest is too
+    say(f"Study {options.study_name} at {shown(options.storage)}: {options.trials} trials, run {run_id}.")
+    return Opened(study, run_id, False)
+
+
+def _existing(
+    client: MlflowClient, options: StudyOptions, settings: Settings, storage: RDBStorage, say: Callable[[str], None]
+) -> Opened:
+    study = optuna.load_study(study_name=options.study_name, storage=storage)
+    where = f"Study {options.study_name!r} at {shown(options.storage)}"
+    attrs = _settled_attrs(study, where)
+    _refuse_changes(where, json.loads(attrs[SETTINGS]), settings)
+    run_id = str(attrs[RUN])
+    try:
+        status = client.get_run(run_id).info.status
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise RunError(
+            f"{where} belongs to run {run_id}, which is not on {client.tracking_uri}. Set --tracking-uri to where it "
+            "is, or begin another study with --study-name."
+        ) from None
+    if not options.resume:
+        if status != "RUNNING":
+            raise ConfigError(
+                f"{where} has ended: {_progress(study)}. Go on with it by --resume (a larger --trials gives it more), "
+                "or begin another one with --study-name."
+            )
+        say(f"Joins study {options.study_name}: {_progress(study)}. If nobody leads it any more, use --resume.")
+        return Opened(study, run_id, True)
+    if options.trials < attrs[TOTAL]:
+        say(f"The study keeps its total of {attrs[TOTAL]} trials; --trials {options.trials} is fewer.")
+    study.set_user_attr(TOTAL, max(options.trials, int(attrs[TOTAL])))
+    client.update_run(run_id, status="RUNNING")
+    say(f"Goes on with study {options.study_name}: {_progress(study)}.")
+    return Opened(study, run_id, False)
+
+
+def _settled_attrs(study: optuna.Study, where: str) -> dict[str, Any]:
+    """A study's attributes, once the process that begins it has written them."""
+    until = time.monotonic() + (_OWNER_SECONDS if not study.get_trials(deepcopy=False) else 0)
+    while RUN not in (attrs := study.user_attrs):
+        if time.monotonic() > until:
+            raise RunError(
+                f"{where} has no MLflow run: it is not one of `fmce tune-fmce-net`, or the process that began it died "
+                "at once. Use another --study-name."
+            )
+        time.sleep(0.2)
+    return attrs
+
+
+def _refuse_changes(where: str, before: Settings, now: Settings) -> None:
+    changed = [
+        f"{kind} {name}: {before.get(kind, {}).get(name, 'absent')} in the study, {now[kind].get(name, 'absent')} now"
+        for kind in now
+        for name in sorted({*before.get(kind, {}), *now[kind]})
+        if before.get(kind, {}).get(name) != now[kind].get(name)
+    ]
+    if changed:
+        lines = "\n".join(f"  - {line}" for line in changed)
+        raise ConfigError(
+            f"{where} was begun with other settings, and its trials cannot be compared with new ones:\n{lines}\n"
+            "Give the study's settings, or begin another one with --study-name."
+        )
+
+
+def _describe(client: MlflowClient, run_id: str, options: StudyOptions, settings: Settings) -> None:
+    known = client.get_run(run_id).data.params
+    params = {"study_name": options.study_name, "storage_used": shown(options.storage), "sampler": "TPE"}
+    params |= {"pruner": "median", "trials": str(options.trials), "seed": str(options.seed)}
+    params |= {f"fixed.{k}": v for k, v in settings.get("setting", {}).items()}
+    params |= {f"space.{k}": v for k, v in settings.get("search space", {}).items()}
+    client.log_batch(run_id, params=[Param(k, v[:6000]) for k, v in params.items() if k not in known])
+
+
+def _seed(options: StudyOptions, study: optuna.Study, *, joined: bool) -> int:
+    """A seed that no other process of the study has had, or it would draw the same first trials again."""
+    begun = len(study.get_trials(deepcopy=False))
+    entropy = [options.seed, begun, *([time.time_ns()] if joined else [])]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0]) if any(entropy[1:]) else options.seed
+
+
+def _best(study: optuna.Study) -> FrozenTrial:
+    trials = study.get_trials(deepcopy=False)
+    found = best(trials)
+    if found is None:
+        whys = [str(t.user_attrs.get("fmce.why", "unknown")) for t in counted(trials)]
+        raise RunError(
+            f"No trial of study {study.study_name!r} is complete: {_progress(study)}. The last one's reason: "
+            f"{whys[-1] if whys else 'none'}. Narrow the search with --space, or give it more --trials."
+        )
+    return found
+
+
+def _progress(study: optuna.Study) -> str:
+    trials = study.get_trials(deepcopy=False)
+    counts = tally(trials)
+    first = best(trials)
+    done = counts["complete"] + counts["pruned"] + counts["failed"]
+    text = f"{done} of {study.user_attrs[TOTAL]} trials ended ({counts['pruned']} pruned, {counts['failed']} failed)"
+    return text + (f", best {first.value:.4f}" if first is not None else "")

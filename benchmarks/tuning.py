@@ -14,6 +14,7 @@ Survival: a worker is killed with SIGKILL within a trial; the study must still h
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import platform
 import signal
@@ -189,6 +190,8 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=40, help="trials of each study")
     parser.add_argument("--seconds", type=float, default=1.0, help="what a sleeping trial sleeps")
     args = parser.parse_args()
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, Optuna "
           f"{optuna.__version__}", flush=True)  # fmt: skip
     passed = bookkeeping(args.rounds, args.trials)

@@ -492,6 +492,8 @@ def test_a_space_is_narrowed_widened_and_fixed():
     assert space["lr"] == FloatDistribution(1e-3, 1e-2, log=True)
     assert space["bag_size"] == IntDistribution(16, 64, step=16)
     assert space["noise"] == DEFAULT_SPACE["noise"] and list(space) == list(DEFAULT_SPACE)
+    assert canonical(space)["bag_size"] == '{"high": 64, "low": 16, "step": 16}'
+    assert parse_space(json.dumps({k: json.loads(v) for k, v in canonical(space).items()})) == space
     assert canonical(space) != canonical(DEFAULT_SPACE) == canonical(dict(reversed(DEFAULT_SPACE.items())))
 
 
@@ -654,7 +656,10 @@ def test_importance_needs_two_complete_trials_that_differ(values):
 
 def test_importance_tells_what_matters():
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.optimize(lambda t: t.suggest_float("x", 0, 1) + 0.01 * t.suggest_float("y", 0, 1), n_trials=30)
+    study.optimize(
+        lambda t: t.suggest_float("x", 0, 1) + 0.01 * t.suggest_float("y", 0, 1) + t.suggest_int("kept", 1, 1),
+        n_trials=30,
+    )
     found = importance(study)
     assert list(found) == ["x", "y"] and found["x"] > 0.9 and sum(found.values()) == pytest.approx(1)
 

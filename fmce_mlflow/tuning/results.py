@@ -86,8 +86,9 @@ def importance(study: optuna.Study) -> dict[str, float]:
     Returns:
         By hyperparameter, largest first; empty where there are too few complete trials, or they do not differ.
     """
-    values = {t.value for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
-    if len(values) < 2:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    searched = {name for t in complete for name, distribution in t.distributions.items() if not distribution.single()}
+    if len({t.value for t in complete}) < 2:
         return {}
     try:
         with warnings.catch_warnings():
@@ -97,7 +98,7 @@ def importance(study: optuna.Study) -> dict[str, float]:
             )
     except (ValueError, RuntimeError, ZeroDivisionError):
         return {}
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    return {name: value for name, value in found.items() if name in searched and math.isfinite(value)}
 
 
 def trials_table(trials: list[FrozenTrial]) -> pd.DataFrame:

@@ -13,7 +13,6 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
-    distribution_to_json,
 )
 
 from fmce_mlflow.errors import ConfigError, did_you_mean
@@ -59,8 +58,13 @@ def part(values: Mapping[str, Any], config: type) -> dict[str, Any]:
 
 
 def canonical(space: Space) -> dict[str, str]:
-    """The space as text by hyperparameter, the same text for the same choices."""
-    return {name: json.dumps(json.loads(distribution_to_json(space[name])), sort_keys=True) for name in sorted(space)}
+    """The space as JSON by hyperparameter, as :func:`parse_space` reads it; the same text for the same choices.
+
+    Example:
+        >>> canonical(DEFAULT_SPACE)["depth"]
+        '{"high": 3, "low": 1}'
+    """
+    return {name: json.dumps(_plain(space[name]), sort_keys=True) for name in sorted(space)}
 
 
 def parse_space(text: str) -> Space:
@@ -122,6 +126,16 @@ def _distribution(name: str, value: Any) -> BaseDistribution:
     else:
         whole = isinstance(DEFAULT_SPACE[name], IntDistribution)
     return IntDistribution(**value) if whole else FloatDistribution(**value)
+
+
+def _plain(distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    extra: dict[str, Any] = {"log": True} if distribution.log else {}
+    if distribution.step not in (None, 1):
+        extra["step"] = distribution.step
+    return {"low": distribution.low, "high": distribution.high, **extra}
 
 
 def _edges(distribution: BaseDistribution) -> list[Any]:

@@ -22,6 +22,7 @@ ANSWER_WITHIN = 10
 LOCKED_FOR = 60
 """Seconds that a worker waits while another one writes to sqlite."""
 
+_DRIVERS = {"psycopg": ": pip install 'psycopg[binary]'", "psycopg2": ": pip install psycopg2-binary"}
 StaleCallback = Callable[[optuna.Study, FrozenTrial], None]
 
 
@@ -115,12 +116,12 @@ def _unusable(url: str, error: Exception) -> str:
     if url.startswith("postgres://"):
         hint = "SQLAlchemy writes it postgresql://."
     elif isinstance(error, ImportError):
-        hint = "Install its driver, for PostgreSQL `pip install psycopg2-binary`."
+        hint = f"Install its driver{_DRIVERS.get(error.name or '', '')}."
     elif url.startswith("sqlite"):
         hint = "Check that the folder exists and may be written."
     else:
         hint = "Check host, port, database and password, and that the server is up."
     return (
-        f"storage {shown(url)} does not answer: {reason.rstrip('.')}. {hint} "
+        f"storage {shown(url)} does not answer: {reason.rstrip('.?')}. {hint} "
         "Expected is a database's URL, sqlite:///file.db or postgresql://user:password@host/database."
     )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from fmce_mlflow.errors import RunError
-from fmce_mlflow.tuning.trials import Job, run_trials
+from fmce_mlflow.tuning.trials import POLL_SECONDS, Job, run_trials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,15 +69,16 @@ class _Child:
 
 
 def _watch(children: list[_Child], say: Callable[[str], None]) -> None:
-    """Wait for all workers; one that is killed leaves its trial to the others."""
-    alive = {child.process.sentinel: child for child in children}
+    """Pass on what workers say until all have ended; one that is killed leaves its trial to the others."""
+    alive = list(children)
     finished, killed = 0, []
     while alive:
-        for sentinel in wait(list(alive)):
-            child = alive.pop(cast(int, sentinel))
-            child.process.join()
-            if error := _error(child):
-                raise error
+        wait([child.process.sentinel for child in alive], timeout=POLL_SECONDS)
+        ended = [child for child in alive if not child.process.is_alive()]  # before its last words are read
+        for child in alive:
+            _pass_on(child, say)
+        alive = [child for child in alive if child not in ended]
+        for child in ended:
             if child.process.exitcode == 0:
                 finished += 1
                 continue
@@ -90,12 +92,16 @@ def _watch(children: list[_Child], say: Callable[[str], None]) -> None:
         )
 
 
-def _error(child: _Child) -> Exception | None:
-    """What a worker raised."""
+def _pass_on(child: _Child, say: Callable[[str], None]) -> None:
+    """Say what a worker sent, or raise the error that it ended with."""
     try:
-        return child.connection.recv() if child.connection.poll() else None
-    except (EOFError, OSError):
-        return None
+        while child.connection.poll():
+            message = child.connection.recv()
+            if isinstance(message, Exception):
+                raise message
+            say(message)
+    except (EOFError, ConnectionError):  # it has ended, or was killed while it spoke
+        return
 
 
 def _how(code: int | None) -> str:
@@ -129,30 +135,26 @@ def _work(job: Job, connection: Connection) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells when to stop
     mlflow.set_tracking_uri(job.tracking_uri)
+
+    def send(message: str | Exception) -> None:
+        with suppress(ConnectionError):  # nobody listens any more
+            connection.send(message)
+
     try:
-        run_trials(job, MlflowClient(job.tracking_uri), say=_say, stop=connection.poll)
+        run_trials(job, MlflowClient(job.tracking_uri), say=send, stop=connection.poll)
     except KeyboardInterrupt:
         return
     except Exception as error:
-        try:
-            connection.send(_portable(error))
-        except OSError:  # nobody listens any more
-            return
+        send(_portable(error))
 
 
 def _portable(error: Exception) -> Exception:
     """The error itself where it can travel between processes, else its text."""
-    import pickle
-
     try:
         pickle.loads(pickle.dumps(error))
         return error
     except Exception:
         return RunError(f"{type(error).__name__}: {error}")
-
-
-def _say(text: str) -> None:
-    os.write(1, f"{text}\n".encode())  # one call: lines of several processes do not mix
 
 
 @contextmanager

@@ -18,7 +18,7 @@ LAYERS = (
     {"method"},
     {"feature_maps"},
     {"checkpoint", "logged_models", "model_logging", "fmcs_source", "fmcs_dataset", "flavor", "image_dataset"},
-    {"report", "model_card", "predictor_plots", "saliency_plot"},
+    {"report", "report_page", "model_card", "predictor_plots", "saliency_plot"},
     {"backbone_run", "fmce_net_run", "tuning", "promotion", "evaluator"},
     {"cli"},
     {"entrypoints"},

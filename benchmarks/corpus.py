@@ -1,0 +1,199 @@
+"""The corpus on which the bundled predictor is trained: backbone runs over architectures, data sets and recipes.
+
+    python benchmarks/corpus.py train --tracking-uri sqlite:///corpus.db --data-root data --cifar10 folder:cifar10
+    python benchmarks/corpus.py list
+
+Every run of the plan is a backbone run in MLflow, found again by its tag ``fmce.corpus``: the command can be stopped
+and called again, and goes on where it was. ``--shard 0/2`` and ``--shard 1/2`` share the work between two processes.
+Runs come in rounds, each over all data sets, so that a corpus that is stopped early is broad all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that benchmarks.corpus_nets can be named as a factory
+
+import torch
+from mlflow import MlflowClient
+
+from fmce_mlflow.backbone_run import BackboneOptions, load_options_images, train_backbone
+from fmce_mlflow.errors import FmceError
+from fmce_mlflow.method.training import TrainingConfig
+
+TAG = "fmce.corpus"
+EXPERIMENT = "corpus"
+
+MODULES = {
+    "shufflenet_v2_x0_5": ("conv5", "stage3"),
+    "mobilenet_v3_small": ("features", "features.8"),
+    "timm:regnetx_002": ("s4", "s3"),
+    "timm:test_resnet": ("layer4", "layer3"),
+    "timm:convnext_atto": ("stages", "stages.2"),
+    "timm:test_vit": ("norm", "blocks.3"),
+    "timm:mobilenetv2_035": ("bn2", "blocks.4"),
+    "benchmarks.corpus_nets:plain_cnn": ("features", "features.9"),
+    "benchmarks.corpus_nets:group_norm_resnet": ("stages", "stages.1"),
+    "timm:lcnet_050": ("blocks", "blocks.4"),
+    "timm:test_convnext": ("stages", "stages.2"),
+    "mnasnet0_5": ("layers", "layers.11"),
+    "timm:test_nfnet": ("final_act", "stages.2"),
+    "timm:ghostnet_050": ("blocks", "blocks.6"),
+    "timm:test_vit2": ("blocks", "blocks.4"),
+    "timm:test_efficientnet": ("bn2", "blocks.3"),
+    "timm:regnety_002": ("s4", "s3"),
+    "timm:test_byobnet": ("stages", "stages.2"),
+    "timm:edgenext_xx_small": ("stages", "stages.2"),
+    "timm:tinynet_e": ("bn2", "blocks.4"),
+    "squeezenet1_1": ("features", "features.9"),
+    "timm:resnet10t": ("layer4", "layer3"),
+}
+"""Architectures, the last feature stage and one in the middle of each."""
+
+DEFAULT = TrainingConfig(cpu=True)
+RECIPES = {
+    "default": DEFAULT,
+    "sgd-constant": replace(
+        DEFAULT, optimizer="sgd", lr=0.02, weight_decay=5e-4, schedule="constant", warmup_epochs=0.5
+    ),
+    "adamw-constant": replace(DEFAULT, lr=7e-4, schedule="constant", warmup_epochs=0.5),
+    "adamw-small-rate": replace(DEFAULT, lr=3e-4),
+    "adamw-large-rate": replace(DEFAULT, lr=6e-3),
+    "large-batch": replace(DEFAULT, batch_size=192, lr=4e-3),
+    "augmented": replace(DEFAULT, augmentation="crop-flip", epochs=10),
+    "smoothed-labels": replace(DEFAULT, label_smoothing=0.1),
+    "diverging": replace(DEFAULT, optimizer="sgd", lr=1.5, schedule="constant", warmup_epochs=0.0),
+    "too-short": replace(DEFAULT, lr=1e-4, schedule="constant", epochs=4, snapshots_per_epoch=4),
+    "overfitting": replace(DEFAULT, epochs=40, snapshots_per_epoch=1),
+}
+"""How runs are trained; the last three end without convergence, or in overfitting."""
+VARIED = (
+    "sgd-constant", "adamw-constant", "large-batch", "augmented", "adamw-large-rate", "smoothed-labels",
+    "adamw-small-rate",
+)  # fmt: skip
+
+SIZES = {"digits": None, "mnist": 2000, "cifar10": 4000}
+EPOCHS = {"digits": 8, "mnist": 6, "cifar10": 8}
+SNAPSHOTS = {"digits": 3, "mnist": 4, "cifar10": 3}
+PAIRED = ("shufflenet_v2_x0_5", "timm:regnetx_002", "timm:test_resnet")
+"""Backbones with two seeds of the default recipe on MNIST and CIFAR-10: the corpus of twelve runs."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run of the corpus."""
+
+    backbone: str
+    dataset: str
+    seed: int
+    recipe: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.backbone}|{self.dataset}|{self.seed}|{self.recipe}"
+
+    def options(self, data_root: str, cifar10: str) -> BackboneOptions:
+        training = replace(RECIPES[self.recipe], seed=self.seed)
+        size = SIZES[self.dataset]
+        if self.recipe == "overfitting":
+            size = 300
+        elif self.recipe != "too-short":
+            training = replace(
+                training,
+                epochs=EPOCHS[self.dataset] + training.epochs - DEFAULT.epochs,
+                snapshots_per_epoch=SNAPSHOTS[self.dataset],
+            )
+        return BackboneOptions(
+            backbone=self.backbone, dataset=cifar10 if self.dataset == "cifar10" else self.dataset, data_root=data_root,
+            modules=MODULES[self.backbone], image_size=32, train_size=size, validation_size=512, probe_size=256,
+            model_format="pickle", training=training,
+        )  # fmt: skip
+
+
+def plan() -> list[Plan]:
+    """All runs, the most telling first."""
+    return list(dict.fromkeys(_rounds()))
+
+
+def _rounds() -> Iterator[Plan]:
+    backbones = list(MODULES)
+    for backbone in PAIRED:
+        for dataset in ("mnist", "cifar10"):
+            for seed in (0, 1):
+                yield Plan(backbone, dataset, seed, "default")
+    for backbone in backbones[:12]:
+        for dataset in SIZES:
+            yield Plan(backbone, dataset, 0, "default")
+    failing = ("diverging", "too-short", "overfitting")
+    for i, backbone in enumerate(backbones[:9]):
+        yield Plan(backbone, list(SIZES)[(i + i // 3) % 3], 2, failing[i % 3])
+    for i, backbone in enumerate(backbones[:12]):
+        for j, dataset in enumerate(SIZES):
+            yield Plan(backbone, dataset, 3, VARIED[(i + 2 * j) % len(VARIED)])
+    for backbone in backbones[12:]:
+        for dataset in SIZES:
+            yield Plan(backbone, dataset, 0, "default")
+    for i, backbone in enumerate(backbones[12:]):
+        for j, dataset in enumerate(SIZES):
+            yield Plan(backbone, dataset, 3, VARIED[(i + 2 * j) % len(VARIED)])
+
+
+def train(args: argparse.Namespace) -> None:
+    torch.set_num_threads(args.threads)
+    client = MlflowClient(args.tracking_uri)
+    found = client.get_experiment_by_name(EXPERIMENT)
+    location = Path(args.artifacts).resolve().as_uri() if args.artifacts else None
+    experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT, location)
+    part, of = map(int, args.shard.split("/"))
+    images = {}
+    for number, item in enumerate(plan()):
+        if number % of != part or number >= args.runs:
+            continue
+        runs = client.search_runs([experiment], f"tags.`{TAG}` = '{item.key}'")
+        if any(run.info.status in ("FINISHED", "FAILED") for run in runs):
+            continue
+        options = item.options(args.data_root, args.cifar10)
+        data_key = (item.dataset, options.train_size)
+        if data_key not in images:
+            images[data_key] = load_options_images(options)
+        run_id = runs[0].info.run_id if runs else client.create_run(experiment, tags={TAG: item.key}).info.run_id
+        started = time.monotonic()
+        try:
+            result = train_backbone(client, run_id, options, say=lambda _: None, data=images[data_key], name=item.key)
+        except FmceError as error:  # a run that diverges to NaN has losses and maps up to there
+            print(f"{number:3d} {item.key}: {type(error).__name__}: {error}", flush=True)
+            continue
+        took = time.monotonic() - started
+        print(
+            f"{number:3d} {item.key}: T = {result.convergence.point}, accuracy {result.val_accuracy:.3f}, {took:.0f} s",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    training = commands.add_parser("train", help="train what is missing")
+    training.add_argument("--tracking-uri", default="sqlite:///corpus.db")
+    training.add_argument("--artifacts", default="", help="folder for artifacts of a new store; MLflow's own otherwise")
+    training.add_argument("--data-root", default="data")
+    training.add_argument("--cifar10", default="cifar10", help="cifar10, or folder:PATH of its images")
+    training.add_argument("--runs", type=int, default=10**6, help="only so many runs of the plan")
+    training.add_argument("--shard", default="0/1")
+    training.add_argument("--threads", type=int, default=1)
+    training.set_defaults(call=train)
+    listing = commands.add_parser("list", help="print the plan")
+    listing.set_defaults(call=lambda _: print("\n".join(f"{i:3d} {item.key}" for i, item in enumerate(plan()))))
+    args = parser.parse_args()
+    args.call(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,9 @@ Every message says what was expected, what came, and what to do next. The comman
     ├── ArtifactError           feature maps, indexes or checkpoints that cannot be read or written
     │   └── IntegrityError      bytes that are not the bytes that were written
     ├── RunError                an MLflow run that lacks what is asked of it
-    └── PredictorError          an FMCE-Net that cannot be read or does not fit its input
+    ├── ModelError              an MLflow model that is no PyTorch model, or cannot be loaded or run
+    ├── PredictorError          an FMCE-Net that cannot be read or does not fit its input
+    └── PromotionRefused        a registered version that does not meet what its promotion requires; exit code 3
 """
 
 from __future__ import annotations
@@ -115,8 +117,35 @@ class RunError(FmceError):
     """An MLflow run that does not exist or lacks what is asked of it."""
 
 
+class ModelError(FmceError):
+    """An MLflow model that is no PyTorch model, or that cannot be loaded or run."""
+
+
 class PredictorError(FmceError):
     """An FMCE-Net that cannot be read, or an input that it cannot score."""
+
+
+class PromotionRefused(FmceError):  # noqa: N818  # a verdict, and no defect
+    """A registered version that does not meet what its promotion requires.
+
+    Args:
+        what: The version and what it was to become.
+        unmet: One sentence per requirement that is not met, with its figure.
+        run_id: The evaluation run that has the figures.
+
+    Example:
+        >>> print(PromotionRefused("Version 1 of digits", ["fmcs_predicted>=0.9: not met, it is 0.31"], "3f2a"))
+        Version 1 of digits is refused:
+          - fmcs_predicted>=0.9: not met, it is 0.31
+        The figures are those of run 3f2a.
+    """
+
+    exit_code = 3
+
+    def __init__(self, what: str, unmet: Sequence[str], run_id: str) -> None:
+        self.unmet, self.run_id = tuple(unmet), run_id
+        lines = "\n".join(f"  - {text}" for text in unmet)
+        super().__init__(f"{what} is refused:\n{lines}\nThe figures are those of run {run_id}.")
 
 
 def did_you_mean(name: str, valid: Iterable[str], *, how_to_list: str = "") -> str:

@@ -89,13 +89,13 @@ def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str
     for known in client.search_model_versions(f"run_id = '{run_id}'"):
         if known.name == name:
             return str(known.version)
-    with _tracking(client):
+    with tracking(client):
         made = client.create_model_version(name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id)
     return str(made.version)
 
 
 @contextmanager
-def _tracking(client: MlflowClient) -> Iterator[None]:
+def tracking(client: MlflowClient) -> Iterator[None]:
     """Point MLflow's global state at the client's store, where its registry looks for the source of a version."""
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(client.tracking_uri)

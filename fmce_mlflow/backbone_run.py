@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -32,13 +31,15 @@ from fmce_mlflow.method.images import ImageData, check_images, load_images
 from fmce_mlflow.method.saliency import grad_cam
 from fmce_mlflow.method.training import Snapshot, TrainingConfig, make_accelerator, train
 from fmce_mlflow.report import convergence_figure
+from fmce_mlflow.run_records import ROLE_TAG as ROLE_TAG
+from fmce_mlflow.run_records import log_json as log_json
+from fmce_mlflow.run_records import set_role as set_role
 from fmce_mlflow.saliency_plot import saliency_figure
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from torch import nn
 
-ROLE_TAG = "fmce.role"
 OPTIONS = "options.json"
 CONVERGENCE = "convergence.json"
 PLOT = "plots/convergence.png"
@@ -530,20 +531,6 @@ def load_options_images(options: BackboneOptions) -> ImageData:
         train_size=options.train_size,
         split_seed=options.split_seed,
     )
-
-
-def set_role(client: MlflowClient, run_id: str, role: str) -> None:
-    """Tag a run with its role, by which MLflow's search finds it."""
-    client.set_tag(run_id, ROLE_TAG, role)
-
-
-def log_json(client: MlflowClient, run_id: str, value: Any, path: str) -> None:
-    """Log a JSON artifact; NaN, which JSON lacks, is refused."""
-    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
-        local = Path(folder, Path(path).name)
-        local.write_text(json.dumps(value, indent=1, allow_nan=False), encoding="utf-8")
-        parent = str(Path(path).parent)
-        client.log_artifact(run_id, str(local), None if parent == "." else parent)
 
 
 def _map_shapes(

@@ -30,14 +30,14 @@ def open_run(client: MlflowClient, ctx: click.Context, name: str | None = None, 
     """The run that `mlflow run` made for us, or a new one; under torchrun the first process makes it for all."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
         return run_id
-    from accelerate.state import PartialState
-    from accelerate.utils import broadcast_object_list
-
     made: list[Any] = [None]
     if is_main_process():
         experiment = _experiment(client, ctx.obj["experiment"])
         made = [client.create_run(experiment, run_name=name).info.run_id]
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate.state import PartialState
+        from accelerate.utils import broadcast_object_list
+
         PartialState(cpu=cpu)
         broadcast_object_list(made)
     return str(made[0])

@@ -125,7 +125,7 @@ class PredictorError(FmceError):
     """An FMCE-Net that cannot be read, or an input that it cannot score."""
 
 
-class PromotionRefused(FmceError):  # noqa: N818  # a verdict, and no defect
+class PromotionRefused(FmceError):  # a verdict, and no defect
     """A registered version that does not meet what its promotion requires.
 
     Args:

@@ -65,9 +65,12 @@ def test_focus_by_hand_and_its_range():
     np.testing.assert_allclose(found, [0, 1 - 1 / 20, 0, 0.5], atol=1e-12)
 
 
-@pytest.mark.parametrize(("module", "message"), [("nowhere", "no module .nowhere."), ("7", "cannot be taken")])
-def test_modules_without_saliency(module, message):
-    with pytest.raises(CaptureError, match=message):
+@pytest.mark.parametrize(
+    ("module", "error", "message"),
+    [("nowhere", BackboneError, "no module 'nowhere'"), ("7", CaptureError, "output of module '7' is no feature map")],
+)
+def test_modules_without_saliency(module, error, message):
+    with pytest.raises(error, match=message):
         grad_cam(small(), module, torch.rand(2, 3, 8, 8))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -163,7 +164,7 @@ def _part(targets: Targets, start: int, stop: int) -> list[Target | int] | None:
     if targets is None:
         return None
     if callable(targets) or isinstance(targets, int | np.integer):
-        return [targets] * (stop - start)  # type: ignore[list-item]
+        return [targets] * (stop - start)
     found = list(targets[start:stop])
     if len(found) < stop - start:
         raise CaptureError(f"There are {len(targets)} targets for at least {stop} images. {HOW_TO_TARGET}")

@@ -177,7 +177,7 @@ def _check_hookable(model: nn.Module) -> None:
                 "serialization_format='pt2' and read it with load_exported."
             )
         if isinstance(module, torch.fx.GraphModule):
-            if _is_flat(module):
+            if is_flat_graph(module):
                 raise CaptureError(
                     f"{where} is a flat exported graph, in which the hooks of submodules are never called "
                     "(mlflow.pytorch.load_model returns one for pt2). Fetch the model with "
@@ -192,7 +192,7 @@ def _check_hookable(model: nn.Module) -> None:
             )
 
 
-def _is_flat(module: torch.fx.GraphModule) -> bool:
+def is_flat_graph(module: torch.fx.GraphModule) -> bool:
     """A graph of torch.export calls operators only; one of torch.fx.symbolic_trace calls its submodules."""
     return not any(node.op == "call_module" and node.target != "_guards_fn" for node in module.graph.nodes)
 

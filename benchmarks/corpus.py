@@ -79,9 +79,9 @@ VARIED = (
     "adamw-small-rate",
 )  # fmt: skip
 
-SIZES = {"digits": None, "mnist": 2000, "cifar10": 4000}
-EPOCHS = {"digits": 8, "mnist": 6, "cifar10": 8}
-SNAPSHOTS = {"digits": 3, "mnist": 4, "cifar10": 3}
+SIZES = {"digits": None, "mnist": 2000, "cifar10": 1600}
+EPOCHS = {"digits": 8, "mnist": 6, "cifar10": 15}
+SNAPSHOTS = {"digits": 3, "mnist": 4, "cifar10": 2}
 PAIRED = ("shufflenet_v2_x0_5", "timm:regnetx_002", "timm:test_resnet")
 """Backbones with two seeds of the default recipe on MNIST and CIFAR-10: the corpus of twelve runs."""
 

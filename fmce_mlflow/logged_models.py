@@ -87,7 +87,7 @@ def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     for known in client.search_model_versions(f"run_id = '{run_id}'"):
-        if known.name == name:
+        if known.name == name and known.source == f"models:/{model_id}":
             return str(known.version)
     with tracking(client):
         made = client.create_model_version(name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id)

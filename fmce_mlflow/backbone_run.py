@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from fmce_mlflow import checkpoint, model_logging
 from fmce_mlflow.checkpoint import Checkpoint, Record
-from fmce_mlflow.errors import ArtifactError, CaptureError, ConfigError, RunError
+from fmce_mlflow.errors import ArtifactError, ConfigError, RunError
 from fmce_mlflow.feature_maps import FeatureMapWriter, Probe, artifact_repository, fetched
 from fmce_mlflow.method import convergence as cv
 from fmce_mlflow.method import drift
@@ -28,13 +28,13 @@ from fmce_mlflow.method.backbones import build_backbone, resolve_stem
 from fmce_mlflow.method.capture import capture
 from fmce_mlflow.method.functional_modules import resolve_modules
 from fmce_mlflow.method.images import ImageData, check_images, load_images
-from fmce_mlflow.method.saliency import grad_cam
+from fmce_mlflow.method.saliency_history import SaliencyHistory, input_images, spread_snapshots
 from fmce_mlflow.method.training import Snapshot, TrainingConfig, make_accelerator, train
 from fmce_mlflow.report import convergence_figure
 from fmce_mlflow.run_records import ROLE_TAG as ROLE_TAG
 from fmce_mlflow.run_records import log_json as log_json
 from fmce_mlflow.run_records import set_role as set_role
-from fmce_mlflow.saliency_plot import saliency_figure
+from fmce_mlflow.saliency_plot import history_figure
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,7 +44,6 @@ OPTIONS = "options.json"
 CONVERGENCE = "convergence.json"
 PLOT = "plots/convergence.png"
 SALIENCY = "plots/saliency.png"
-SALIENCY_IMAGES = 8
 
 Stem = Literal["auto", "small", "stock"]
 Keep = Literal["all", "markers"]
@@ -277,6 +276,7 @@ class _Run:
         first = resume.state.snapshot if resume else 0
         labels = np.asarray(data.probe.labels, dtype=np.int64)
         probe = Probe(options.dataset, len(labels), data.probe_sha256)
+        self.attention = SaliencyHistory.of(data, modules, resume.saliency if resume else None)
         if resume is not None:
             self.record, self.grams = resume.record, dict(resume.grams)
             self.say(f"{self.name}: going on behind snapshot {first}.")
@@ -307,7 +307,7 @@ class _Run:
                 progress=bar,
             ):
                 if self.main:
-                    self._log_snapshot(snapshot)
+                    self._log_snapshot(snapshot, model)
                     if bar.disable:
                         left = (time.monotonic() - started) / max(1, snapshot.index - first)
                         self._say_snapshot(snapshot, left * (config.snapshots - snapshot.index))
@@ -369,7 +369,7 @@ class _Run:
                 f"{_mebibytes(free)} free. Use a smaller --probe-size, a --map-size or fewer snapshots, or make room."
             )
 
-    def _log_snapshot(self, snapshot: Snapshot) -> None:
+    def _log_snapshot(self, snapshot: Snapshot, model: nn.Module) -> None:
         """Maps and index, checkpoint, its tag, then metrics: in this order a kill at any point loses nothing."""
         metrics = {
             "train_loss": snapshot.train_loss,
@@ -384,6 +384,7 @@ class _Run:
             if module in self.grams:
                 metrics[f"drift/{module}"] = float(np.clip(1 - drift.gram_cka(self.grams[module], gram), 0, 1))
             self.grams[module] = gram
+        metrics |= {f"focus/{module}": value for module, value in self.attention.take(model).items()}
         self.writer.write(snapshot.index, maps, snapshot.clipped)
         self.record.metrics.append(metrics)
         self.record.epochs.append(snapshot.epoch)
@@ -391,7 +392,9 @@ class _Run:
         assert snapshot.state is not None  # the main process has it
         if self.options.log_checkpoints:
             model_logging.save_weights(self.client, self.run_id, snapshot.index, snapshot.state.model)
-        checkpoint.save(self.client, self.run_id, Checkpoint(snapshot.state, self.record, self.grams))
+        checkpoint.save(
+            self.client, self.run_id, Checkpoint(snapshot.state, self.record, self.grams, self.attention.kept)
+        )
         self._log_metrics(metrics, snapshot.index)
 
     def _log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
@@ -454,7 +457,7 @@ class _Run:
             PLOT,
             save_kwargs={"dpi": 160},
         )
-        self._log_saliency(model, data, modules)
+        self._log_saliency(primary, data)
         uri = model_logging.log_models(
             self.client,
             self.run_id,
@@ -479,24 +482,23 @@ class _Run:
             self.client.set_tag(self.run_id, "fmce.convergence_point", str(primary.point))
         return BackboneResult(self.run_id, primary, note, accuracy, uri)
 
-    def _log_saliency(self, model: nn.Module, data: ImageData, modules: tuple[str, ...]) -> None:
-        """Grad-CAM of the trained network on the first probe images; a network that has none is no mistake."""
-        chosen = [data.probe[i] for i in range(min(SALIENCY_IMAGES, len(data.probe)))]
-        inputs = torch.stack([data.preprocessing(image) for image, _ in chosen])  # (n, 3, H, W)
-        pre = data.preprocessing
-        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (pre.mean, pre.std))
-        shown = ((inputs * std + mean).clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy()  # (n, H, W, 3)
-        labels = [int(label) for _, label in chosen]
-        maps = {}
-        for module in modules:
-            try:
-                maps[module] = grad_cam(model, module, inputs, labels)
-            except CaptureError as error:
-                self.say(f"{self.name}: no saliency of {module}: {error}")
-        if maps:
-            names = [data.classes[label] for label in labels]
-            figure = saliency_figure(shown, maps, names, title=f"Grad-CAM of the true class: {self.name}")
-            self.client.log_figure(self.run_id, figure, SALIENCY, save_kwargs={"dpi": 160})
+    def _log_saliency(self, convergence: cv.Convergence, data: ImageData) -> None:
+        """Attention over the markers; a network without Grad-CAM is no mistake."""
+        history, last = self.attention, len(self.record.metrics) - 1
+        if history.problem is not None:
+            self.say(f"{self.name}: no saliency: {history.problem}")
+            return
+        markers = convergence.markers
+        snapshots = spread_snapshots(last, convergence.config.levels) if markers is None else markers
+        labels = convergence.fmcs if markers is not None else None
+        figure = history_figure(
+            input_images(history.inputs, data.preprocessing),
+            history.at(snapshots, last),
+            [data.classes[label] for label in history.labels],
+            fmcs={s: None if labels is None else float(labels[s]) for s in snapshots},
+            title=f"Grad-CAM of the true class over training: {self.name}",
+        )
+        self.client.log_figure(self.run_id, figure, SALIENCY, save_kwargs={"dpi": 160})
 
 
 def run_convergence(metrics: list[dict[str, float]], config: cv.ConvergenceConfig, modules: tuple[str, ...]) -> Any:

@@ -75,17 +75,20 @@ class Checkpoint:
         state: Weights and optimizer.
         record: What was measured up to and with that snapshot.
         grams: Centred Gram matrices (n, n) of the snapshot's maps by module, for the next drift.
+        saliency: Grad-CAM by module, uint8 (S, n, h, w), of the last S snapshots.
     """
 
     state: TrainingState
     record: Record
     grams: dict[str, NDArray[Any]]
+    saliency: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
 
     def pack(self) -> bytes:
         """One safetensors file: tensors by prefix, the rest in its header."""
         tensors: dict[str, Tensor] = {f"model:{k}": v.contiguous() for k, v in self.state.model.items()}
         tensors |= {f"optimizer:{k}": v.contiguous() for k, v in self.state.optimizer.items()}
         tensors |= {f"gram:{k}": torch.from_numpy(v) for k, v in self.grams.items()}
+        tensors |= {f"saliency:{k}": torch.from_numpy(v) for k, v in self.saliency.items()}
         header = {
             "format_version": str(FORMAT_VERSION),
             "snapshot": str(self.state.snapshot),
@@ -101,7 +104,7 @@ class Checkpoint:
         Raises:
             ArtifactError: If they are no checkpoint of this format.
         """
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "gram": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "gram": {}, "saliency": {}}
         try:
             tensors = load_tensors(data)
             (size,) = struct.unpack_from("<Q", data)  # safetensors: length of the JSON header, the header, the tensors
@@ -120,7 +123,8 @@ class Checkpoint:
             )
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ArtifactError(f"The checkpoint cannot be read ({error}). Train the backbone again.") from None
-        return cls(state, record, {k: v.numpy() for k, v in parts["gram"].items()})
+        grams, saliency = ({k: v.numpy() for k, v in parts[name].items()} for name in ("gram", "saliency"))
+        return cls(state, record, grams, saliency)
 
 
 def save(client: MlflowClient, run_id: str, checkpoint: Checkpoint) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fmce_mlflow.backbone_run import BackboneOptions, load_options_images
 from fmce_mlflow.method.convergence import ConvergenceConfig
 from fmce_mlflow.method.images import ImageData
 from fmce_mlflow.method.training import TrainingConfig
+from tests import postgres
 
 for name in ("mlflow", "alembic"):
     logging.getLogger(name).setLevel(logging.WARNING)
@@ -73,6 +75,27 @@ def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(tmp_path: Path, _empty_store: Path) -> MlflowClient:
     """A client as of `new_client`, in tmp_path."""
     return new_client(tmp_path, _empty_store)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server of the tests' own; tests that need it skip where it is not installed."""
+    folder, user = postgres.programs(), postgres.owner()
+    if folder is None or user is None:
+        pytest.skip(postgres.MISSING)
+    with postgres.server(folder, user) as made:
+        yield made
+
+
+@pytest.fixture
+def postgres_url(postgres_server: postgres.Server) -> str:
+    """The URL of a new, empty PostgreSQL database."""
+    import psycopg
+
+    name = f"test_{time.time_ns()}"
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    return postgres_server.url.removesuffix("postgres") + name
 
 
 @pytest.fixture(scope="session")

@@ -79,3 +79,12 @@ def claim(url: str, name: str, ready: Any, out: Any) -> None:
     ready.wait()
     got = [study.ask().number for _ in range(20)]
     out.put(got)
+
+
+def opens(url: str, ready: Any, out: Any) -> None:
+    ready.wait()
+    try:
+        open_storage(url, heartbeat=60, grace=120)
+        out.put("opened")
+    except Exception as error:
+        out.put(str(error))

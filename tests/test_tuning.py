@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -36,14 +33,14 @@ from fmce_mlflow.tuning.objective import Fixed, NetObjective, tuning_rows
 from fmce_mlflow.tuning.plots import history_figure, importance_figure
 from fmce_mlflow.tuning.results import importance
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, canonical, parse_space, suggest
-from fmce_mlflow.tuning.storage import open_storage, shown
 from fmce_mlflow.tuning.study import StudyOptions, open_study, tune
-from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, Job, counted, reconcile, run_trials, tally
+from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, counted, reconcile, run_trials, tally
 from fmce_mlflow.tuning.workers import run_workers
 from tests.bags_of_noise import read
 from tests.bags_of_noise import table as noise_table
 from tests.conftest import new_client, new_run
-from tests.studies import SETTINGS, Parabola, Scripted, Sleeps, claim, first_worker
+from tests.studies import SETTINGS, Parabola, Scripted, Sleeps
+from tests.study_tools import begin, children, curve, kill_a_worker, options, wait_for
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,42 +48,6 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def url(tmp_path) -> str:
     return f"sqlite:///{tmp_path / 'optuna.db'}"
-
-
-def options(url: str, trials: int = 4, **more: Any) -> StudyOptions:
-    return StudyOptions(storage=url, trials=trials, **{"heartbeat": 1, "grace": 2, **more})
-
-
-def begin(client: MlflowClient, url: str, objective: Any, trials: int = 4, **more: Any) -> tuple[Job, optuna.Study]:
-    """A study that has begun, and the job of its workers."""
-    chosen = options(url, trials, **more)
-    opened = open_study(client, chosen, SETTINGS, lambda: new_run(client), say=lambda _: None)
-    job = Job(
-        tracking_uri=client.tracking_uri, storage=url, study_name=chosen.study_name, objective=objective, seed=0,
-        heartbeat=chosen.heartbeat, grace=chosen.grace, retries=chosen.retries,
-    )  # fmt: skip
-    return job, opened.study
-
-
-def children(client: MlflowClient, study: optuna.Study) -> dict[int, Any]:
-    """MLflow runs of a study's trials by trial; no trial may have two."""
-    parent = study.user_attrs[RUN]
-    experiment = client.get_run(parent).info.experiment_id
-    runs = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}' and tags.`fmce.trial` != ''")
-    found = {int(run.data.tags["fmce.trial"]): run for run in runs}
-    assert len(found) == len(runs)
-    return found
-
-
-def curve(client: MlflowClient, run_id: str) -> list[tuple[int, float]]:
-    return sorted((m.step, m.value) for m in client.get_metric_history(run_id, "validation_mae"))
-
-
-def wait_for(condition, seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def no_refit(run_id, trial) -> str:
@@ -174,16 +135,6 @@ def test_a_trial_that_ended_unwritten_is_written_later(client, url):
 
 
 # --- workers that die, several at once
-
-
-def kill_a_worker(job: Job, folder: Path) -> None:
-    """Begin a job in another process and kill it, with SIGKILL, within its first trial."""
-    process = multiprocessing.get_context("spawn").Process(target=first_worker, args=(job,))
-    process.start()
-    wait_for((folder / "hung").exists)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
 
 
 def test_the_trial_of_a_killed_worker_is_retried_in_its_own_run(client, url, tmp_path):
@@ -282,21 +233,6 @@ def test_a_study_survives_the_kill_of_one_of_its_workers(client, url, tmp_path):
     assert len(children(client, study)) == 4
 
 
-def test_no_waiting_trial_is_claimed_twice_on_sqlite(url):
-    study = optuna.create_study(storage=open_storage(url, heartbeat=60, grace=120), study_name="s")
-    for _ in range(40):
-        study.enqueue_trial({})
-    context = multiprocessing.get_context("spawn")
-    ready, out = context.Barrier(2), context.Queue()
-    processes = [context.Process(target=claim, args=(url, "s", ready, out)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    numbers = out.get(timeout=60) + out.get(timeout=60)
-    for process in processes:
-        process.join()
-    assert sorted(numbers) == list(range(40))
-
-
 # --- beginning, joining, resuming
 
 
@@ -386,38 +322,6 @@ def test_options_out_of_range_are_all_named():
     with pytest.raises(ConfigError) as error:
         Fixed(protocol="colour", folds=1, patience=0, members=0, seed=-1)  # type: ignore[arg-type]
     assert [p.split()[0] for p in error.value.problems] == ["protocol", "folds", "seed", "members", "patience"]
-
-
-# --- storage
-
-
-def test_storage_that_does_not_answer_is_one_message_without_the_password(tmp_path):
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
-        port = held.getsockname()[1]
-        for address in (
-            f"postgresql://me:secret@127.0.0.1:{port}/optuna",
-            f"sqlite:///{tmp_path}/missing/optuna.db",
-            "postgres://me:secret@host/optuna",
-            "optuna.db",
-            "nosuch://me:secret@host/db",
-        ):
-            with pytest.raises(ConfigError) as error:
-                open_storage(address, heartbeat=1, grace=2)
-            text = str(error.value)
-            assert "does not answer" in text and "secret" not in text and "Expected is" in text, text
-    assert shown("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
-
-
-POSTGRES = os.environ.get("FMCE_TEST_POSTGRES", "")
-
-
-@pytest.mark.skipif(not POSTGRES, reason="FMCE_TEST_POSTGRES names no PostgreSQL database, as postgresql://…")
-def test_two_workers_on_postgresql(client, tmp_path):
-    job, study = begin(client, POSTGRES, Sleeps(str(tmp_path), hangs=True), 8, study_name=f"study-{time.time_ns()}")
-    kill_a_worker(job, tmp_path)
-    run_workers(job, client, 2, say=lambda _: None)
-    assert tally(study.trials)["complete"] == 8 and len(children(client, study)) == 8
 
 
 # --- Ctrl-C

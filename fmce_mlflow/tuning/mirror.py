@@ -63,7 +63,7 @@ class TrialMirror:
     def __init__(self, client: MlflowClient, study_run: str) -> None:
         self.client, self.study_run = client, study_run
         self.experiment = client.get_run(study_run).info.experiment_id
-        self._logged: dict[str, set[tuple[int, float]]] = {}
+        self._logged: dict[str, set[int]] = {}
         self._flushed = 0.0
 
     def open(self, trial: Trial, frozen: FrozenTrial) -> str:
@@ -126,10 +126,11 @@ class TrialMirror:
         if run_id is None:
             return
         metrics = []
-        if trial.duration is not None:
-            metrics.append(("duration", trial.duration.total_seconds()))
-        if trial.state is TrialState.COMPLETE and trial.value is not None:
-            metrics.append((f"best_{METRIC}", trial.value))
+        if trial.duration is not None and trial.datetime_complete is not None:
+            at = int(trial.datetime_complete.timestamp() * 1000)  # the same metrics however often this is written
+            metrics.append(Metric("duration", trial.duration.total_seconds(), at, 0))
+            if trial.state is TrialState.COMPLETE and trial.value is not None:
+                metrics.append(Metric(f"best_{METRIC}", trial.value, at, 0))
         tags = {"fmce.trial_state": STATES[trial.state]}
         if why := trial.user_attrs.get(WHY, why):
             tags["fmce.trial_reason"] = str(why)[:4000]
@@ -148,15 +149,14 @@ class TrialMirror:
         run_id: str,
         params: Mapping[str, Any],
         values: Mapping[int, float],
-        more: list[tuple[str, float]],
+        more: list[Metric],
         tags: Mapping[str, str],
     ) -> None:
-        """Log what is not there yet, in as few calls as there can be."""
+        """Log what is not there yet, in as few calls as there can be; a step that is there keeps its value."""
         now = int(time.time() * 1000)
         known = self._known(run_id)
-        new = [(step, value) for step, value in values.items() if (step, value) not in known and math.isfinite(value)]
-        metrics = [Metric(METRIC, value, now, step) for step, value in new]
-        metrics += [Metric(name, value, now, 0) for name, value in more]
+        new = {step: value for step, value in values.items() if step not in known and math.isfinite(value)}
+        metrics = [*(Metric(METRIC, value, now, step) for step, value in new.items()), *more]
         given = [Param(k, str(v)) for k, v in params.items()]
         told = [RunTag(k, v) for k, v in tags.items()]
         for start in range(0, max(1, len(metrics)), _BATCH):
@@ -164,8 +164,8 @@ class TrialMirror:
             given, told = [], []
         known.update(new)
 
-    def _known(self, run_id: str) -> set[tuple[int, float]]:
-        """Steps and values that a run has already."""
+    def _known(self, run_id: str) -> set[int]:
+        """Steps that a run has already."""
         if run_id not in self._logged:
-            self._logged[run_id] = {(m.step, m.value) for m in self.client.get_metric_history(run_id, METRIC)}
+            self._logged[run_id] = {m.step for m in self.client.get_metric_history(run_id, METRIC)}
         return self._logged[run_id]

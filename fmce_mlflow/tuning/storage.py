@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
-from sqlalchemy import event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import create_engine, event, inspect
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
-from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.errors import ConfigError, RunError
 
-ANSWER_WITHIN = 10
-"""Seconds within which a database server has to answer."""
+ANSWER_WITHIN = 5
+"""Seconds within which a database server has to answer, unless the URL has a ``connect_timeout``."""
 LOCKED_FOR = 60
 """Seconds that a worker waits while another one writes to sqlite."""
 
-_DRIVERS = {"psycopg": ": pip install 'psycopg[binary]'", "psycopg2": ": pip install psycopg2-binary"}
+_POSTGRES_DRIVERS = ("psycopg", "psycopg2")
+_ATTEMPTS = 4  # to make the tables, where others do so at the same moment
 StaleCallback = Callable[[optuna.Study, FrozenTrial], None]
 
 
@@ -64,20 +67,85 @@ def open_storage(url: str, *, heartbeat: int, grace: int, on_stale: StaleCallbac
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        engine_kwargs = _engine_kwargs(url)
-        with quiet():
-            storage = RDBStorage(
-                url,
-                engine_kwargs=engine_kwargs,
-                heartbeat_interval=heartbeat,
-                grace_period=grace,
-                heartbeat_stale_trial_callback=on_stale,
-            )
+        address = _with_driver(make_url(url))
+        _refuse_foreign(address)
+        for attempt in range(_ATTEMPTS):
+            try:
+                with quiet():
+                    storage = _Storage(
+                        address.render_as_string(hide_password=False),
+                        engine_kwargs=_engine_kwargs(address),
+                        heartbeat_interval=heartbeat,
+                        grace_period=grace,
+                        heartbeat_stale_trial_callback=on_stale,
+                    )
+                break
+            except SQLAlchemyError as error:
+                if attempt == _ATTEMPTS - 1 or not _made_by_others(error):
+                    raise
+                time.sleep(0.5)
     except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
         raise ConfigError(_unusable(url, error)) from None
     if storage.engine.dialect.name == "sqlite":
         _prepare_sqlite(storage)
     return storage
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn what comes of a storage that stops answering into one message.
+
+    Args:
+        url: The storage's URL.
+
+    Raises:
+        RunError: If the storage failed within.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = _storage_failure(error)
+        if cause is None:
+            raise
+        raise RunError(
+            f"The storage {shown(url)} stopped answering: {_reason(cause)}. Trials that ended are kept; once it "
+            "answers again, go on with --resume."
+        ) from None
+
+
+class _Storage(RDBStorage):
+    """Optuna's, but that a sign of life that cannot be given does not end its thread: the next one may come through."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        with suppress(SQLAlchemyError, StorageInternalError):
+            super().record_heartbeat(trial_id)
+
+
+def _storage_failure(error: BaseException | None) -> BaseException | None:
+    """The database's error behind another one, if there is one; Optuna raises others on top of it."""
+    while error is not None and not isinstance(error, SQLAlchemyError | StorageInternalError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _refuse_foreign(url: URL) -> None:
+    """Refuse a database in which another program keeps its version where Optuna keeps its own; MLflow does."""
+    engine = create_engine(url, **_engine_kwargs(url))
+    try:
+        tables = set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+    if "alembic_version" in tables and "studies" not in tables:
+        owner = "MLflow" if "experiments" in tables else "another program"
+        raise ConfigError(
+            f"storage {shown(str(url))} is the database of {owner}. Optuna needs one of its own: another file after "
+            "sqlite:///, or another database on the same server."
+        )
+
+
+def _made_by_others(error: SQLAlchemyError) -> bool:
+    """Whether making the tables failed for another process made them meanwhile."""
+    return isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
 
 
 def _prepare_sqlite(storage: RDBStorage) -> None:
@@ -101,27 +169,38 @@ def _prepare_sqlite(storage: RDBStorage) -> None:
     storage.engine.dispose()  # connections from before
 
 
-def _engine_kwargs(url: str) -> dict[str, Any]:
-    backend = make_url(url).get_backend_name()
-    if backend == "sqlite":
+def _with_driver(url: URL) -> URL:
+    """The URL with a driver that is installed; SQLAlchemy's own choice differs between its versions."""
+    if url.drivername != "postgresql":
+        return url
+    driver = next((name for name in _POSTGRES_DRIVERS if find_spec(name)), _POSTGRES_DRIVERS[0])
+    return url.set(drivername=f"postgresql+{driver}")
+
+
+def _engine_kwargs(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": LOCKED_FOR}}
-    if backend == "postgresql" and make_url(url).get_driver_name() in ("psycopg", "psycopg2"):
+    if url.get_driver_name() in _POSTGRES_DRIVERS and "connect_timeout" not in url.query:
         return {"pool_pre_ping": True, "connect_args": {"connect_timeout": ANSWER_WITHIN}}
     return {"pool_pre_ping": True}
 
 
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    return (" ".join(str(cause).split()) or type(cause).__name__).rstrip(".?")
+
+
 def _unusable(url: str, error: Exception) -> str:
-    cause: BaseException = getattr(error, "orig", None) or error.__cause__ or error
-    reason = " ".join(str(cause).split()) or type(cause).__name__
     if url.startswith("postgres://"):
         hint = "SQLAlchemy writes it postgresql://."
     elif isinstance(error, ImportError):
-        hint = f"Install its driver{_DRIVERS.get(error.name or '', '')}."
+        ours = url.startswith("postgresql") and (error.name or "") in _POSTGRES_DRIVERS
+        hint = "Install its driver: pip install 'psycopg[binary]'." if ours else "Install its driver."
     elif url.startswith("sqlite"):
         hint = "Check that the folder exists and may be written."
     else:
         hint = "Check host, port, database and password, and that the server is up."
     return (
-        f"storage {shown(url)} does not answer: {reason.rstrip('.?')}. {hint} "
+        f"storage {shown(url)} does not answer: {_reason(error)}. {hint} "
         "Expected is a database's URL, sqlite:///file.db or postgresql://user:password@host/database."
     )

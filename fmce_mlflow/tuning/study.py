@@ -17,7 +17,7 @@ from optuna.exceptions import DuplicatedStudyError
 from fmce_mlflow.errors import ConfigError, RunError, did_you_mean
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.mirror import RUN, TrialMirror
-from fmce_mlflow.tuning.storage import open_storage, shown
+from fmce_mlflow.tuning.storage import open_storage, shown, storage_errors
 from fmce_mlflow.tuning.trials import TOTAL, Job, Objective, best, counted, reconcile, tally
 from fmce_mlflow.tuning.workers import run_workers
 
@@ -144,6 +144,18 @@ def tune(
         What was found.
     """
     opened = open_study(client, options, settings, open_run, say=say)
+    with storage_errors(options.storage):
+        return _tune(client, options, objective, opened, refit, say)
+
+
+def _tune(
+    client: MlflowClient,
+    options: StudyOptions,
+    objective: Objective,
+    opened: Opened,
+    refit: Callable[[str, FrozenTrial], str],
+    say: Callable[[str], None],
+) -> TuneResult:
     study, run_id = opened.study, opened.run_id
     job = Job(
         tracking_uri=client.tracking_uri,
@@ -158,7 +170,10 @@ def tune(
     if opened.joined:
         run_workers(job, client, options.workers, say=say)
         found = _best(study)
-        say(f"All trials have ended; the process that leads study {options.study_name} fits the best net.")
+        if client.get_run(run_id).info.status == "RUNNING":
+            say(f"All trials have ended; the process that leads study {options.study_name} fits the best net.")
+        else:
+            say("All trials have ended, and so has the process that led the study: fit the best net with --resume.")
         return TuneResult(run_id, True, found.params, float(found.value or 0), "")
     status = "FAILED"
     try:
@@ -226,7 +241,7 @@ def _existing(
     _refuse_changes(where, json.loads(attrs[SETTINGS]), settings)
     run_id = str(attrs[RUN])
     try:
-        status = client.get_run(run_id).info.status
+        info = client.get_run(run_id).info
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -234,8 +249,13 @@ def _existing(
             f"{where} belongs to run {run_id}, which is not on {client.tracking_uri}. Set --tracking-uri to where it "
             "is, or begin another study with --study-name."
         ) from None
+    if info.lifecycle_stage == "deleted":
+        raise RunError(
+            f"{where} belongs to run {run_id}, which is deleted. Restore it with `mlflow runs restore --run-id "
+            f"{run_id}`, or begin another study with --study-name."
+        )
     if not options.resume:
-        if status != "RUNNING":
+        if info.status != "RUNNING":
             raise ConfigError(
                 f"{where} has ended: {_progress(study)}. Go on with it by --resume (a larger --trials gives it more), "
                 "or begin another one with --study-name."

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import optuna
-from optuna.exceptions import StorageInternalError, TrialPruned, UpdateFinishedTrialError
+from mlflow.exceptions import MlflowException
+from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from fmce_mlflow.errors import FmceError, RunError
 from fmce_mlflow.tuning.mirror import RUN, STATES, WHY, TrialMirror, origin, retries
-from fmce_mlflow.tuning.storage import open_storage, quiet, shown
+from fmce_mlflow.tuning.storage import open_storage, quiet, storage_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -104,12 +104,14 @@ def load_study(job: Job, client: MlflowClient) -> tuple[optuna.Study, TrialMirro
     def on_stale(study: optuna.Study, trial: FrozenTrial) -> None:
         attempt = retries(trial) + 1
         why = f"its worker gave no sign of life for {job.grace} s (attempt {attempt} of {job.retries + 1})"
-        if retry is not None:
-            retry(study, trial)
-        if attempt <= job.retries:
-            mirrors[0].wait(trial, why)
-        else:
+        if retry is None or attempt > job.retries or NOT_COUNTED in trial.user_attrs:
             mirrors[0].close(trial, why)
+            return
+        trial.user_attrs = {k: v for k, v in trial.user_attrs.items() if k != WHY}  # of this attempt only
+        try:
+            mirrors[0].wait(trial, why)  # before another worker can take it up
+        finally:
+            retry(study, trial)
 
     storage = open_storage(job.storage, heartbeat=job.heartbeat, grace=job.grace, on_stale=on_stale)
     with quiet():
@@ -137,23 +139,26 @@ def run_trials(
 
     Raises:
         FmceError: If the objective raised one: no other trial would fare better.
-        RunError: If the storage stops answering.
+        RunError: If the storage or MLflow stops answering.
         KeyboardInterrupt: At Ctrl-C, the trial's end written.
     """
-    try:
-        with quiet(), Interrupts() as interrupts:
-            study, mirror = load_study(job, client)
+    with storage_errors(job.storage), quiet(), Interrupts() as interrupts:
+        study, mirror = load_study(job, client)
+        try:
             _Worker(study, mirror, job, say, stop, interrupts).run()
-    except (SQLAlchemyError, StorageInternalError) as error:
-        cause = error.__cause__ or error
-        raise RunError(
-            f"The storage {shown(job.storage)} stopped answering: {cause}. Trials that ended are kept; once it answers "
-            "again, go on with --resume."
-        ) from None
+        except MlflowException as error:
+            raise _mlflow_failed(job, error) from None
+
+
+def _mlflow_failed(job: Job, error: MlflowException) -> RunError:
+    return RunError(
+        f"MLflow at {job.tracking_uri} failed: {error.message}. Trials that ended are kept in the study; once it "
+        "answers again, go on with --resume."
+    )
 
 
 class Interrupts:
-    """Lets Ctrl-C break into objectives only; elsewhere it waits, so that every trial's end is written.
+    """Lets Ctrl-C break into objectives only; elsewhere it waits, so that whatever is written is written whole.
 
     A second one breaks in anywhere.
     """
@@ -176,15 +181,17 @@ class Interrupts:
             signal.signal(signal.SIGINT, self._before)
 
     @contextmanager
-    def welcome(self) -> Iterator[None]:
-        """Where Ctrl-C breaks in at once."""
-        self._inside = True
+    def welcome(self, inside: bool = True) -> Iterator[None]:
+        """Where Ctrl-C breaks in at once; or, within such a place, where it waits."""
+        before, self._inside = self._inside, inside
         try:
             if self.asked:
                 raise KeyboardInterrupt
             yield
         finally:
-            self._inside = False
+            self._inside = before
+        if self._inside and self.asked:
+            raise KeyboardInterrupt
 
     def _interrupt(self, signum: int, frame: Any) -> None:
         again, self.asked = self.asked, True
@@ -205,6 +212,7 @@ class _Worker:
         self.study, self.mirror, self.job, self.say = study, mirror, job, say
         self.stop, self.interrupts = stop, interrupts
         self.number: int | None = None
+        self.ended = False
         self.fatal: FmceError | None = None
         self._unborn: dict[int, float] = {}
 
@@ -228,7 +236,7 @@ class _Worker:
         return int(self.study.user_attrs[TOTAL])
 
     def _run_one(self) -> None:
-        self.number = None
+        self.number, self.ended = None, False
         try:
             self.study.optimize(self._objective, n_trials=1, catch=(Exception,), callbacks=[self._ended])
         except KeyboardInterrupt:
@@ -237,7 +245,7 @@ class _Worker:
             raise
         except (ValueError, UpdateFinishedTrialError):
             # Others took this process for dead and its trial is theirs now; anything else is a mistake of ours.
-            if self.number is None or WHY in self._frozen(self.number).user_attrs:
+            if self.number is None or self.ended or not self._frozen(self.number).state.is_finished():
                 raise
             self.say(f"Trial {self.number} took too long to give a sign of life; it was given to another worker.")
         if self.fatal is not None:
@@ -251,19 +259,21 @@ class _Worker:
         if not retries(frozen) and len(before) >= self._total():
             trial.set_user_attr(NOT_COUNTED, "begun at the same moment as the last one")
             raise TrialPruned
-        run_id = self.mirror.open(trial, frozen)
         values: dict[int, float] = {}
 
         def report(step: int, value: float) -> None:
             values[step] = value
             if self.stop():
                 raise KeyboardInterrupt
-            trial.report(value, step)
-            self.mirror.report(run_id, trial.params, values)
-            if step % PRUNE_EVERY == 0 and trial.should_prune():
+            with self.interrupts.welcome(False):
+                trial.report(value, step)
+                self.mirror.report(run_id, trial.params, values)
+                hopeless = step % PRUNE_EVERY == 0 and trial.should_prune()
+            if hopeless:
                 raise TrialPruned(f"{value:.4f} at step {step} is worse than the median of earlier trials there")
 
         try:
+            run_id = self.mirror.open(trial, frozen)
             with self.interrupts.welcome():
                 value = self.job.objective(trial, report)
             if not np.isfinite(value):
@@ -278,6 +288,11 @@ class _Worker:
         except TrialPruned as error:
             trial.set_user_attr(WHY, str(error))
             raise
+        except MlflowException as error:  # no fault of the trial
+            self.fatal = _mlflow_failed(self.job, error)
+            trial.set_user_attr(NOT_COUNTED, "MLflow failed")
+            trial.set_user_attr(WHY, f"MLflow failed: {error.message}")
+            raise
         except Exception as error:
             if isinstance(error, FmceError):
                 self.fatal = error
@@ -286,6 +301,7 @@ class _Worker:
 
     def _ended(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Optuna's callback at a trial's end."""
+        self.ended = True
         if NOT_COUNTED in trial.user_attrs:
             return
         self.mirror.close(trial)

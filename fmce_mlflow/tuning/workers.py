@@ -49,7 +49,7 @@ def run_workers(job: Job, client: MlflowClient, workers: int, *, say: Callable[[
             ours, theirs = context.Pipe()
             own = replace(job, seed=(job.seed + number) % 2**32)
             process = context.Process(target=_work, args=(own, theirs), name=f"fmce-worker-{number}")
-            with _threads(max(1, _cores() // workers)):
+            with _threads(max(1, _cores() // workers)), _without_interrupt():
                 process.start()
             theirs.close()
             children.append(_Child(number, process, ours))
@@ -174,6 +174,19 @@ def _threads(count: int) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_interrupt() -> Iterator[None]:
+    """Processes that are started within never see Ctrl-C, from their first moment on; here it waits meanwhile."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cores() -> int:

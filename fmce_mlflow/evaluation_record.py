@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.exceptions import MlflowException
 
 from fmce_mlflow.errors import RunError
+from fmce_mlflow.registry import model_id_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,10 +86,9 @@ def read_evaluation(client: MlflowClient, run_id: str, version: ModelVersion) ->
     return Evaluation(run_id, _figures(client, run, version), _images(run), _first(run, PREDICTOR_KEYS))
 
 
-def find_evaluations(client: MlflowClient, version: ModelVersion, like: Evaluation) -> list[Evaluation]:
-    """Finished evaluations of a version that can be held against another evaluation, the latest first."""
+def find_evaluation(client: MlflowClient, version: ModelVersion, like: Evaluation) -> Evaluation | None:
+    """The latest finished evaluation of a version that can be held against another, in that one's experiment."""
     experiment = client.get_run(like.run_id).info.experiment_id
-    found = []
     token: str | None = None
     while True:
         page = client.search_runs(
@@ -98,22 +98,25 @@ def find_evaluations(client: MlflowClient, version: ModelVersion, like: Evaluati
             order_by=["attributes.start_time DESC"],
             page_token=token,
         )
-        for run in page:
+        for found in page:
+            if _images(found) != like.images:
+                continue
+            run = client.get_run(found.info.run_id)  # what a search finds lacks the models of a run
             if belongs(run, version):
                 one = read_evaluation(client, run.info.run_id, version)
                 if not like.comparable(one):
-                    found.append(one)
+                    return one
         token = page.token
-        if not token or found:
-            return found
+        if not token:
+            return None
 
 
 def belongs(run: Run, version: ModelVersion) -> bool:
     """Whether a run says that it is about a version's model: as an input, an output, or by its tags and parameters."""
-    models = _models(run)
-    if version.model_id and models:
-        return version.model_id in models
-    names = {f"models:/{version.name}/{version.version}", version.source, version.model_id} - {None, ""}
+    models, model_id = _models(run), model_id_of(version)
+    if model_id and models:
+        return model_id in models
+    names = {f"models:/{version.name}/{version.version}", version.source, model_id} - {None, ""}
     return run.info.run_id == version.run_id or bool(names & _named(run))
 
 
@@ -129,10 +132,11 @@ def _named(run: Run) -> set[str]:
 
 
 def _figures(client: MlflowClient, run: Run, version: ModelVersion) -> dict[str, float]:
-    if len(_models(run)) <= 1 or not version.model_id:
+    model_id = model_id_of(version)
+    if len(_models(run)) <= 1 or not model_id:
         return dict(run.data.metrics)
     latest: dict[str, Any] = {}
-    for metric in client.get_logged_model(version.model_id).metrics or []:
+    for metric in client.get_logged_model(model_id).metrics or []:
         key = (metric.step, metric.timestamp)
         if metric.run_id == run.info.run_id and key >= latest.get(metric.key, (key,))[0]:
             latest[metric.key] = key, metric.value

@@ -13,9 +13,19 @@ from mlflow.entities import LoggedModelInput, Metric, Param, RunTag
 
 import fmce_mlflow
 from fmce_mlflow.errors import ConfigError, PromotionRefused, RunError, did_you_mean
-from fmce_mlflow.evaluation_record import Evaluation, find_evaluations, read_evaluation
+from fmce_mlflow.evaluation_record import Evaluation, find_evaluation, read_evaluation
 from fmce_mlflow.promotion_rules import DEFAULT, Check, Requirement, check_no_worse, parse_requirements
-from fmce_mlflow.registry import STAGES, Target, find_model, find_version, holders, move, one_at_a_time, parse_model
+from fmce_mlflow.registry import (
+    STAGES,
+    Target,
+    find_model,
+    find_version,
+    holders,
+    model_id_of,
+    move,
+    one_at_a_time,
+    parse_model,
+)
 from fmce_mlflow.run_records import log_json, set_role
 
 if TYPE_CHECKING:
@@ -284,8 +294,8 @@ class _Promotion:
             params=[Param(k, v[:6000]) for k, v in params.items() if k not in before.params],
             tags=[RunTag(k, v) for k, v in tags.items()],
         )
-        if self.version.model_id:
-            self.client.log_inputs(self.run_id, models=[LoggedModelInput(self.version.model_id)])
+        if model_id := model_id_of(self.version):
+            self.client.log_inputs(self.run_id, models=[LoggedModelInput(model_id)])
         self.say(f"Version {self.number} of {self.name} for {options.target}{', dry run' if options.dry_run else ''}:")
 
     def _evaluate(self, version: ModelVersion) -> str:
@@ -323,8 +333,8 @@ class _Promotion:
         holder = self.client.get_model_version(self.name, number)
         if options.compare_run:
             other = read_evaluation(self.client, options.compare_run, holder)
-        elif options.evaluation_run and (found := find_evaluations(self.client, holder, own)):
-            other = found[0]
+        elif options.evaluation_run and (found := find_evaluation(self.client, holder, own)):
+            other = found
             self.say(f"  Version {number} was evaluated on the same images in run {other.run_id}.")
         elif self.evaluate is not None:
             other = read_evaluation(self.client, self._evaluate(holder), holder)

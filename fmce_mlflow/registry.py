@@ -23,7 +23,8 @@ STAGES = ("Staging", "Production")
 TICKET = "fmce.promoting."
 """Tags of a registered model that start with this are the tickets of promotions in progress."""
 
-_MODEL = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
+_MODEL = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
+_LOGGED = re.compile(r"models:/(m-\w+)/?|.*/models/(m-\w+)/artifacts/?")
 _ALIAS = re.compile(r"[\w-]{1,255}")
 _RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
 
@@ -110,6 +111,15 @@ def find_version(client: MlflowClient, model: str) -> ModelVersion:
             f"Version {number} of model {name!r} is {version.status}; only one that is READY can be promoted."
         )
     return version
+
+
+def model_id_of(version: ModelVersion) -> str:
+    """The id of a version's logged model; empty where it has none.
+
+    MLflow's own registry does not keep it (``ModelVersion.model_id`` is None), but the version's source names it.
+    """
+    found = _LOGGED.fullmatch(version.source or "")
+    return version.model_id or (found and (found[1] or found[2])) or ""
 
 
 def find_model(client: MlflowClient, name: str) -> RegisteredModel:

@@ -61,6 +61,16 @@ class ImageInputs(ABC):
         """A label for each image, shape (n,), or None."""
         return self._targets
 
+    @property
+    def labelled(self) -> bool:
+        """Whether there are targets."""
+        return self._targets is not None
+
+    @property
+    def known_targets(self) -> NDArray[Any] | None:
+        """The targets where they are known without reading images."""
+        return self._targets
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -75,6 +85,16 @@ class ImageInputs(ABC):
     def read_many(self, indices: NDArray[np.int64]) -> NDArray[Any] | None:
         """Several images as one array (b, …), each as :meth:`read` gives it; None where they are read one by one."""
         return None
+
+    def shapes(self, most: int) -> list[tuple[int, ...]]:
+        """Shapes of at most so many evenly spaced images, as :meth:`read` gives them; unreadable ones are left out."""
+        found = []
+        for index in np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(int).tolist():
+            try:
+                found.append(self.read(index).shape)
+            except UnreadableError:
+                continue
+        return found
 
     def name(self, index: int) -> str:
         """What messages call image ``index``: its path, or ``image 17``."""
@@ -132,6 +152,10 @@ class ArrayImages(ImageInputs):
         """Image ``index``; see :meth:`ImageInputs.read`."""
         one: NDArray[Any] = self._arranged(as_numpy(self._array[index])[None])[0]
         return one
+
+    def shapes(self, most: int) -> list[tuple[int, ...]]:
+        """The one shape of all images."""
+        return [self.read(0).shape]
 
     def read_many(self, indices: NDArray[np.int64]) -> NDArray[Any] | None:
         """Several at once, where the array is NumPy's or torch's."""
@@ -270,6 +294,16 @@ class DatasetImages(ImageInputs):
         if self._given is not None or not self._labelled:
             return self._given
         return self._read_labels
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are targets."""
+        return self._given is not None or self._labelled
+
+    @property
+    def known_targets(self) -> NDArray[Any] | None:
+        """Those that were given, or the dataset's own; else None until all items have been read for them."""
+        return self._given if self._given is not None else self.__dict__.get("_read_labels")
 
     @cached_property
     def _read_labels(self) -> NDArray[Any]:

@@ -23,14 +23,10 @@ from fmce_mlflow.errors import (
     ConvergenceError,
     DataError,
     FmceError,
-    NonFiniteLossError,
-    RunError,
     did_you_mean,
 )
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from fmce_mlflow.backbone_run import BackboneOptions
     from fmce_mlflow.method.images import ImageData
 
@@ -155,27 +151,12 @@ def build_fmcs_command(ctx: click.Context, /, source_runs: str, unconverged: Any
         )
     client = make_client(ctx)
     from fmce_mlflow import fmcs_dataset
-    from fmce_mlflow.backbone_run import set_role
+    from fmce_mlflow.fmcs_build import build_fmcs
 
-    failed: dict[str, str] = {}
-    sources, modules = split(source_runs), jobs[0].modules
+    sources = split(source_runs)
     data = {} if sources else _rehearse(jobs)
     run_id = open_run(client, ctx, name="fmcs_dataset")
-    set_role(client, run_id, "fmcs_dataset")
-    config, signal = jobs[0].convergence, jobs[0].signal
-    try:
-        if not sources:
-            modules = ()  # all that were recorded
-            sources, failed = _train_all(client, run_id, jobs, data)
-        dataset = fmcs_dataset.build_fmcs_dataset(
-            client, sources, config=config, signal=signal, unconverged=unconverged, modules=modules
-        )
-        dataset.left_out.update(failed)
-        fmcs_dataset.log_fmcs_dataset(client, run_id, dataset, config=config, signal=signal)
-    except BaseException as error:
-        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
+    dataset = build_fmcs(client, run_id, jobs, data, source_runs=sources, unconverged=unconverged, say=say)
     fmcs_dataset.describe(dataset, say)
     say(f"FMCS-dataset {run_id}: {len(dataset.table)} rows of {dataset.table['run_id'].nunique()} runs.")
     say_where(client, run_id)
@@ -245,28 +226,6 @@ def _rehearse(jobs: list[BackboneOptions]) -> dict[str, ImageData]:
     if problems:
         raise ConfigError(list(problems))
     return images
-
-
-def _train_all(
-    client: MlflowClient, parent: str, jobs: list[BackboneOptions], data: dict[str, ImageData]
-) -> tuple[list[str], dict[str, str]]:
-    """Train each job as a nested run; one that diverges is named and left out."""
-    from fmce_mlflow.backbone_run import train_backbone
-
-    experiment = client.get_run(parent).info.experiment_id
-    done, failed = [], {}
-    for i, options in enumerate(jobs):
-        say(f"Backbone {i + 1} of {len(jobs)}")
-        run = client.create_run(experiment, tags={"mlflow.parentRunId": parent, "fmce.role": "backbone"})
-        try:
-            train_backbone(client, run.info.run_id, options, say=say, data=data[options.dataset])
-            done.append(run.info.run_id)
-        except NonFiniteLossError as error:
-            failed[run.info.run_id] = str(error)
-            say(f"Run {run.info.run_id} failed: {error}")
-    if not done:
-        raise RunError("Every backbone run failed:\n" + "\n".join(f"  {k}: {v}" for k, v in failed.items()))
-    return done, failed
 
 
 def _refuse_changes(given: BackboneOptions, stored: BackboneOptions) -> None:

@@ -38,7 +38,7 @@ LAYERS = (
         "module_scoring",
     },
     {"report", "report_page", "model_card", "predictor_plots", "saliency_plot", "evaluation_saliency", "findings"},
-    {"backbone_run", "fmce_net_run", "tuning", "promotion", "evaluator", "evaluation", "evaluation_log"},
+    {"backbone_run", "fmcs_build", "fmce_net_run", "tuning", "promotion", "evaluator", "evaluation", "evaluation_log"},
     {"story"},
     {"cli"},
     {"entrypoints"},

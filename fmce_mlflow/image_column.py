@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
 
+from fmce_mlflow.errors import DataError
 from fmce_mlflow.method.image_inputs import input_batches
 
 if TYPE_CHECKING:
@@ -94,6 +95,12 @@ class ImageColumn(ExtensionArray):
             yield from batch.pixels.numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if dtype is not None and np.dtype(dtype) != object:
+            raise DataError(
+                f"A column of images was asked for as a table of {np.dtype(dtype)}: MLflow does so for a model without "
+                "signature. Log the model with an input_example, or evaluate image_classifier(URI), from "
+                "fmce_mlflow.image_classifier."
+            )
         found = np.empty(len(self), dtype=object)
         for i, image in enumerate(self):
             found[i] = image

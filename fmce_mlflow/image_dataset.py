@@ -184,11 +184,11 @@ class _Labels(np.ndarray[Any, Any]):
     """Labels that say what is wrong where MLflow's classifier evaluator joins them with scores instead of classes."""
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if func is np.concatenate and any(np.ndim(part) > 1 for part in args[0]):
-            shape = next(np.shape(part) for part in args[0] if np.ndim(part) > 1)
+        parts: Any = args[0] if func is np.concatenate else ()
+        if [np.ndim(part) for part in parts] == [1, 2]:
             raise DataError(
-                f"The model gives scores of shape {shape}, and MLflow's default evaluator of classifiers wants one "
-                "class for each image. Pass model=image_classifier(URI) of fmce_mlflow.image_classifier, which gives "
+                f"The model gives scores of shape {np.shape(parts[1])}, and MLflow's default evaluator of classifiers "
+                "wants one class for each image. Pass model=image_classifier(URI) of fmce_mlflow.image_classifier, which gives "
                 "the class with the highest score; or leave that evaluator out: evaluators='fmce', model_type='fmce'."
             )
         return super().__array_function__(func, types, args, kwargs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,8 +60,9 @@ def images_of_frame(
     column = frame.iloc[:, columns.index(image_column)]
     if isinstance(column.array, ImageColumn) and len(column) == len(column.array.inputs):
         return column.array.inputs
-    items: Sequence[Any] = list(column.to_numpy())
-    first = _first(items)
+    missing = column.isna().to_numpy()
+    items: Sequence[Any] = [None if gone else item for item, gone in zip(column.to_numpy(), missing, strict=True)]
+    first: Any = next((item for item in items if item is not None), None)
     if np.ndim(first) == 1 and not is_encoded(first) and (shape := _filled(input_shape, len(first))):
         items = _Reshaped(items, shape)
     return ListImages(items, targets, names=f"row {{}} of column {image_column!r}")
@@ -142,7 +143,8 @@ def _looks_like_images(column: pd.Series[Any], input_shape: InputShape | None) -
         return True
     if pd.api.types.is_numeric_dtype(column.dtype):
         return False
-    first = _first(column.array)
+    there = column.dropna()
+    first = there.iloc[0] if len(there) else None
     if isinstance(first, (str, os.PathLike)):
         return str(first).lower().endswith(IMG_EXTENSIONS)
     if first is None or is_encoded(first):
@@ -151,11 +153,6 @@ def _looks_like_images(column: pd.Series[Any], input_shape: InputShape | None) -
         return False
     dimensions = np.ndim(first)
     return dimensions in (2, 3) or (dimensions == 1 and _filled(input_shape, len(first)) is not None)
-
-
-def _first(items: Iterable[Any]) -> Any:
-    """The first that is not missing."""
-    return next((item for item in items if item is not None and item is not pd.NA and item == item), None)
 
 
 def _filled(input_shape: InputShape | None, pixels: int) -> tuple[int, int, int] | None:

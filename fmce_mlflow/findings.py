@@ -194,12 +194,13 @@ class Findings:
                 low=score.low,
                 high=score.high,
                 levels=tuple(map(float, score.levels)),
-                sample_scores=_finite(score.image_scores),
+                sample_scores=score.image_scores[self.images.indices],
                 focus=self.focus(name),
                 distance=score.distance if np.isfinite(score.distance) else None,
                 far=self.far[name],
                 measured=self.measured,
                 shape=score.shape,
+                bags=score.bags,
             )
             for name, score in self.scores.items()
         )
@@ -211,7 +212,6 @@ class Findings:
                 name=self.images.name,
                 images=len(self.images.indices),
                 digest=self.images.digest,
-                bags=self.least_mature.bags,
                 bag_size=min(self.images.bag_size, len(self.images.indices)),
             ),
             predictor=PredictorFacts(
@@ -222,6 +222,7 @@ class Findings:
             ),
             modules=modules,
             convergence=self.source.convergence if self.source else None,
+            snapshot=self.source.snapshot if self.source else None,
             saliency=saliency,
             saliency_text=f"Grad-CAM of {', '.join(self.scores)} over {shown} images, with the focus of each",
             notes=(*self.warnings, *self.choices),
@@ -309,10 +310,6 @@ def _figures(info: Mapping[str, Any], kind: str) -> dict[str, dict[str, float]]:
         for protocol, group in found.items()
         if isinstance(group, Mapping) and isinstance(group.get(kind), Mapping)
     }
-
-
-def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values[np.isfinite(values)]
 
 
 def table_json(table: pd.DataFrame) -> str:

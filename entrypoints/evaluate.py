@@ -1,0 +1,8 @@
+"""MLproject entry point `evaluate`."""
+
+from fmce_mlflow.cli import main
+
+if __name__ == "__main__":
+    import sys
+
+    main(args=["evaluate", *sys.argv[1:]], prog_name="fmce")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from fmce_mlflow.backbone_run import BackboneOptions, train_backbone
+from fmce_mlflow.dataset_page import dataset_page
 from fmce_mlflow.errors import NonFiniteLossError, RunError
 from fmce_mlflow.fmcs_dataset import FmcsDataset, build_fmcs_dataset, log_fmcs_dataset
 from fmce_mlflow.run_records import set_role
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from fmce_mlflow.method.images import ImageData
+
+PAGE = "fmcs_report.html"
 
 
 def build_fmcs(
@@ -56,6 +59,10 @@ def build_fmcs(
         )
         dataset.left_out.update(failed)
         log_fmcs_dataset(client, run_id, dataset, config=config, signal=signal)
+        page = dataset_page(
+            dataset.table, dataset.convergences, run_id=run_id, left_out=dataset.left_out, unlabelled=dataset.unlabelled
+        )
+        client.log_text(run_id, page, PAGE)
     except BaseException as error:
         client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise

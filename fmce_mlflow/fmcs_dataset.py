@@ -8,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -62,11 +62,14 @@ class FmcsDataset:
         table: One row per (run, snapshot, module), with :data:`COLUMNS`.
         left_out: By run id, why a run that was asked for is not in it, or one of its modules is not.
         unlabelled: By run id, why a run that was kept has no label.
+        convergences: What was found of each run, by its id; of each module, by ``<run id>/<module>``, where the signal
+            is its drift.
     """
 
     table: pd.DataFrame
     left_out: dict[str, str]
     unlabelled: dict[str, str]
+    convergences: dict[str, cv.Convergence] = field(default_factory=dict)
 
     def counts(self) -> pd.DataFrame:
         """Rows by run and module: snapshots, and marker snapshots by level."""
@@ -108,12 +111,14 @@ def build_fmcs_dataset(
     config = config or cv.ConvergenceConfig()
     rows: list[dict[str, Any]] = []
     reasons: dict[str, list[str]] = {}
+    found: dict[str, cv.Convergence] = {}
     for run_id in dict.fromkeys(source_runs):
         run = _backbone_run(client, run_id)
         index = FeatureMapReader(client, run_id).index
         epochs = dict(_history(client, run_id, "epoch"))
         for module in _chosen(index.modules, modules, run_id):
             verdict = _convergence(client, run_id, module, config, signal)
+            found[f"{run_id}/{module}" if signal == "drift" else run_id] = verdict
             if verdict.fmcs is None:
                 reason = verdict.verdict()
                 reasons.setdefault(run_id, []).append(f"{module}: {reason}" if signal == "drift" else reason)
@@ -128,7 +133,7 @@ def build_fmcs_dataset(
             "--unconverged keep for a dataset without labels."
         )
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    return FmcsDataset(table, *((told, {}) if unconverged == "drop" else ({}, told)))
+    return FmcsDataset(table, *((told, {}) if unconverged == "drop" else ({}, told)), found)
 
 
 def log_fmcs_dataset(

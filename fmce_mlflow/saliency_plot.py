@@ -66,7 +66,8 @@ def history_figure(
 ) -> Figure:
     r"""How attention tightens: images in rows, snapshots in columns, a block of rows per module.
 
-    Above each column stand its snapshot, its FMCS and the mean focus; below each image its own focus.
+    Above each column stand its snapshot, its FMCS and the mean focus over all images; below each image its own focus,
+    or that nothing in it speaks for its class.
 
     Args:
         images: uint8 (n, H, W, 3).
@@ -92,7 +93,7 @@ def history_figure(
     shown = list(saliency)[:_MOST_MODULES]
     n = min(len(images), max(2, _MOST_ROWS // max(1, len(shown))))
     columns = max((list(maps) for maps in saliency.values()), key=len, default=[])
-    width, height = 1 + len(columns), n * len(shown)
+    width, height, longest = 1 + len(columns), n * len(shown), max(map(len, labels), default=0)
     figure = Figure(
         figsize=(0.92 * width + 0.3, 1.04 * height + 0.62 * len(shown) + 0.3), dpi=200, layout="constrained"
     )
@@ -102,7 +103,8 @@ def history_figure(
         _bare(grid)
         for row in range(n):
             grid[row, 0].imshow(images[row])
-            grid[row, 0].set_ylabel(textwrap.shorten(labels[row], 14, placeholder="…"), fontsize=_SMALL)
+            text = textwrap.shorten(labels[row], 14, placeholder="…")
+            grid[row, 0].set_ylabel(text, fontsize=_SMALL, rotation=90 if longest > 3 else 0, va="center", labelpad=6)
             for column, snapshot in enumerate(columns, start=1):
                 _draw(grid[row, column], images[row], saliency[module][snapshot][row])
         for column, snapshot in enumerate(columns, start=1):
@@ -126,4 +128,5 @@ def _draw(axes: Any, image: NDArray[np.uint8], saliency: NDArray[np.float32]) ->
     """Grad-CAM over the image in grey, its focus below."""
     axes.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
     axes.imshow(saliency, cmap="magma", vmin=0, vmax=1, alpha=0.6)
-    axes.set_xlabel(f"focus {focus(saliency[None])[0]:.2f}", fontsize=_SMALL, labelpad=2)
+    text = f"focus {focus(saliency[None])[0]:.2f}" if saliency.any() else "nothing"
+    axes.set_xlabel(text, fontsize=_SMALL, labelpad=2)

@@ -5,6 +5,7 @@ MLflow loads it in every process that uses ``mlflow.data``, so it imports nothin
 """
 
 import json
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -188,8 +189,9 @@ class _Labels(np.ndarray[Any, Any]):
         if [np.ndim(part) for part in parts] == [1, 2]:
             raise DataError(
                 f"The model gives scores of shape {np.shape(parts[1])}, and MLflow's default evaluator of classifiers "
-                "wants one class for each image. Pass model=image_classifier(URI) of fmce_mlflow.image_classifier, which gives "
-                "the class with the highest score; or leave that evaluator out: evaluators='fmce', model_type='fmce'."
+                "wants one class for each image. Pass model=image_classifier(URI), from fmce_mlflow.image_classifier, "
+                "which gives the class with the highest score; or leave that evaluator out: evaluators='fmce', "
+                "model_type='fmce'."
             )
         return super().__array_function__(func, types, args, kwargs)
 
@@ -287,7 +289,9 @@ def _source(source: "str | DatasetSource | None", inputs: "ImageInputs") -> Data
         return source
     if source is None and inputs.folder is None:
         return CodeDatasetSource(tags=registry.resolve_tags())
-    return resolve_dataset_source(str(source if source is not None else inputs.folder))
+    with warnings.catch_warnings():  # MLflow has its local source registered twice, and warns of it
+        warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
+        return resolve_dataset_source(str(source if source is not None else inputs.folder))
 
 
 def _sizes(inputs: "ImageInputs", shapes: list[tuple[int, ...]]) -> set[tuple[int, int]]:

@@ -129,8 +129,8 @@ def test_a_trial_that_ended_unwritten_is_written_later(client, url):
     run_id = study.trials[0].user_attrs[RUN]
     client.update_run(run_id, status="RUNNING")
     mirror = TrialMirror(client, study.user_attrs[RUN])
-    reconcile(study, mirror)
-    reconcile(study, mirror)
+    reconcile(study, mirror, patience=0)
+    reconcile(study, mirror, patience=0)
     assert client.get_run(run_id).info.status == "FINISHED" and len(curve(client, run_id)) == 3
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Metric, Param, RunTag
@@ -65,6 +66,8 @@ class TrialMirror:
         self.experiment = client.get_run(study_run).info.experiment_id
         self._logged: dict[str, set[int]] = {}
         self._flushed = 0.0
+        self._pool = ThreadPoolExecutor(1, "fmce-mirror")
+        self._pending: Future[None] | None = None
 
     def open(self, trial: Trial, frozen: FrozenTrial) -> str:
         """The run of a trial that begins: a new one, or that of the trial it retries.
@@ -137,6 +140,20 @@ class TrialMirror:
         self._log(run_id, trial.params, trial.intermediate_values, metrics, tags)
         self.client.set_terminated(run_id, _STATUS[trial.state])
         self._logged.pop(run_id, None)
+
+    def close_soon(self, trial: FrozenTrial) -> None:
+        """As :meth:`close`, but while the next trial runs: MLflow commits five times, and waits for the disk each time.
+
+        What goes wrong is raised by the next call, or by :meth:`flush`.
+        """
+        self.flush()
+        self._pending = self._pool.submit(self.close, trial)
+
+    def flush(self) -> None:
+        """Wait for what :meth:`close_soon` began."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
 
     def wait(self, trial: FrozenTrial, why: str) -> None:
         """Say that a trial's worker died and that it will be retried."""

@@ -145,7 +145,10 @@ def run_trials(
     with storage_errors(job.storage), quiet(), Interrupts() as interrupts:
         study, mirror = load_study(job, client)
         try:
-            _Worker(study, mirror, job, say, stop, interrupts).run()
+            try:
+                _Worker(study, mirror, job, say, stop, interrupts).run()
+            finally:
+                mirror.flush()
         except MlflowException as error:
             raise _mlflow_failed(job, error) from None
 
@@ -254,8 +257,9 @@ class _Worker:
     def _objective(self, trial: Trial) -> float:
         """The job's objective, with all that belongs to a trial's end."""
         self.number = trial.number
-        frozen = self._frozen(trial.number)
-        before = [t for t in counted(self.study.get_trials(deepcopy=False)) if origin(t) < trial.number]
+        trials = self.study.get_trials(deepcopy=False)
+        frozen = trials[trial.number]
+        before = [t for t in counted(trials) if origin(t) < trial.number]
         if not retries(frozen) and len(before) >= self._total():
             trial.set_user_attr(NOT_COUNTED, "begun at the same moment as the last one")
             raise TrialPruned
@@ -304,7 +308,7 @@ class _Worker:
         self.ended = True
         if NOT_COUNTED in trial.user_attrs:
             return
-        self.mirror.close(trial)
+        self.mirror.close_soon(trial)
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         text = f"Trial {origin(trial)} {STATES[trial.state]} after {seconds:.1f} s"
         if trial.state is TrialState.COMPLETE:
@@ -340,15 +344,27 @@ def drop(study: optuna.Study, mirror: TrialMirror, trial: FrozenTrial, why: str)
     mirror.close(study.get_trials(deepcopy=False)[trial.number], run_id=mirror.find(origin(trial)))
 
 
-def reconcile(study: optuna.Study, mirror: TrialMirror) -> None:
-    """Write the end of every finished trial whose run is still open: its worker died between the two."""
+def reconcile(study: optuna.Study, mirror: TrialMirror, *, patience: float = 3.0) -> None:
+    """Write the end of every finished trial whose run is still open: its worker died between the two.
+
+    Args:
+        study: The study.
+        mirror: The mirror of its trials.
+        patience: Seconds that a worker on another machine has to write the end itself.
+    """
+    if _unwritten(study, mirror):
+        time.sleep(patience)
+        for run_id, trial in _unwritten(study, mirror).items():
+            mirror.close(trial, run_id=run_id)
+
+
+def _unwritten(study: optuna.Study, mirror: TrialMirror) -> dict[str, FrozenTrial]:
+    """Finished trials by their open run."""
     runs = mirror.client.search_runs(
         [mirror.experiment],
         f"tags.`mlflow.parentRunId` = '{mirror.study_run}' and attributes.status = 'RUNNING'",
         max_results=1000,
     )
     last = {origin(trial): trial for trial in study.get_trials(deepcopy=False)}
-    for run in runs:
-        trial = last.get(int(run.data.tags.get("fmce.trial", "-1")))
-        if trial is not None and trial.state.is_finished():
-            mirror.close(trial, run_id=run.info.run_id)
+    found = {run.info.run_id: last.get(int(run.data.tags.get("fmce.trial", "-1"))) for run in runs}
+    return {run_id: trial for run_id, trial in found.items() if trial is not None and trial.state.is_finished()}

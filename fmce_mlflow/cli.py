@@ -13,8 +13,10 @@ import click
 
 from fmce_mlflow import __version__
 from fmce_mlflow.cli_evaluate import evaluate_command
+from fmce_mlflow.cli_main import main_command
 from fmce_mlflow.cli_nets import train_fmce_net_command
 from fmce_mlflow.cli_options import Command, backbone_options, parse_backbone_options, parse_jobs, split
+from fmce_mlflow.cli_promote import promote_command
 from fmce_mlflow.cli_runs import is_main_process, make_client, open_run, say, say_where
 from fmce_mlflow.cli_tuning import tune_fmce_net_command
 from fmce_mlflow.errors import (
@@ -246,6 +248,8 @@ def _refuse_changes(given: BackboneOptions, stored: BackboneOptions) -> None:
 main.add_command(train_fmce_net_command)
 main.add_command(tune_fmce_net_command)
 main.add_command(evaluate_command)
+main.add_command(promote_command)
+main.add_command(main_command)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,27 @@ def split(text: str) -> list[str]:
     return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
+def whole_numbers(text: str, name: str = "seeds") -> tuple[int, ...]:
+    """Whole numbers with commas between them, each once.
+
+    Raises:
+        ConfigError: Names every word that is none.
+
+    Example:
+        >>> whole_numbers("0, 1,1")
+        (0, 1)
+    """
+    numbers, problems = [], []
+    for word in split(text):
+        try:
+            numbers.append(int(word))
+        except ValueError:
+            problems.append(f"{name} must be whole numbers with commas between them, got {word!r}")
+    if problems:
+        raise ConfigError(problems)
+    return tuple(dict.fromkeys(numbers))
+
+
 def option(name: str, default: Any, text: str, kind: Any = None, **more: Any) -> Callable[[Any], Any]:
     """An option whose help shows its default."""
     return click.option(f"--{name}", type=kind, default=default, show_default=True, help=text, **more)
@@ -211,19 +232,18 @@ def parse_jobs(values: Mapping[str, Any]) -> list[BackboneOptions]:
         ConfigError: Names every value that cannot be used, of all of them.
     """
     problems: list[str] = []
-    numbers = []
-    for text in split(values["seeds"]):
-        try:
-            numbers.append(int(text))
-        except ValueError:
-            problems.append(f"seeds must be whole numbers with commas between them, got {text!r}")
+    numbers: tuple[int, ...] = ()
+    try:
+        numbers = whole_numbers(values["seeds"])
+    except ConfigError as error:
+        problems += error.problems
     for name in ("backbone", "dataset", "seeds"):
         if not split(values[name]):
             problems.append(f"{name} is empty; name at least one")
     jobs = []
     for dataset in split(values["dataset"]):
         for backbone in split(values["backbone"]):
-            for seed in numbers or [0]:
+            for seed in numbers or (0,):
                 try:
                     jobs.append(parse_backbone_options({**values, "backbone": backbone, "dataset": dataset}, seed=seed))
                 except ConfigError as error:

@@ -86,7 +86,9 @@ def test_entry_point_parameters_are_the_options_of_its_command(name):
     for key, declared in entry["parameters"].items():
         option = options[key]
         default = option.type_cast_value(context, option.get_default(context))
-        assert option.type_cast_value(context, str(declared["default"])) == default, key
+        value = str(declared["default"])
+        given = ((value,) if value else ()) if option.multiple else value
+        assert option.type_cast_value(context, given) == default, key
         assert option.opts == [f"--{key.replace('_', '-')}"]
     assert set(declared) == {"type", "default"}
 

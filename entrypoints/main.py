@@ -1,0 +1,8 @@
+"""MLproject entry point `main`."""
+
+from fmce_mlflow.cli import main
+
+if __name__ == "__main__":
+    import sys
+
+    main(args=["main", *sys.argv[1:]], prog_name="fmce")

@@ -1,0 +1,8 @@
+"""MLproject entry point `promote`."""
+
+from fmce_mlflow.cli import main
+
+if __name__ == "__main__":
+    import sys
+
+    main(args=["promote", *sys.argv[1:]], prog_name="fmce")

@@ -121,7 +121,7 @@ def evaluate_command(ctx: click.Context, /, model: str, **values: Any) -> None:
     Examples:
       fmce evaluate --model models:/digits/1 --predictor models:/fmcs/1
       fmce evaluate --model models:/digits@champion --modules 'stage*,conv5' --predictor models:/fmcs/1
-      fmce evaluate --model runs:/3f2a…/model --dataset folder:photos --preprocessing imagenet --predictor models:/fmcs/1
+      fmce evaluate --model runs:/3f2a…/model --dataset folder:photos --preprocessing imagenet
     """
     config = parse_evaluation_options({**values, "model": model})
     client = make_client(ctx)

@@ -2,13 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 
 import numpy as np
 import pytest
@@ -34,6 +28,7 @@ from fmce_mlflow.feature_maps import (
     unpack,
 )
 from tests.conftest import new_run
+from tests.servers import tracking_server
 
 LABELS = np.array([0, 1, 2], dtype=np.int64)
 PROBE = Probe("digits", 3, "a" * 64)
@@ -291,31 +286,8 @@ def test_an_index_that_points_outside_reads_nothing_there(client, recorded, tmp_
 def server(tmp_path_factory):
     """A real tracking server that serves artifacts, and the folder that it keeps them in."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-                "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "kept"),
-                "--serve-artifacts",
-            ],
-            stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                    break
-                except OSError:
-                    assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}", folder
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
+    with tracking_server(folder) as uri:
+        yield uri, folder
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ promotion_options = apply_options(
         option("alias", "", "Give it this alias."),
         option("stage", "", "Or move it to this stage, Staging or Production, and archive who is there."),
         click.option(
-            "--require", multiple=True, metavar="METRIC>=VALUE",
+            "--require", multiple=True, default=(), metavar="METRIC>=VALUE",
             help=f"What must hold of a logged metric, with >=, >, <=, < or ==; repeatable.  [default: {DEFAULT}]",
         ),
         option("evaluation-run", "", "Run that has the figures; empty: evaluate now, with the options below."),

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fmce_mlflow.method.convergence import SIGNAL_NAMES, Convergence
 
-WIDTH = 360  # user units; the page shows a chart at 1 to 1.6 pixels per unit
+WIDTH, NARROW = 360, 280  # user units of a chart and of one among several; the page shows about 1.2 pixels per unit
 LEFT, RIGHT = 34, 10  # margins of the plots with axes
 Floats = NDArray[np.float64]
 
@@ -75,16 +75,16 @@ def histogram_chart(values: ArrayLike, *, mark: float | None = None, label: str,
     given = np.asarray(values, dtype=np.float64).ravel()
     counts, edges = np.histogram(np.clip(given[np.isfinite(given)], 0, 1), bins=20, range=(0, 1))
     top, bottom = 20, 104
-    x, most = _scale(0, 1, LEFT, WIDTH - RIGHT), max(int(counts.max()), 1)
+    x, most = _scale(0, 1, LEFT, NARROW - RIGHT), max(int(counts.max()), 1)
     y = _scale(0, most, bottom, top)
     parts = [
-        _line(LEFT, bottom, WIDTH - RIGHT, bottom, "axis"),
-        _line(LEFT, y(most), WIDTH - RIGHT, y(most), "grid"),
+        _line(LEFT, bottom, NARROW - RIGHT, bottom, "axis"),
+        _line(LEFT, y(most), NARROW - RIGHT, y(most), "grid"),
         _text(LEFT - 4, y(most) + 4, str(most), "end", "t-tick"),
         _text(LEFT - 4, bottom + 3, "0", "end", "t-tick"),
         _text(LEFT, 10, count, "start", "t-tick"),
         *(_text(x(v), bottom + 13, f"{v:g}", "middle", "t-tick") for v in (0, 0.25, 0.5, 0.75, 1)),
-        _text((LEFT + WIDTH - RIGHT) / 2, bottom + 27, quantity, "middle", "t-tick"),
+        _text((LEFT + NARROW - RIGHT) / 2, bottom + 27, quantity, "middle", "t-tick"),
     ]
     for n, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
         if n:
@@ -98,7 +98,7 @@ def histogram_chart(values: ArrayLike, *, mark: float | None = None, label: str,
             _line(x(mark), top - 4, x(mark), bottom, "bar"),
             _text(x(mark), 10, f"{mark:.2f}", _anchor(mark), "t-bar"),
         ]
-    return _svg(parts, bottom + 32, label)
+    return _svg(parts, bottom + 32, label, NARROW)
 
 
 def levels_chart(levels: Sequence[float], *, label: str) -> Markup:
@@ -112,9 +112,9 @@ def levels_chart(levels: Sequence[float], *, label: str) -> Markup:
         SVG.
     """
     top, bottom, count = 18, 104, len(levels)
-    x = _scale(0, count, LEFT, WIDTH - RIGHT)
+    x = _scale(0, count, LEFT, NARROW - RIGHT)
     y = _scale(0, 1, bottom, top)
-    parts = [_line(LEFT, bottom, WIDTH - RIGHT, bottom, "axis")]
+    parts = [_line(LEFT, bottom, NARROW - RIGHT, bottom, "axis")]
     every = math.ceil(count / 11)
     for k, share in enumerate(levels):
         width = x(1) - x(0)
@@ -127,8 +127,8 @@ def levels_chart(levels: Sequence[float], *, label: str) -> Markup:
             parts.append(_text(x(k + 0.5), y(share) - 4, f"{share:.0%}", "middle", "t-tick"))
         if k % every == 0:
             parts.append(_text(x(k + 0.5), bottom + 13, f"{k / max(1, count - 1):.3g}", "middle", "t-tick"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, bottom + 27, "FMCS of the level", "middle", "t-tick"))
-    return _svg(parts, bottom + 32, label)
+    parts.append(_text((LEFT + NARROW - RIGHT) / 2, bottom + 27, "FMCS of the level", "middle", "t-tick"))
+    return _svg(parts, bottom + 32, label, NARROW)
 
 
 def loss_chart(convergence: Convergence, *, label: str, here: int | None = None, small: bool = False) -> Markup:
@@ -144,8 +144,9 @@ def loss_chart(convergence: Convergence, *, label: str, here: int | None = None,
         SVG.
     """
     losses, smoothed, last = convergence.losses, convergence.smoothed, len(convergence.losses) - 1
+    width = NARROW if small else WIDTH
     top, bottom = (8, 84) if small else (34, 164)
-    x = _scale(0, last, LEFT, WIDTH - RIGHT)
+    x = _scale(0, last, LEFT, width - RIGHT)
     low, high = min(losses.min(), smoothed.min()), max(losses.max(), smoothed.max())
     y = _scale(low, high if high > low else low + 1, bottom - 4, top + 4)
     end = bottom if small else bottom + 96
@@ -157,7 +158,7 @@ def loss_chart(convergence: Convergence, *, label: str, here: int | None = None,
             )
         )
         parts.append(_line(x(convergence.point), top, x(convergence.point), end, "point"))
-    parts += [_line(LEFT, bottom, WIDTH - RIGHT, bottom, "axis"), _line(LEFT, top, LEFT, bottom, "axis")]
+    parts += [_line(LEFT, bottom, width - RIGHT, bottom, "axis"), _line(LEFT, top, LEFT, bottom, "axis")]
     parts += [_text(LEFT - 4, y(v) + 4, f"{v:.2g}", "end", "t-tick") for v in sorted({float(low), float(high)})]
     if not small:
         parts += [
@@ -176,10 +177,10 @@ def loss_chart(convergence: Convergence, *, label: str, here: int | None = None,
         parts.append(_text(x(here), end + 40, f"this model, snapshot {here}", _anchor(here / last), "t-name"))
     if small:
         parts += _snapshot_ticks(x, last, bottom)
-        return _svg(parts, bottom + 18, label)
+        return _svg(parts, bottom + 18, label, width)
     parts += _cqi_panel(convergence, x, bottom + 20, end)
     parts += _snapshot_ticks(x, last, end)
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, end + 27, "snapshot", "middle", "t-tick"))
+    parts.append(_text((LEFT + width - RIGHT) / 2, end + 27, "snapshot", "middle", "t-tick"))
     if convergence.point is not None:
         side = _anchor(convergence.point / last)
         parts.append(_text(x(convergence.point), top - 6, f"T = {convergence.point}", side, "t-point"))
@@ -268,7 +269,7 @@ def _path(x: _Scale, y: _Scale, across: NDArray[np.int64], up: Floats, kind: str
     return Markup('<polyline class="{}" points="{}"/>').format(kind, points)
 
 
-def _svg(parts: Sequence[Markup], height: float, label: str) -> Markup:
+def _svg(parts: Sequence[Markup], height: float, label: str, width: int = WIDTH) -> Markup:
     return Markup('<svg role="img" aria-label="{}" viewBox="0 0 {} {}" class="chart">{}</svg>').format(
-        label, WIDTH, _n(height), Markup("").join(parts)
+        label, width, _n(height), Markup("").join(parts)
     )

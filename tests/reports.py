@@ -30,7 +30,9 @@ def convergence(seed: int = 0, **config: Any) -> Convergence:
     return assess(losses(seed), ConvergenceConfig(**config))
 
 
-def finding(name: str, fmcs: float, std: float = 0.07, levels: int = 5, images: int = 256, **more: Any) -> ModuleFinding:
+def finding(
+    name: str, fmcs: float, std: float = 0.07, levels: int = 5, images: int = 256, **more: Any
+) -> ModuleFinding:
     rng = np.random.default_rng(len(name))
     belief = np.exp(-0.5 * ((np.arange(levels) / (levels - 1) - fmcs) / max(std, 0.09)) ** 2)
     low, high = max(0.0, fmcs - 1.645 * std), min(1.0, fmcs + 1.645 * std)

@@ -363,10 +363,16 @@ def fetched(client: MlflowClient, run_id: str, artifact_path: str) -> Iterator[P
     Raises:
         ArtifactError: If the store cannot be reached, or fails.
     """
+    with fetched_from(artifact_repository(client, run_id), artifact_path, f"run {run_id}") as path:
+        yield path
+
+
+@contextmanager
+def fetched_from(repository: Any, artifact_path: str, owner: str) -> Iterator[Path | None]:
+    """As :func:`fetched`, of any ``ArtifactRepository``; ``owner`` says in errors whose it is."""
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-    repository = artifact_repository(client, run_id)
     local = isinstance(repository, LocalArtifactRepository)
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, posixpath.basename(artifact_path))
@@ -378,7 +384,7 @@ def fetched(client: MlflowClient, run_id: str, artifact_path: str) -> Iterator[P
         except (MlflowException, OSError) as error:
             if _is_listed(repository, artifact_path):
                 raise ArtifactError(
-                    f"{artifact_path} of run {run_id} cannot be fetched: {error}. See to the artifact store, try again."
+                    f"{artifact_path} of {owner} cannot be fetched: {error}. See to the artifact store, try again."
                 ) from error
             path = Path(folder, "missing")
         yield path if path.is_file() else None

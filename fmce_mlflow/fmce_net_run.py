@@ -20,12 +20,13 @@ from fmce_mlflow.flavor import Predictor
 from fmce_mlflow.fmcs_dataset import load_fmcs_dataset, mlflow_dataset
 from fmce_mlflow.logged_models import register
 from fmce_mlflow.method.bags import BagConfig, Bags, Read, collect_bags
-from fmce_mlflow.method.baselines import run_baselines
+from fmce_mlflow.method.baselines import as_predictions, monotone_alpha, run_baselines
 from fmce_mlflow.method.fitting import FitConfig, fit_set, predict_bags
 from fmce_mlflow.method.fmce_net import FmceNet, Kind, OutlineConfig, Prediction, SetConfig
 from fmce_mlflow.method.outline_fitting import fit_outline_split, outline_shape, predict_outline
 from fmce_mlflow.method.protocols import GROUP_COLUMN, PROTOCOLS, Protocol, Scores, Split, score, splits
 from fmce_mlflow.predictor_plots import confusion_figure, predictions_figure
+from fmce_mlflow.weight_spectra import snapshot_alphas
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -226,6 +227,9 @@ class _Run:
                 total=len(self.table), desc="Bags", unit="map", mininterval=0.5, leave=False, disable=None
             ) as bar:
                 self.bags = collect_bags(self.table, self.read, options.bags, progress=bar.update)
+        if options.baselines:
+            with tqdm(desc="Weights", unit="model", mininterval=0.5, leave=False, disable=None) as bar:
+                self.alphas = snapshot_alphas(client, self.table, progress=bar.update)  # (rows,)
 
     def _score(self, protocol: Protocol) -> dict[str, Scores]:
         options = self.options
@@ -240,6 +244,9 @@ class _Run:
         scores = {
             name: score(pd.concat(rows[name], ignore_index=True), predictions[name], self.levels) for name in rows
         }
+        for name, one in scores.items():
+            maps = pd.concat(rows[name])[["run_id", "module", "snapshot"]].drop_duplicates()
+            one.metrics["maps"] = float(len(maps))  # spectral alpha has fewer than the others
         if images:
             scores[options.kind].metrics["image_accuracy"] = float(np.mean(images))
         self._log(protocol, scores, pd.concat(rows[options.kind], ignore_index=True), predictions[options.kind])
@@ -251,6 +258,7 @@ class _Run:
                 f"  {name:<21} accuracy {m.get('accuracy', np.nan):.3f}  within one {m.get('within_one', np.nan):.3f}  "
                 f"MAE {m['mae']:.3f}  ρ {m['spearman']:.3f}"
                 + (f"  90 % interval holds {m['coverage']:.1%}" if "coverage" in m else "")
+                + (f"  on {m['maps']:.0f} maps" if m["maps"] < scores[options.kind].metrics["maps"] else "")
             )
         return scores
 
@@ -275,7 +283,20 @@ class _Run:
         if options.baselines:
             for name, predicted in run_baselines(bags, np.flatnonzero(train), test, self.levels).items():
                 found[name] = rows, predicted
+            found |= self._spectral_alpha(bags, train, test)
         return found
+
+    def _spectral_alpha(
+        self, bags: Bags, train: NDArray[np.bool_], test: NDArray[np.int64]
+    ) -> dict[str, tuple[pd.DataFrame, list[Prediction]]]:
+        """The baseline that needs weights, on those snapshots alone whose models are logged; empty where none are."""
+        alphas = self.alphas[bags.row]
+        fit, scored = np.flatnonzero(train & ~np.isnan(alphas)), test[~np.isnan(alphas[test])]
+        if not len(fit) or not len(scored):
+            return {}
+        found = monotone_alpha(alphas, bags.fmcs, fit, scored)
+        rows = self.table.iloc[bags.row[scored]].reset_index(drop=True)
+        return {"spectral_alpha": (rows, as_predictions(found, self.levels))}
 
     def _fit_all(self) -> tuple[FmceNet, list[float]]:
         """The net that is logged, fitted to all groups; a ``set`` net to all images too."""
@@ -316,7 +337,7 @@ class _Run:
             self.client.log_figure(self.run_id, figure, f"plots/{name}_{protocol}.png", save_kwargs={"dpi": 200})
 
     def _log_tables(self, scores: Mapping[Protocol, Mapping[str, Scores]]) -> None:
-        names = ("accuracy", "precision", "recall", "f1", "within_one", "mae", "spearman", "coverage", "width")
+        names = ("accuracy", "precision", "recall", "f1", "within_one", "mae", "spearman", "coverage", "width", "maps")
         results = [
             {"protocol": protocol, "predictor": name, **{k: one.metrics.get(k, np.nan) for k in names}}
             for protocol, group in scores.items()

@@ -22,6 +22,7 @@ _COLUMNS = {
     "mae": "MAE",
     "spearman": "ρ, median",
     "coverage": "90 % interval holds",
+    "maps": "maps scored",
 }
 
 
@@ -93,13 +94,17 @@ def render(info: Mapping[str, Any], net: FmceNet) -> str:
     for protocol, group in info["figures"].items():
         figures = pd.DataFrame(
             [
-                {"predictor": name} | {title: f"{m[k]:.3f}" if k in m else "" for k, title in _COLUMNS.items()}
+                {"predictor": name} | {title: _shown(k, m[k]) if k in m else "" for k, title in _COLUMNS.items()}
                 for name, m in group.items()
             ]
         )
         lines += [f"Protocol `{protocol}`: {_MEANING[protocol]}.", "", _table(figures), ""]
     lines += ["## Limits", "", *(f"- {text}" for text in _limits(info, net)), ""]
     return "\n".join(lines)
+
+
+def _shown(metric: str, value: float) -> str:
+    return f"{value:.0f}" if metric == "maps" else f"{value:.3f}"
 
 
 def _limits(info: Mapping[str, Any], net: FmceNet) -> list[str]:

@@ -23,6 +23,7 @@ LAYERS = (
         "model_logging",
         "fmcs_source",
         "fmcs_dataset",
+        "weight_spectra",
         "flavor",
         "image_dataset",
         "image_column",

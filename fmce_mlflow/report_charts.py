@@ -172,7 +172,7 @@ def loss_chart(convergence: Convergence, *, label: str, here: int | None = None,
         if not small and len(convergence.markers or ()) <= 6:
             score = f"{level / (len(convergence.markers or ()) - 1):.2f}".rstrip("0").rstrip(".") or "0"
             parts.append(_text(x(snapshot) + 5, y(smoothed[snapshot]) - 6, score, "start", "t-bar"))
-    if here is not None and 0 <= here <= last:
+    if here is not None and 0 <= here <= last and not small:
         parts.append(_line(x(here), top, x(here), end, "here"))
         parts.append(_text(x(here), end + 40, f"this model, snapshot {here}", _anchor(here / last), "t-name"))
     if small:
@@ -192,12 +192,12 @@ def shortened(name: str, limit: int) -> str:
 
     Example:
         >>> shortened("backbone.body.layer4.1.conv2", 15)
-        'backbon….conv2'
+        'backbon…1.conv2'
     """
     if len(name) <= limit:
         return name
     keep = (limit - 1) // 2
-    return f"{name[:keep]}…{name[-(limit - 2 - keep) :]}"
+    return f"{name[:keep]}…{name[-(limit - 1 - keep) :]}"
 
 
 class _Scale:

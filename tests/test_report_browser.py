@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 
 import pytest
@@ -107,7 +108,7 @@ def test_figures_have_text_alternatives(browser, written, name):
     assert all(p.get_attribute("alt") and p.get_property("naturalWidth") > 100 for p in pictures)
     headings = [int(h.tag_name[1]) for h in browser.find_elements(By.CSS_SELECTOR, "h1, h2, h3")]
     assert headings[0] == 1 and headings.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(headings, headings[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
 
 
 @pytest.mark.parametrize("name", ["hostile", "hostile_dataset"])

@@ -34,7 +34,9 @@ def sample(snapshot=3, seed=0):
         [0.0, 0.5],
         {("layer4", s): Entry("layer4", s, (1, 2, 3, 4), "float16", 99, "a" * 64, s) for s in range(2)},
     )
-    return Checkpoint(state, record, {"layer4": np.random.default_rng(seed).normal(size=(4, 4))})
+    rng = np.random.default_rng(seed)
+    saliency = {"layer4": rng.integers(0, 255, (snapshot + 1, 2, 3, 4), dtype=np.uint8)}
+    return Checkpoint(state, record, {"layer4": rng.normal(size=(4, 4))}, saliency)
 
 
 def equal(a, b):
@@ -42,7 +44,9 @@ def equal(a, b):
     for left, right in ((a.state.model, b.state.model), (a.state.optimizer, b.state.optimizer)):
         assert left.keys() == right.keys()
         assert all(left[k].dtype == right[k].dtype and torch.equal(left[k], right[k]) for k in left)
-    assert a.grams.keys() == b.grams.keys() and all((a.grams[k] == b.grams[k]).all() for k in a.grams)
+    for left, right in ((a.grams, b.grams), (a.saliency, b.saliency)):
+        assert left.keys() == right.keys()
+        assert all(left[k].dtype == right[k].dtype and (left[k] == right[k]).all() for k in left)
     return True
 
 

@@ -55,8 +55,10 @@ def grad_cam(model: nn.Module, module: str, images: Tensor, targets: Targets = N
         >>> grad_cam(net, "1", torch.rand(2, 3, 8, 8)).shape
         (2, 8, 8)
     """
-    found = [maps[module] for maps in grad_cam_batches(model, [module], images.split(batch_size), targets)]
-    return np.concatenate(found) if found else np.zeros((0, *images.shape[2:]), np.float32)
+    if not len(images):
+        return np.zeros((0, *images.shape[2:]), np.float32)
+    batches = grad_cam_batches(model, [module], images.split(batch_size), targets)
+    return np.concatenate([maps[module] for maps in batches])
 
 
 def grad_cam_batches(

@@ -133,9 +133,8 @@ def _folder(folder: Path, targets: ArrayLike | None) -> ImageInputs:
     shown = [entry for entry in entries if not entry.name.startswith(".")]
     names = [entry.name for entry in shown if entry.is_dir()]
     flat = [entry.path for entry in shown if entry.is_file() and entry.name.lower().endswith(IMG_EXTENSIONS)]
-    found = make_dataset(
-        str(folder), {name: i for i, name in enumerate(names)}, extensions=IMG_EXTENSIONS, allow_empty=True
-    )
+    numbers = {name: i for i, name in enumerate(names)}
+    found = make_dataset(str(folder), numbers, extensions=IMG_EXTENSIONS, allow_empty=True) if numbers else []
     if found and flat:
         raise DataError(
             f"{where} has {len(flat):,} images beside class folders ({_some(names)}). Move either elsewhere, or give a "

@@ -177,10 +177,11 @@ class ArrayImages(ImageInputs):
 
     def digest(self) -> str:
         """From shape, type, pixels and targets."""
-        head = self._array[:1]
-        size = as_numpy(head).nbytes * len(self)
-        sample = (np.ascontiguousarray(as_numpy(self._array[int(i)])) for i in _sample(len(self), size))
-        return _digest([self._array.shape, "float" if self._float else "uint8"], sample, self._targets)
+        shape = tuple(int(size) for size in self._array.shape)
+        first = np.ascontiguousarray(as_numpy(self._array[0]))
+        chosen = _sample(len(self), first.nbytes * len(self)).tolist()
+        sample = (np.ascontiguousarray(as_numpy(self._array[i])) for i in chosen)
+        return _digest([shape, first.dtype.str], sample, self._targets)
 
 
 class ListImages(ImageInputs):

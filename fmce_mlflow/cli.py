@@ -126,7 +126,7 @@ def train_backbone_command(ctx: click.Context, /, resume: str, **values: Any) ->
 
 @main.command("build-fmcs", check=parse_jobs)
 @backbone_options
-@click.option("--seeds", default="0,1,2", show_default=True, help="Train each backbone once with each of these.")
+@click.option("--seeds", default="0,1,2,3", show_default=True, help="Train each backbone once with each of these.")
 @click.option("--source-runs", default="", help="Build from these backbone runs (ids, commas) instead of training.")
 @click.option(
     "--unconverged",

@@ -145,7 +145,7 @@ convergence_options = apply_options(
         option("signal", "train", "Sequence that decides convergence.", click.Choice(["train", "val", "drift"])),
         option("smoothing", 0.5, "β of the loss's moving average, in [0, 1).", float),
         option("window", 3, "w, snapshots over which CQI averages.", int),
-        option("threshold", 0.01, "μ, below which CQI counts as converged.", float),
+        option("threshold", 0.02, "μ, below which CQI counts as converged.", float),
         option("aggregation", "mean", "Mean of differences, or of their sizes.", click.Choice(["mean", "mean-abs"])),
         option("rule", "settled", "First CQI below μ, or from where it stays.", click.Choice(["settled", "first"])),
         option("levels", 5, "K, levels of FMCS.", int),

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,7 @@ PLATEAU = [
     0.1,
 ]
 DECAY = [2.3 * 0.6**t for t in range(21)]
+MU_1 = ConvergenceConfig(threshold=0.01)
 
 losses_ = st.lists(st.floats(0, 10, width=32), min_size=2, max_size=40)
 configs = st.builds(
@@ -298,14 +300,14 @@ def test_a_run_that_is_still_learning_is_not_converged():
 
 
 def test_verdicts():
-    assert evaluate_convergence(DECAY).verdict() == (
+    assert evaluate_convergence(DECAY, MU_1).verdict() == (
         "Converged at snapshot 12 of 20: by the training loss, CQI stays below 0.01 from there."
     )
-    short = evaluate_convergence(DECAY[:13]).verdict()
+    short = evaluate_convergence(DECAY[:13], MU_1).verdict()
     assert short.startswith("Converged at snapshot 12 of 12") and "only a longer training can confirm" in short
     worse = evaluate_convergence([1, 2, 3, 3.5, 4, *[4] * 12], signal="val").verdict()
     assert "by the validation loss" in worse and "no lower than at snapshot 0 (1)" in worse
-    first = evaluate_convergence(DECAY, ConvergenceConfig(rule="first"), signal="drift").verdict()
+    first = evaluate_convergence(DECAY, replace(MU_1, rule="first"), signal="drift").verdict()
     assert first == "Converged at snapshot 12 of 20: by the feature drift, CQI is for the first time below 0.01."
 
 
@@ -417,15 +419,15 @@ def test_signals_that_agree():
 
 def test_eval_mode_at_chance_is_said_first():
     text = disagreement(judged(DECAY, "train"), judged([2.3 + 0.01 * (t % 3) for t in range(21)]))
-    assert "no better than untrained: its validation loss is 2.3, and 2.3 at snapshot 0" in text
+    assert "no better than untrained: its validation loss is 2.31, and 2.3 at snapshot 0" in text
 
 
 def test_one_converged_and_the_other_not():
     falling = [2.3 - 0.1 * t for t in range(21)]
     text = disagreement(judged(DECAY, "train"), judged(falling))
-    assert text.startswith("The training loss converged at snapshot 12, but the validation loss has not converged")
+    assert text.startswith("The training loss converged at snapshot 10, but the validation loss has not converged")
     text = disagreement(judged(falling, "train"), judged(DECAY))
-    assert text.startswith("The validation loss converged at snapshot 12, but the training loss has not converged")
+    assert text.startswith("The validation loss converged at snapshot 10, but the training loss has not converged")
 
 
 def test_points_far_apart():

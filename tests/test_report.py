@@ -92,7 +92,7 @@ def test_it_shows_t_the_markers_and_the_threshold():
     assert [text.xy[0] for text in marker_labels(figure)] == list(run.markers)
     assert lower.get_yscale() == "log"
     assert [text.get_text() for text in lower.texts] == [f"T = {run.point}"]
-    assert any(np.all(np.asarray(line.get_ydata()) == 0.01) for line in lower.lines)
+    assert any(np.all(np.asarray(line.get_ydata()) == 0.02) for line in lower.lines)
     for axes in (upper, lower):
         assert any(np.all(np.asarray(line.get_xdata()) == run.point) for line in axes.lines)
     np.testing.assert_array_equal(upper.lines[0].get_ydata(), run.losses)
@@ -140,7 +140,7 @@ def test_cqi_of_0_is_drawn_at_the_edge():
     run = evaluate_convergence([8, 4, 2, 1, *[0] * 20], ConvergenceConfig(smoothing=0, window=1))
     assert run.cqi[-1] == 0
     lower = convergence_figure(run, title="").axes[1]
-    assert min(lower.lines[0].get_ydata()) == 0.01 / 100 > lower.get_ylim()[0]
+    assert min(lower.lines[0].get_ydata()) == 0.02 / 100 > lower.get_ylim()[0]
 
 
 def test_units():

@@ -59,7 +59,7 @@ class ConvergenceConfig:
 
     smoothing: float = 0.5
     window: int = 3
-    threshold: float = 0.01
+    threshold: float = 0.02
     aggregation: Aggregation = "mean"
     rule: Rule = "settled"
     levels: int = 5
@@ -402,9 +402,9 @@ def evaluate_convergence(
     Example:
         >>> found = evaluate_convergence([2.3 * 0.6**t for t in range(21)])
         >>> found.point, found.markers
-        (12, (0, 3, 6, 9, 12))
+        (10, (0, 3, 5, 8, 10))
         >>> print(found.verdict())
-        Converged at snapshot 12 of 20: by the training loss, CQI stays below 0.01 from there.
+        Converged at snapshot 10 of 20: by the training loss, CQI stays below 0.02 from there.
     """
     config = config or ConvergenceConfig()
     values = finite_sequence(losses, SIGNAL_NAMES[signal])
@@ -511,7 +511,7 @@ def disagreement(train: Convergence, val: Convergence) -> str | None:
         >>> train = evaluate_convergence([2.3 * 0.6**t for t in range(21)])
         >>> val = evaluate_convergence([2.3 + 0.001 * (t % 2) for t in range(21)], signal="val")
         >>> print(disagreement(train, val))
-        The training loss converged at snapshot 12, but in eval mode the network is then no better than untrained: \
+        The training loss converged at snapshot 10, but in eval mode the network is then no better than untrained: \
 its validation loss is 2.3, and 2.3 at snapshot 0. BatchNorm statistics may lag; judge this run by its validation loss.
     """
     if len(train.losses) != len(val.losses):

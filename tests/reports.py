@@ -27,7 +27,7 @@ def losses(seed: int = 0, snapshots: int = 25, floor: float = 0.05) -> list[floa
 
 
 def convergence(seed: int = 0, **config: Any) -> Convergence:
-    return assess(losses(seed), ConvergenceConfig(**config))
+    return assess(losses(seed), ConvergenceConfig(**{"threshold": 0.01, **config}))
 
 
 def finding(

@@ -105,7 +105,9 @@ def test_a_mistake_that_every_trial_would_meet_ends_the_study(client, url):
     job, study = begin(client, url, Scripted((0.1, PredictorError("a map is damaged"))), 5)
     with pytest.raises(PredictorError, match="a map is damaged"):
         run_trials(job, client, say=lambda _: None)
-    assert len(study.trials) == 2 and children(client, study)[1].info.status == "FAILED"
+    run = children(client, study)[1]
+    assert run.info.status == "FAILED" and run.data.tags["fmce.trial_reason"] == "PredictorError: a map is damaged"
+    assert len(study.trials) == 2 and len(counted(study.trials)) == 1, "it does not count as one of the study's"
 
 
 def test_long_curves_are_logged_whole_and_in_few_calls(client, url):

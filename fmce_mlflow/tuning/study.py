@@ -16,7 +16,7 @@ from optuna.exceptions import DuplicatedStudyError
 
 from fmce_mlflow.errors import ConfigError, RunError, did_you_mean
 from fmce_mlflow.tuning import results
-from fmce_mlflow.tuning.mirror import RUN, TrialMirror
+from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
 from fmce_mlflow.tuning.storage import open_storage, shown, storage_errors
 from fmce_mlflow.tuning.trials import TOTAL, Job, Objective, best, counted, reconcile, tally
 from fmce_mlflow.tuning.workers import run_workers
@@ -318,7 +318,7 @@ def _best(study: optuna.Study) -> FrozenTrial:
     trials = study.get_trials(deepcopy=False)
     found = best(trials)
     if found is None:
-        whys = [str(t.user_attrs.get("fmce.why", "unknown")) for t in counted(trials)]
+        whys = [str(t.user_attrs.get(WHY, "unknown")).rstrip(".") for t in counted(trials)]
         raise RunError(
             f"No trial of study {study.study_name!r} is complete: {_progress(study)}. The last one's reason: "
             f"{whys[-1] if whys else 'none'}. Narrow the search with --space, or give it more --trials."

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 TOTAL = "fmce.trials"
 """In a study's user_attrs, how many trials it is to have."""
 NOT_COUNTED = "fmce.not_counted"
-"""In a trial's user_attrs, why it is none of them: interrupted, or begun at the same moment as the last one."""
+"""In a trial's user_attrs, why it is none of them: it was interrupted, could not be run for no fault of its own, or was
+begun at the same moment as the last one."""
 
 POLL_SECONDS = 0.25
 PRUNE_EVERY = 5
@@ -252,6 +253,9 @@ class _Worker:
                 raise
             self.say(f"Trial {self.number} took too long to give a sign of life; it was given to another worker.")
         if self.fatal is not None:
+            if self.number is not None:
+                with suppress(MlflowException):  # where MLflow itself failed, `reconcile` writes it later
+                    self.mirror.close(self._frozen(self.number))
             raise self.fatal
 
     def _objective(self, trial: Trial) -> float:
@@ -297,9 +301,12 @@ class _Worker:
             trial.set_user_attr(NOT_COUNTED, "MLflow failed")
             trial.set_user_attr(WHY, f"MLflow failed: {error.message}")
             raise
+        except FmceError as error:  # every trial would meet it
+            self.fatal = error
+            trial.set_user_attr(NOT_COUNTED, "could not be run")
+            trial.set_user_attr(WHY, f"{type(error).__name__}: {error}")
+            raise
         except Exception as error:
-            if isinstance(error, FmceError):
-                self.fatal = error
             trial.set_user_attr(WHY, f"{type(error).__name__}: {error}")
             raise
 

@@ -75,7 +75,7 @@ def test_all_names_of_a_run_are_there(client, data):
     assert logged.data.tags["fmce.probe_sha256"] == data.probe_sha256
     assert checkpoint.TAG not in logged.data.tags
     every = list(range(7))
-    for name in ("train_loss", "val_loss", "val_accuracy", "fmcs"):
+    for name in ("train_loss", "val_loss", "val_accuracy", "fmcs", "focus/stem", "focus/stage"):
         assert steps(client, run_id, name) == every
     for name in ("cqi", "drift/stem", "drift/stage"):
         assert steps(client, run_id, name) == every[1:]

@@ -215,7 +215,7 @@ def evaluation_page(report: EvaluationReport) -> str:
         modules=[_module(finding, mature) for finding in report.modules],
         measured=any(finding.measured is not None for finding in report.modules),
         intervals=interval_chart(
-            [(m.name, m.fmcs, m.low, m.high, m.measured) for m in report.modules],
+            [(f"{m.name}{' (?)' if m.far else ''}", m.fmcs, m.low, m.high, m.measured) for m in report.modules],
             mature=mature,
             label="; ".join(f"{m.name}: FMCS {m.fmcs:.2f}, {m.low:.2f} to {m.high:.2f}" for m in report.modules),
         ),
@@ -315,7 +315,7 @@ def _overall(report: EvaluationReport) -> dict[str, str]:
     least, mature = report.least, report.mature
     text = verdict(least, mature)
     if len(report.modules) > 1:
-        text = f"Of {len(report.modules)} modules {least.name} is the least mature. {text}"
+        text = f"The least mature of {len(report.modules)} modules: {text}"
     state = least.state(mature)
     return {"state": state, "badge": BADGES[state], "text": text}
 

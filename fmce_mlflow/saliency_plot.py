@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmce_mlflow.method.saliency import focus
+from fmce_mlflow.report_charts import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def saliency_figure(
         for row, maps in enumerate(saliency.values(), start=1):
             _draw(grid[row, column], image, maps[column])
     for row, name in enumerate(["image", *saliency]):
-        grid[row, 0].set_ylabel(name, fontsize=_SMALL)
+        grid[row, 0].set_ylabel(shortened(name, 16), fontsize=_SMALL)
     figure.suptitle(textwrap.fill(title, 70), fontsize=_TEXT)
     return figure
 
@@ -112,7 +113,7 @@ def history_figure(
             lines = [f"snapshot {snapshot}", *([] if score is None else [f"FMCS {score:.3g}"])]
             lines.append(f"mean focus {focus(saliency[module][snapshot]).mean():.2f}")
             grid[0, column].set_title("\n".join(lines), fontsize=_SMALL, pad=3, linespacing=1.15)
-        grid[0, 0].set_title(textwrap.fill(module, 16), fontsize=_SMALL, pad=3, weight="bold")
+        grid[0, 0].set_title(shortened(module, 18), fontsize=_SMALL, pad=3, weight="bold")
     figure.suptitle(textwrap.fill(title, 16 * width), fontsize=_TEXT, parse_math=False)
     return figure
 

@@ -134,9 +134,9 @@ class ImageColumn(ExtensionArray):
         """The same images."""
         return self._at(self.indices.copy())
 
-    def _values_for_json(self) -> NDArray[Any]:
-        """Names: MLflow writes tables of what was evaluated, and pixels as JSON are of no use."""
-        return np.array([self.inputs.name(int(i)) for i in self.indices], dtype=object)
+    def names(self) -> list[str]:
+        """What messages call the images: paths, or their places."""
+        return [self.inputs.name(int(i)) for i in self.indices]
 
     def _formatter(self, boxed: bool = False) -> Callable[[Any], str]:
         return lambda image: f"image {'×'.join(map(str, image.shape))}"
@@ -153,3 +153,22 @@ class ImageColumn(ExtensionArray):
         if any(part.inputs is not first.inputs for part in to_concat):
             return cls._from_sequence([image for part in to_concat for image in part])
         return cls(first.inputs, np.concatenate([part.indices for part in to_concat]), first.preprocessing)
+
+
+class ImageFrame(pd.DataFrame):
+    """A DataFrame that gives the names of its images where predictions are put beside them.
+
+    MLflow's default evaluator does so to write its table of results, in which pixels as text would be of no use.
+    """
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def assign(self, **columns: Any) -> pd.DataFrame:  # type: ignore[override]
+        """A plain DataFrame with these columns, and names for images."""
+        plain = {
+            name: column.array.names() if isinstance(column.array, ImageColumn) else column
+            for name, column in self.items()
+        }
+        return pd.DataFrame(plain).assign(**columns)

@@ -1,8 +1,6 @@
-"""Plugin ``mlflow.dataset_constructor``: ``mlflow.data.from_images``, and how an evaluator gets at the images.
+"""Images as an MLflow dataset, and how an evaluator gets at the images of whatever it was given."""
 
-MLflow loads it in every process that uses ``mlflow.data``, so it imports nothing heavy before it is asked to. It reads
-``from_images``'s return annotation as a class, so annotations here are not postponed.
-"""
+from __future__ import annotations
 
 import json
 import warnings
@@ -19,12 +17,15 @@ from mlflow.data.schema import TensorDatasetSchema
 from mlflow.types import Schema, TensorSpec
 
 from fmce_mlflow.errors import DataError
+from fmce_mlflow.image_plugin import from_images
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fmce_mlflow.method.image_inputs import ImageInputs, InputShape
     from fmce_mlflow.method.image_sets import Preprocessing
+
+__all__ = ["ImageDataset", "ImageEvaluationDataset", "ImageSchema", "from_images", "inputs_of"]
 
 LOOKED_AT = 16
 """Images that schema and profile look at where sizes are not known at once."""
@@ -64,11 +65,11 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
 
     def __init__(
         self,
-        inputs: "ImageInputs",
+        inputs: ImageInputs,
         source: DatasetSource,
         name: str | None = None,
         digest: str | None = None,
-        preprocessing: "Preprocessing | None" = None,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         self.inputs, self.preprocessing = inputs, preprocessing
         folder = inputs.folder.name.replace('"', "'") if inputs.folder else ""
@@ -78,7 +79,7 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
         return self.inputs.digest()
 
     @property
-    def targets(self) -> "NDArray[Any] | None":
+    def targets(self) -> NDArray[Any] | None:
         """A label for each image, or None. MLflow asks for it before it evaluates a classifier."""
         return self.inputs.targets
 
@@ -132,7 +133,7 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
 
     def to_evaluation_dataset(
         self, path: str | None = None, feature_names: list[str] | None = None
-    ) -> "ImageEvaluationDataset":
+    ) -> ImageEvaluationDataset:
         """What evaluators are given.
 
         Args:
@@ -166,7 +167,7 @@ class ImageEvaluationDataset(EvaluationDataset):
         self._targets_name = "target" if self.inputs.labelled else None
 
     @property
-    def labels_data(self) -> "NDArray[Any] | None":
+    def labels_data(self) -> NDArray[Any] | None:
         """A label for each image, or None."""
         targets = self.inputs.targets
         return None if targets is None else _plain(targets).view(_Labels)
@@ -196,46 +197,18 @@ class _Labels(np.ndarray[Any, Any]):
         return super().__array_function__(func, types, args, kwargs)
 
 
-def from_images(
+def make_image_dataset(
     images: Any,
-    targets: "ArrayLike | None" = None,
+    targets: ArrayLike | None,
     *,
-    name: str | None = None,
-    digest: str | None = None,
-    source: "str | DatasetSource | None" = None,
-    layout: Literal["auto", "NCHW", "NHWC"] = "auto",
-    unreadable: Literal["raise", "skip"] = "raise",
-    preprocessing: Any = None,
+    name: str | None,
+    digest: str | None,
+    source: str | DatasetSource | None,
+    layout: Literal["auto", "NCHW", "NHWC"],
+    unreadable: Literal["raise", "skip"],
+    preprocessing: Any,
 ) -> ImageDataset:
-    """Images as an MLflow dataset; ``mlflow.data.from_images`` is this function.
-
-    Images are read when they are used, a few at a time: 100,000 files or a memory-mapped array do not fill the memory.
-
-    Args:
-        images: An array or tensor (n, C, H, W), (n, H, W, C) or (n, H, W), uint8 or float; a list or Series of paths,
-            encoded bytes, PIL images or arrays; a folder, of class folders or of images; a torch dataset.
-        targets: A label for each image; by default those of the folder or dataset, if it has any.
-        name: Its name in MLflow; by default the folder's, else ``images``.
-        digest: At most 36 characters; by default eight that are computed from the images and targets.
-        source: Where they come from, a path or URI or MLflow's ``DatasetSource``; by default their folder or file, else
-            the code that runs.
-        layout: Where the channels of arrays are; ``auto`` finds them.
-        unreadable: What becomes of an image that cannot be read: ``raise``, or ``skip`` it and report it.
-        preprocessing: What turns 8-bit images into the network's input where a model's metadata does not say it:
-            ``imagenet``, ``scale``, or a dict; see ``as_preprocessing``. Float arrays pass as they are.
-
-    Returns:
-        For ``mlflow.log_input`` and ``mlflow.models.evaluate``.
-
-    Raises:
-        DataError: If there are no images, or they are in no such form.
-        ConfigError: If the preprocessing is none.
-
-    Example:
-        >>> dataset = from_images(np.zeros((6, 8, 8, 3), dtype=np.uint8), targets=[0, 1, 2, 0, 1, 2])
-        >>> dataset.profile["num_images"], dataset.profile["size"], dataset.schema.features
-        (6, '8 × 8', [Tensor('uint8', (-1, 8, 8, 3))])
-    """
+    """What :func:`from_images` gives; there are its arguments."""
     from fmce_mlflow.method.image_inputs import as_preprocessing, image_inputs
 
     inputs = image_inputs(images, targets, layout=layout, unreadable=unreadable)
@@ -247,8 +220,8 @@ def from_images(
 
 
 def inputs_of(
-    dataset: EvaluationDataset, *, input_shape: "InputShape | None", image_column: str | None = None
-) -> "ImageInputs":
+    dataset: EvaluationDataset, *, input_shape: InputShape | None, image_column: str | None = None
+) -> ImageInputs:
     """The images and targets that an evaluator was given.
 
     Args:
@@ -274,13 +247,13 @@ def inputs_of(
     return images_of_array(np.asarray(features), targets, input_shape)
 
 
-def _frame(inputs: "ImageInputs", column: str, preprocessing: "Preprocessing | None") -> pd.DataFrame:
-    from fmce_mlflow.image_column import ImageColumn
+def _frame(inputs: ImageInputs, column: str, preprocessing: Preprocessing | None) -> pd.DataFrame:
+    from fmce_mlflow.image_column import ImageColumn, ImageFrame
 
-    return pd.DataFrame({column: pd.Series(ImageColumn(inputs, preprocessing=preprocessing))})
+    return ImageFrame({column: pd.Series(ImageColumn(inputs, preprocessing=preprocessing))})
 
 
-def _source(source: "str | DatasetSource | None", inputs: "ImageInputs") -> DatasetSource:
+def _source(source: str | DatasetSource | None, inputs: ImageInputs) -> DatasetSource:
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.dataset_source_registry import resolve_dataset_source
     from mlflow.tracking.context import registry
@@ -294,12 +267,12 @@ def _source(source: "str | DatasetSource | None", inputs: "ImageInputs") -> Data
         return resolve_dataset_source(str(source if source is not None else inputs.folder))
 
 
-def _sizes(inputs: "ImageInputs", shapes: list[tuple[int, ...]]) -> set[tuple[int, int]]:
+def _sizes(inputs: ImageInputs, shapes: list[tuple[int, ...]]) -> set[tuple[int, int]]:
     """Heights and widths among shapes."""
     return {(shape[1], shape[2]) if inputs.is_float() else (shape[0], shape[1]) for shape in shapes}
 
 
-def _plain(targets: "NDArray[Any]") -> "NDArray[Any]":
+def _plain(targets: NDArray[Any]) -> NDArray[Any]:
     """Labels of a type of NumPy's own."""
     return targets.astype(str) if targets.dtype == object else targets
 

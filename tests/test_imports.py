@@ -25,6 +25,7 @@ LAYERS = (
         "fmcs_dataset",
         "weight_spectra",
         "flavor",
+        "image_plugin",
         "image_dataset",
         "image_column",
         "tabular_images",

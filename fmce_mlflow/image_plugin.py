@@ -52,6 +52,7 @@ def from_images(
         ConfigError: If the preprocessing is none.
 
     Example:
+        >>> import numpy as np
         >>> dataset = from_images(np.zeros((6, 8, 8, 3), dtype=np.uint8), targets=[0, 1, 2, 0, 1, 2])
         >>> dataset.profile["num_images"], dataset.profile["size"], dataset.schema.features
         (6, '8 × 8', [Tensor('uint8', (-1, 8, 8, 3))])

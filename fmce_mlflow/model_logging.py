@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.feature_maps import artifact_repository, fetched
 from fmce_mlflow.logged_models import log_saved_model, register
+from fmce_mlflow.method.training import load_weights
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -82,7 +83,7 @@ def log_models(
     for snapshot in [*(m for m in markers if m != final), final]:
         if snapshot in logged:
             continue
-        model.load_state_dict(last if snapshot == final else _kept_weights(client, run_id, snapshot))
+        load_weights(model, last if snapshot == final else _kept_weights(client, run_id, snapshot))
         model.eval()
         metadata = {
             "backbone": backbone,

@@ -23,6 +23,7 @@ from fmce_mlflow.method.training import (
     TrainingConfig,
     epoch_order,
     learning_rate,
+    load_weights,
     make_accelerator,
     snapshot_steps,
     steps_per_epoch,
@@ -377,3 +378,13 @@ def test_two_processes_equal_one(client, data, tmp_path):
     assert (tmp_path / "result0").read_text() == (tmp_path / "result1").read_text()
     assert [m.step for m in client.get_metric_history(run_id, "train_loss")] == list(range(5))
     assert client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_weights_from_a_file_keep_the_versions_of_modules():
+    """MNASNet refuses a state dict that has lost them."""
+    from torchvision.models import mnasnet0_5
+
+    net = mnasnet0_5(num_classes=2)
+    weights = {name: torch.zeros_like(value) for name, value in net.state_dict().items()}
+    load_weights(net, weights)
+    assert all(not value.any() for value in net.state_dict().values())

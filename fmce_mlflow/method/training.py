@@ -11,7 +11,8 @@ import copy
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -253,6 +254,22 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     return accelerator
 
 
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a model weights that have been in a file, where a state dict's versions of modules are lost.
+
+    Args:
+        model: The model; those versions are its own.
+        weights: All of its parameters and buffers, by name.
+
+    Example:
+        >>> net = nn.BatchNorm1d(2)
+        >>> load_weights(net, {name: value.clone() for name, value in net.state_dict().items()})
+    """
+    state = OrderedDict(weights)
+    state._metadata = getattr(model.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+    model.load_state_dict(state)
+
+
 def train(
     model: nn.Module,
     data: ImageData,
@@ -300,7 +317,7 @@ def train(
     steps = steps_per_epoch(len(data.train), batch_size)
     at = snapshot_steps(steps, config.snapshots_per_epoch)
     if resume is not None:
-        model.load_state_dict(resume.model)
+        load_weights(model, resume.model)
     network, optimizer = accelerator.prepare(model, _make_optimizer(model, config))
     model = accelerator.unwrap_model(network)
     if resume is not None:

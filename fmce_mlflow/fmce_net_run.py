@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
-from mlflow.entities import DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Metric, Param
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -17,7 +17,7 @@ from fmce_mlflow.backbone_run import set_role
 from fmce_mlflow.errors import ConfigError, IntegrityError, RunError
 from fmce_mlflow.feature_maps import FeatureMapReader
 from fmce_mlflow.flavor import Predictor
-from fmce_mlflow.fmcs_dataset import load_fmcs_dataset, mlflow_dataset
+from fmce_mlflow.fmcs_dataset import load_fmcs_dataset, log_input
 from fmce_mlflow.logged_models import register
 from fmce_mlflow.method.bags import BagConfig, Bags, Read, collect_bags
 from fmce_mlflow.method.baselines import as_predictions, monotone_alpha, run_baselines
@@ -202,8 +202,7 @@ class _Run:
         set_role(client, self.run_id, "fmce_net")
         self.source = options.fmcs_run or latest_fmcs_run(client)
         table = load_fmcs_dataset(client, self.source)
-        entity = mlflow_dataset(table, self.source)._to_mlflow_entity()
-        client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+        log_input(client, self.run_id, table, self.source)
         self.table = table[table["fmcs"].notna()].reset_index(drop=True)
         levels = self.table["level"].max()
         if pd.isna(levels) or levels < 1:

@@ -174,9 +174,21 @@ def log_fmcs_dataset(
         params=[Param(k, str(v)[:6000]) for k, v in params.items() if k not in known],
         metrics=[Metric(k, v, now, 0) for k, v in metrics.items()],
     )
+    log_input(client, run_id, table, run_id)
+
+
+def log_input(client: MlflowClient, run_id: str, table: pd.DataFrame, source: str) -> None:
+    """Make an FMCS-dataset an input of a run.
+
+    Args:
+        client: MLflow client.
+        run_id: The run.
+        table: The FMCS-dataset.
+        source: The run that has it.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer", UserWarning)
-        entity = mlflow_dataset(table, run_id)._to_mlflow_entity()
+        entity = mlflow_dataset(table, source)._to_mlflow_entity()
     client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
 
 

@@ -23,7 +23,8 @@ from optuna.trial import TrialState
 
 from fmce_mlflow.errors import ConfigError, PredictorError, RunError
 from fmce_mlflow.feature_maps import FeatureMapWriter, Probe
-from fmce_mlflow.fmcs_dataset import COLUMNS
+from fmce_mlflow.fmce_net_run import artifact_reader
+from fmce_mlflow.fmcs_dataset import COLUMNS, load_fmcs_dataset
 from fmce_mlflow.fmcs_source import PARQUET
 from fmce_mlflow.method.bags import BagConfig, Bags, collect_bags
 from fmce_mlflow.method.fitting import fit_set
@@ -34,6 +35,7 @@ from fmce_mlflow.tuning.plots import history_figure, importance_figure
 from fmce_mlflow.tuning.results import importance
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, canonical, parse_space, suggest
 from fmce_mlflow.tuning.study import StudyOptions, open_study, tune
+from fmce_mlflow.tuning.trial_bags import FmcsBags
 from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, counted, reconcile, run_trials, tally
 from fmce_mlflow.tuning.workers import run_workers
 from tests.bags_of_noise import read
@@ -427,6 +429,23 @@ SMALL = parse_space(json.dumps({
     "bag_size": [8], "bags_per_map": [1, 2], "width": [8], "depth": 1, "epochs": [4], "lr": {"low": 0.01, "high": 0.02},
     "batch_size": [16],
 }))  # fmt: skip
+
+
+def test_bags_are_drawn_once_for_all_workers_and_are_those_that_training_draws(client, tmp_path):
+    source = logged_dataset(client, tmp_path)
+    folder = tmp_path / "bags"
+    folder.mkdir()
+    space = parse_space('{"bags_per_map": [1, 3]}')
+    ours, other = (FmcsBags.of_space(client.tracking_uri, source, space, str(folder)) for _ in range(2))
+    table = load_fmcs_dataset(client, source)
+    for n in (3, 1, 4):
+        config = BagConfig(bag_size=4, bags_per_map=n)
+        expected = collect_bags(table, artifact_reader(client), config)
+        for bags in (ours(config), other(config)):
+            assert not bags.test_images.any()
+            np.testing.assert_array_equal(bags.features, expected.features[~expected.test_images])
+            np.testing.assert_array_equal(bags.row, expected.row[~expected.test_images])
+    assert len(list(folder.glob("*.bags"))) == 2, "one for 1 and 3, one for 4"
 
 
 def test_a_trial_is_the_validation_error_of_fit_set_at_its_best_pass(client, url):

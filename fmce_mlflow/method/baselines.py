@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -133,7 +134,9 @@ def _monotone(
     values: NDArray[Any], fmcs: NDArray[np.float64], train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     model = IsotonicRegression(increasing="auto", out_of_bounds="clip", y_min=0, y_max=1)
-    model.fit(values[train], fmcs[train])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Confidence interval of the Spearman", UserWarning)
+        model.fit(values[train], fmcs[train])
     found: NDArray[np.float64] = model.predict(values[test])
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ import optuna
 from fmce_mlflow.fmce_net_run import NetOptions, latest_fmcs_run, train_fmce_net
 from fmce_mlflow.fmcs_dataset import load_fmcs_dataset
 from fmce_mlflow.tuning import results
-from fmce_mlflow.tuning.objective import Fixed, FmcsBags, NetObjective, tuning_rows
+from fmce_mlflow.tuning.objective import Fixed, NetObjective, tuning_rows
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, canonical
 from fmce_mlflow.tuning.storage import open_storage
 from fmce_mlflow.tuning.study import SETTINGS, StudyOptions, TuneResult, tune
+from fmce_mlflow.tuning.trial_bags import FmcsBags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,8 +79,10 @@ def tune_fmce_net(
     def refit(run_id: str, trial: FrozenTrial) -> str:
         return _refit(client, run_id, trial, options, source, say)
 
-    objective = NetObjective(FmcsBags(client.tracking_uri, source), fixed, space)
-    return tune(client, options.study, objective, settings, open_run, refit, say=say)
+    with tempfile.TemporaryDirectory(prefix="fmce-", ignore_cleanup_errors=True) as folder:
+        bags = FmcsBags.of_space(client.tracking_uri, source, space, folder)
+        objective = NetObjective(bags, fixed, space)
+        return tune(client, options.study, objective, settings, open_run, refit, say=say)
 
 
 def _source_of(storage: RDBStorage, study_name: str) -> str:

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
 from numpy.typing import NDArray
 
 from fmce_mlflow.errors import ConfigError, RunError
-from fmce_mlflow.fmce_net_run import artifact_reader
-from fmce_mlflow.fmcs_dataset import load_fmcs_dataset
-from fmce_mlflow.method.bags import BagConfig, Bags, collect_bags
+from fmce_mlflow.method.bags import BagConfig, Bags
 from fmce_mlflow.method.fitting import FitConfig, fit_set
 from fmce_mlflow.method.fmce_net import SetConfig
 from fmce_mlflow.method.protocols import GROUP_COLUMN, PROTOCOLS, Protocol, splits
@@ -77,35 +74,13 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
-class FmcsBags:
-    """Bags of an FMCS-dataset run, read when they are first asked for and kept by how they were drawn.
-
-    Attributes:
-        tracking_uri: MLflow.
-        fmcs_run: The run with the FMCS-dataset.
-    """
-
-    tracking_uri: str
-    fmcs_run: str
-    _kept: dict[BagConfig, Bags] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def __call__(self, config: BagConfig) -> Bags:
-        """The bags; less than a kilobyte each stays in memory."""
-        if config not in self._kept:
-            client = MlflowClient(self.tracking_uri)
-            table = load_fmcs_dataset(client, self.fmcs_run)
-            self._kept[config] = collect_bags(table, artifact_reader(client), config, threads=1)
-        return self._kept[config]
-
-
-@dataclass(frozen=True, slots=True)
 class NetObjective:
     """Mean absolute error of a ``set`` net on validation groups, at its best pass; reported after each pass.
 
     The test group and the test images are in no trial.
 
     Attributes:
-        bags: Gives the bags.
+        bags: Gives the bags; such as are of test images are left alone.
         fixed: What is the same in all trials.
         space: What is not.
     """

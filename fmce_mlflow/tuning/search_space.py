@@ -47,6 +47,11 @@ def suggest(trial: Trial, space: Space) -> dict[str, Any]:
     return {name: _suggest(trial, name, distribution) for name, distribution in space.items()}
 
 
+def largest(distribution: BaseDistribution) -> Any:
+    """The largest value of a hyperparameter's range or choices."""
+    return max(_edges(distribution))
+
+
 def part(values: Mapping[str, Any], config: type) -> dict[str, Any]:
     """Those of the values that are fields of a config dataclass.
 

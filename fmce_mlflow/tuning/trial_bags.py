@@ -1,0 +1,82 @@
+"""The bags that trials are fitted to, drawn once for all workers of a machine."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass, field, fields, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from mlflow import MlflowClient
+
+from fmce_mlflow.fmce_net_run import artifact_reader
+from fmce_mlflow.fmcs_dataset import load_fmcs_dataset
+from fmce_mlflow.method.bags import BagConfig, Bags, collect_bags
+from fmce_mlflow.tuning.search_space import Space, largest
+
+
+@dataclass(frozen=True, slots=True)
+class FmcsBags:
+    """Training bags of an FMCS-dataset run, read when they are first asked for.
+
+    Drawing them takes longer than most trials, so they are kept: in memory, and in a folder where the other workers of
+    this machine find them. Of one map, n bags are the first n of more, so the most that the search knows are drawn.
+
+    Attributes:
+        tracking_uri: MLflow.
+        fmcs_run: The run with the FMCS-dataset.
+        bags_per_map: At most so many bags of a map are asked for.
+        folder: Where drawn bags are kept, closed to other users; ours alone, for what is in it is trusted.
+    """
+
+    tracking_uri: str
+    fmcs_run: str
+    bags_per_map: int
+    folder: str
+    _kept: dict[BagConfig, Bags] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of_space(cls, tracking_uri: str, fmcs_run: str, space: Space, folder: str) -> FmcsBags:
+        """For all trials of a search."""
+        return cls(tracking_uri, fmcs_run, int(largest(space["bags_per_map"])), folder)
+
+    def __call__(self, config: BagConfig) -> Bags:
+        """The bags of training images; less than a kilobyte each stays in memory."""
+        most = replace(config, bags_per_map=max(config.bags_per_map, self.bags_per_map))
+        if most not in self._kept:
+            self._kept[most] = self._drawn(most)
+        return first_training_bags(self._kept[most], most.bags_per_map, config.bags_per_map)
+
+    def _drawn(self, config: BagConfig) -> Bags:
+        """From the folder; drawn by the first process that asks, while the others wait."""
+        path = Path(self.folder, f"{sha256(repr(config).encode()).hexdigest()}.bags")
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                client = MlflowClient(self.tracking_uri)
+                table = load_fmcs_dataset(client, self.fmcs_run)
+                bags = collect_bags(table, artifact_reader(client), config, threads=1)
+                part = path.with_suffix(".part")
+                part.write_bytes(pickle.dumps(bags))
+                os.replace(part, path)
+            found: Bags = pickle.loads(path.read_bytes())
+        return found
+
+
+def first_training_bags(bags: Bags, drawn: int, wanted: int) -> Bags:
+    """Those of training images alone, and of each map the first few.
+
+    Args:
+        bags: From :func:`~fmce_mlflow.method.bags.collect_bags`.
+        drawn: Its bags per map.
+        wanted: Bags per map that are wanted.
+
+    Returns:
+        The bags that ``collect_bags`` draws for training at ``bags_per_map=wanted``.
+    """
+    kept = ~bags.test_images & (np.arange(len(bags.row)) % (2 * drawn) < wanted)
+    by_bag: dict[str, Any] = {f.name: getattr(bags, f.name)[kept] for f in fields(bags) if f.name != "table"}
+    return replace(bags, **by_bag)

@@ -51,6 +51,11 @@ def confusion_figure(confusion: NDArray[np.int64], *, title: str) -> Figure:
     axes.set_xticks(range(levels))
     axes.set_yticks(range(levels))
     axes.tick_params(labelsize=_SMALL, length=0)
+    axes.set_xticks(np.arange(levels - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(levels - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.0)  # between cells
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_linewidth(0.6)
     axes.set_xlabel("Predicted level", fontsize=_TEXT)
     axes.set_ylabel("True level", fontsize=_TEXT)
     axes.set_title(textwrap.fill(title, 48), fontsize=_TEXT + 0.5, color=_INK)
@@ -84,13 +89,16 @@ def predictions_figure(rows: pd.DataFrame, predictions: Sequence[Prediction], *,
     left.plot(means["fmcs"], means["found"], "o", color=_BLUE, markersize=2.6, alpha=0.5, mew=0, zorder=2)
     left.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
     left.set_xlabel("True FMCS", fontsize=_TEXT)
-    left.set_ylabel("Predicted FMCS, mean of a snapshot's bags", fontsize=_TEXT)
+    left.set_ylabel("Predicted FMCS", fontsize=_TEXT)
+    left.set_title("Means of each snapshot's bags", fontsize=_SMALL, color=_INK)
     _draw_worst(right, means)
     figure.suptitle(textwrap.fill(title, 90), fontsize=_TEXT + 0.5, color=_INK)
     return figure
 
 
 def _draw_worst(axes: Axes, means: pd.DataFrame) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     error: Any = (means["found"] - means["fmcs"]).abs()
     keys = ["run_id", "backbone", "dataset", "module"]
     errors = error.groupby([means[key] for key in keys], sort=False).mean()
@@ -103,10 +111,10 @@ def _draw_worst(axes: Axes, means: pd.DataFrame) -> None:
     axes.plot(part["snapshot"], part["fmcs"], "-", color=_VERMILION, linewidth=1.2, label="true")
     axes.plot(part["snapshot"], part["found"], "o-", color=_BLUE, linewidth=0.9, markersize=2.6, label="predicted")
     axes.set_ylim(-0.03, 1.03)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Snapshot", fontsize=_TEXT)
     axes.set_ylabel("FMCS", fontsize=_TEXT)
-    axes.set_title(
-        textwrap.fill(f"Worst of {len(errors)}: {worst[1]} on {worst[2]}, {worst[3]}, MAE {errors.max():.3f}", 52),
-        fontsize=_SMALL, color=_INK,
-    )  # fmt: skip
+    which = f"Worst of {len(errors)}: " if len(errors) > 1 else ""
+    name = textwrap.fill(f"{which}{worst[1]} on {worst[2]}, {worst[3]}", 56)
+    axes.set_title(f"{name}\nMAE {errors.max():.3f}", fontsize=_SMALL, color=_INK)
     axes.legend(fontsize=_SMALL, frameon=False, loc="lower right")

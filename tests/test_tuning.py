@@ -31,7 +31,7 @@ from fmce_mlflow.method.fitting import fit_set
 from fmce_mlflow.tuning.mirror import RUN, TrialMirror
 from fmce_mlflow.tuning.net_study import TuneOptions, tune_fmce_net
 from fmce_mlflow.tuning.objective import Fixed, NetObjective, tuning_rows
-from fmce_mlflow.tuning.plots import history_figure, importance_figure
+from fmce_mlflow.tuning.plots import curves_figure, history_figure, importance_figure
 from fmce_mlflow.tuning.results import importance
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, canonical, parse_space, suggest
 from fmce_mlflow.tuning.study import StudyOptions, open_study, tune
@@ -572,6 +572,24 @@ def test_the_history_shows_every_trial_and_the_best_so_far():
     assert lines["complete"] == [[0, 0.3], [2, 0.2], [3, 0.25]]
     assert lines["best so far"] == [[0, 0.3], [2, 0.2], [3, 0.2], [3, 0.2]]
     assert [x for x, _ in lines["failed"]] == [1]
+
+
+def test_the_history_shows_values_of_any_size():
+    axes = history_figure(a_study([0.04, 5.0, 0.0]).trials).axes[0]
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == "log" and 0 < low < 1e-5 and high > 5
+
+
+def test_learning_curves_show_where_trials_were_given_up_and_which_is_the_best():
+    study = optuna.create_study()
+    for values, state in (([0.5, 0.3], "COMPLETE"), ([0.6, 0.2, 0.25], "COMPLETE"), ([0.9], "PRUNED"), ([], "FAIL")):
+        given = dict(enumerate(values, start=1))
+        value = min(values) if state == "COMPLETE" else None
+        study.add_trial(optuna.trial.create_trial(state=TrialState[state], value=value, intermediate_values=given))
+    lines = curves_figure(study.trials).axes[0].lines
+    curves = {line.get_label(): line.get_ydata().tolist() for line in lines if not line.get_label().startswith("_")}
+    assert curves == {"pruned or failed": [0.9], "complete": [0.5, 0.3], "best, trial 1": [0.6, 0.2, 0.25]}
+    assert [line.get_xydata().tolist() for line in lines if line.get_marker() == "x"] == [[[1, 0.9]]]
 
 
 @pytest.mark.parametrize("values", [[], [0.1], [None, 0.2], [0.2, 0.2, 0.2]])

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _TEXT, _SMALL = 8, 7
 _INK, _BLUE, _VERMILION, _GREY = "#222222", "#0072B2", "#D55E00", "#888888"
+_SMALLEST = 1e-6  # of what a logarithmic axis shows
+_ERROR = "Validation MAE of FMCS"
 
 
 def history_figure(trials: Sequence[FrozenTrial]) -> Figure:
@@ -25,41 +27,69 @@ def history_figure(trials: Sequence[FrozenTrial]) -> Figure:
         trials: Trials, at least one with a value.
 
     Returns:
-        A figure; pruned trials stand at their last value, those far above the others at its upper edge.
+        A figure with a logarithmic axis of errors; pruned trials stand at their last value, failed ones at the bottom.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(4.8, 2.8), dpi=200, layout="constrained")
-    axes = _axes(figure)
+    figure, axes = _figure((4.8, 2.8))
     ordered = sorted(trials, key=origin)
-    valued = [(t.state, origin(t), t.value) for t in ordered if t.value is not None]
-    complete = [(number, value) for state, number, value in valued if state is TrialState.COMPLETE]
-    pruned = [(number, value) for state, number, value in valued if state is TrialState.PRUNED]
-    lows = [v for _, v in complete or pruned]
-    top = 1.15 * max(float(np.quantile(lows, 0.9)), 1.3 * min(lows))
-    bottom = max(0.0, min(lows) - 0.12 * (top - min(lows)))
-    for points, marker, color, label in (
-        (pruned, "x", _GREY, "pruned, last value"),
-        (complete, "o", _BLUE, "complete"),
+    for state, marker, color, size, label in (
+        (TrialState.PRUNED, "x", _GREY, 3.5, "pruned, last value"),
+        (TrialState.COMPLETE, "o", _BLUE, 3, "complete"),
     ):
+        points = [(origin(t), max(t.value, _SMALLEST)) for t in ordered if t.state is state and t.value is not None]
         if points:
             x, y = zip(*points, strict=True)
-            size = 3.5 if marker == "x" else 3
-            axes.plot(x, np.minimum(y, top), marker, color=color, markersize=size, clip_on=False, label=label)
+            axes.plot(x, y, marker, color=color, markersize=size, label=label)
+        if points and state is TrialState.COMPLETE:
+            best = [*np.minimum.accumulate(y), min(y)]
+            last = max(origin(t) for t in ordered)
+            axes.plot([*x, last], best, "-", drawstyle="steps-post", color=_VERMILION, linewidth=1.2,
+                      label="best so far", zorder=1)  # fmt: skip
     failed = [origin(t) for t in ordered if t.state is TrialState.FAIL]
     if failed:
-        axes.plot(failed, [bottom] * len(failed), "|", color=_VERMILION, markersize=5, clip_on=False, label="failed")
-    if complete:
-        x, y = zip(*complete, strict=True)
-        last = max(origin(t) for t in ordered)
-        best = [*np.minimum.accumulate(y), min(y)]
-        axes.plot([*x, last], best, "-", drawstyle="steps-post", color=_VERMILION, linewidth=1.2, label="best so far")
-    axes.set_ylim(bottom, top)
+        axes.plot(failed, [0.015] * len(failed), "|", color=_VERMILION, markersize=6, markeredgewidth=1.2,
+                  transform=axes.get_xaxis_transform(), label="failed")  # fmt: skip
+    _error_axis(axes)
     axes.set_xlabel("Trial", fontsize=_TEXT)
-    axes.set_ylabel("Validation MAE of FMCS", fontsize=_TEXT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside upper center", ncols=4, fontsize=_SMALL, frameon=False, columnspacing=1.2)
+    return figure
+
+
+def curves_figure(trials: Sequence[FrozenTrial]) -> Figure:
+    """Validation error of each trial by pass.
+
+    Args:
+        trials: Trials, at least one with a value that it reported.
+
+    Returns:
+        A figure with a logarithmic axis of errors; a pruned trial's curve ends where it was given up.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = _figure((4.8, 2.8))
+    complete = [t for t in trials if t.state is TrialState.COMPLETE and t.value is not None]
+    first = min(complete, key=lambda t: (t.value, origin(t)), default=None)
+    seen: set[str] = set()
+    for trial in sorted(trials, key=lambda t: (t is first, t.state is TrialState.COMPLETE)):
+        label, color, width = "pruned or failed", _GREY, 0.5
+        if trial.state is TrialState.COMPLETE:
+            label, color, width = "complete", _BLUE, 0.6
+        if trial is first:
+            label, color, width = f"best, trial {origin(trial)}", _VERMILION, 1.3
+        curve = sorted((step, value) for step, value in trial.intermediate_values.items() if np.isfinite(value))
+        if curve:
+            x, y = zip(*curve, strict=True)
+            shown = "_" if label in seen else label
+            axes.plot(x, np.maximum(y, _SMALLEST), color=color, linewidth=width, alpha=0.85, label=shown)
+            if trial.state is not TrialState.COMPLETE:
+                axes.plot(x[-1], max(y[-1], _SMALLEST), "x", color=_GREY, markersize=2.5, markeredgewidth=0.7)
+            seen.add(label)
+    _error_axis(axes)
+    axes.set_xlabel("Pass over the training bags", fontsize=_TEXT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside upper center", ncols=3, fontsize=_SMALL, frameon=False, columnspacing=1.2)
     return figure
 
 
@@ -76,25 +106,43 @@ def importance_figure(importances: Mapping[str, float]) -> Figure:
         >>> importance_figure({"lr": 0.7, "width": 0.3}).axes[0].get_xlabel()
         'Share of the variance of validation MAE'
     """
-    from matplotlib.figure import Figure
-
     names = sorted(importances, key=lambda name: importances[name])
-    figure = Figure(figsize=(4.2, 0.75 + 0.2 * len(names)), dpi=200, layout="constrained")
-    axes = _axes(figure)
+    figure, axes = _figure((4.2, 0.75 + 0.2 * len(names)))
     shares = [importances[name] for name in names]
     axes.barh([name.replace("_", " ") for name in names], shares, height=0.62, color=_BLUE)
     for row, share in enumerate(shares):
         axes.annotate(
-            f"{share:.2f}", (share, row), (3, 0), textcoords="offset points", va="center", fontsize=_SMALL, color=_INK
-        )
+            f"{share:.2f}" if share >= 0.005 else "< 0.01", (share, row), (3, 0), textcoords="offset points",
+            va="center", fontsize=_SMALL, color=_INK,
+        )  # fmt: skip
     axes.set_xlim(0, 1.15 * max(shares) or 1)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel("Share of the variance of validation MAE", fontsize=_TEXT)
     axes.tick_params(axis="y", length=0)
     return figure
 
 
-def _axes(figure: Figure) -> Axes:
+def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=200, layout="constrained")
     axes = figure.subplots()
     axes.tick_params(labelsize=_SMALL, width=0.6, length=2.5)
     axes.spines[["top", "right"]].set_visible(False)
-    return axes
+    axes.spines[["left", "bottom"]].set_linewidth(0.6)
+    return figure, axes
+
+
+def _error_axis(axes: Axes) -> None:
+    """Logarithmic, with its labels written out, and at least an octave high."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, max(high, 2 * low))
+    wide = high / low > 30
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide else (1, 1.5, 2, 3, 4, 5, 6, 8)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.tick_params(axis="y", which="both", labelsize=_SMALL, width=0.6, length=2.5)
+    axes.set_ylabel(_ERROR, fontsize=_TEXT)

@@ -15,7 +15,7 @@ from mlflow.entities import LoggedModelOutput, Metric, RunTag
 from optuna.trial import FrozenTrial, TrialState
 
 from fmce_mlflow.tuning.mirror import METRIC, RUN, STATES, WHY, origin, retries
-from fmce_mlflow.tuning.plots import history_figure, importance_figure
+from fmce_mlflow.tuning.plots import curves_figure, history_figure, importance_figure
 from fmce_mlflow.tuning.trials import best, counted, tally
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def log_study(client: MlflowClient, run_id: str, study: optuna.Study, *, say: Ca
     _log_table(client, run_id, trials_table(done))
     if any(trial.value is not None for trial in done):
         client.log_figure(run_id, history_figure(done), "plots/optimization_history.png", save_kwargs={"dpi": 200})
+    if any(trial.intermediate_values for trial in done):
+        client.log_figure(run_id, curves_figure(done), "plots/learning_curves.png", save_kwargs={"dpi": 200})
     importances = importance(study)
     if importances:
         client.log_figure(run_id, importance_figure(importances), "plots/importance.png", save_kwargs={"dpi": 200})

@@ -80,4 +80,6 @@ def main_command(ctx: click.Context, /, **values: Any) -> None:
         raise
     client.set_terminated(run_id, "FINISHED")
     say_where(client, run_id)
-    say(f"and there look for run {run_id}: everything is below it.")
+    run = client.get_run(run_id).info
+    experiment = client.get_experiment(run.experiment_id).name
+    say(f"There, experiment {experiment} has run {run.run_name} ({run_id}), with everything below it.")

@@ -19,6 +19,7 @@ def make_client(ctx: click.Context) -> MlflowClient:
     """A client of the tracking server that the user named."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar per model hides what is said
     import mlflow
 
     if uri := ctx.obj["tracking_uri"]:

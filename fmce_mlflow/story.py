@@ -210,7 +210,7 @@ class _Story:
             predictor = self._train_net(fmcs_run)
         with self._part("Model", f"train another backbone, seed {options.seed}, and register two of its snapshots"):
             trained, early, final = self._train_model()
-        with self._part("Evaluation", "predict the FMCS of both versions on images that nobody was trained on"):
+        with self._part("Evaluation", "predict the FMCS of both versions on images that nothing was trained on"):
             runs = self._evaluate(predictor, [early, final])
         with self._part("Promotion", "promote the mature version, refuse the immature one"):
             decisions = {
@@ -298,6 +298,8 @@ class _Story:
         for snapshot in (markers[1], options.training.snapshots):
             version = register(self.client, run_id, logged[snapshot], self.options.register_as)
             versions.append((version, snapshot))
+            text = f"Snapshot {snapshot} of {options.training.snapshots}, seed {self.options.seed}."
+            self.client.update_model_version(self.options.register_as, version, description=text)
             self.say(f"Snapshot {snapshot} is version {version} of {self.options.register_as}.")
         return result, versions[0], versions[1]
 
@@ -323,10 +325,10 @@ class _Story:
         with self._run("promotion") as run_id:
             try:
                 promote(self.client, run_id, options, say=self.say)
-            except PromotionRefused as refusal:
-                self.say(str(refusal))
+            except PromotionRefused:
+                self.say(f"Version {version} is refused.")
                 return "refused"
-        self.say(f"Version {version} of {self.options.register_as} is promoted to {options.target}.")
+        self.say(f"Version {version} is promoted to {options.target}.")
         return "promoted"
 
     def _chapter(self, source_run: str, version: tuple[str, int], evaluation_run: str, decision: str) -> Chapter:
@@ -361,4 +363,5 @@ class _Story:
         self.client.log_batch(self.run_id, metrics=took)
         text = table.to_string(index=False)
         self.say(f"\nModel {self.options.register_as}, required: {', '.join(map(str, self.options.require))}\n{text}")
-        self.say(f"\nAll in {sum(self.seconds.values()):.0f} s. FMCE-Net for models of your own: {result.predictor}")
+        self.say(f"\nAll in {sum(self.seconds.values()):.0f} s. Evaluate any other version with this FMCE-Net:")
+        self.say(f"  fmce evaluate --model models:/NAME/VERSION --predictor {result.predictor}")

@@ -301,8 +301,8 @@ def next_steps(report: EvaluationReport) -> tuple[str, ...]:
         if module.measured is not None and not module.far and not _agrees(module):
             steps.append(
                 f"Find out why {module.name} scores {module.fmcs:.2f} where the losses of its run say "
-                f"{module.measured:.2f}. If BatchNorm statistics lag, the validation loss of that run shows it, and "
-                "the prediction is the one to trust."
+                f"{module.measured:.2f}. If the validation loss of that run has not fallen, BatchNorm statistics lag and "
+                "the score is right; otherwise trust the losses: the predictor may not know modules like this one."
             )
     if report.convergence is not None and report.convergence.point is None:
         steps.append("The run that trained the model has not converged by its losses: train it longer.")

@@ -153,6 +153,7 @@ def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
         "fmce.modules": ",".join(findings.scores)[:5000],
         "fmce.least_mature": findings.least_mature.module,
         "fmce.predictor": findings.predictor.identity,
+        "fmce.images": findings.images.identity,
         _TABLES_TAG: json.dumps(tables),
     }
     if findings.model.model_id:

@@ -26,14 +26,16 @@ class Evaluation:
     Attributes:
         run_id: The run that logged them.
         figures: Metric name → value.
-        images: Digests of the datasets that the run evaluated on.
+        images: What tells the images that the run evaluated on; by the evaluator's tag, else digests of datasets.
         predictor: The FMCE-Net that predicted; empty where the run does not say.
+        modules: The modules that were scored; empty where the run does not say.
     """
 
     run_id: str
     figures: dict[str, float]
     images: frozenset[str]
     predictor: str
+    modules: str = ""
 
     def comparable(self, other: Evaluation) -> str:
         """Why the figures of two evaluations cannot be held against each other; empty if they can."""
@@ -83,7 +85,13 @@ def read_evaluation(client: MlflowClient, run_id: str, version: ModelVersion) ->
             f"Run {run_id} does not evaluate {label}, but {_about(run)}. Name an evaluation of models:/{version.name}/"
             f"{version.version}, or leave it out to evaluate now."
         )
-    return Evaluation(run_id, _figures(client, run, version), _images(run), _first(run, PREDICTOR_KEYS))
+    return Evaluation(
+        run_id,
+        _figures(client, run, version),
+        _images(run),
+        _first(run, PREDICTOR_KEYS),
+        run.data.tags.get("fmce.modules", ""),
+    )
 
 
 def find_evaluation(client: MlflowClient, version: ModelVersion, like: Evaluation) -> Evaluation | None:
@@ -144,6 +152,8 @@ def _figures(client: MlflowClient, run: Run, version: ModelVersion) -> dict[str,
 
 
 def _images(run: Run) -> frozenset[str]:
+    if tag := run.data.tags.get("fmce.images"):
+        return frozenset({tag})
     return frozenset(one.dataset.digest for one in (run.inputs.dataset_inputs if run.inputs else []))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -48,6 +49,12 @@ class Images:
     targets: NDArray[Any] | None
     classes: tuple[str, ...]
     bag_size: int
+
+    @property
+    def identity(self) -> str:
+        """What tells these images from any others: the dataset, and which of it were used."""
+        places = hashlib.sha256(self.indices.astype("<i8").tobytes()).hexdigest()
+        return f"{self.digest} {len(self.indices)} {places[:12]}"
 
     def label(self, position: int) -> str:
         """What stands above an image: its class or label, else its place in the dataset."""

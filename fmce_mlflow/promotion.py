@@ -324,7 +324,13 @@ class _Promotion:
         other = self.compared[holder]
         label = f"version {holder}, {target}"
         checks = check_no_worse(self.options.require, own.figures, label, other.figures, self.options.tolerance)
-        note = "\n  ".join(str(check) for check in checks)
+        notes = [str(check) for check in checks]
+        if own.modules != other.modules:
+            notes.append(
+                f"Note: the modules that were scored differ, {own.modules or 'unknown'} here and "
+                f"{other.modules or 'unknown'} in version {holder}."
+            )
+        note = "\n  ".join(notes)
         return Comparison(target, holder, other, checks, note)
 
     def _evaluation_of(self, number: str, own: Evaluation) -> Evaluation:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from fmce_mlflow.method.convergence import SIGNAL_NAMES, Convergence
 
 WIDTH, NARROW = 360, 280  # user units of a chart and of one among several; the page shows about 1.2 pixels per unit
-LEFT, RIGHT = 34, 10  # margins of the plots with axes
+LEFT, RIGHT = 46, 10  # margins of the plots with axes
 Floats = NDArray[np.float64]
 
 

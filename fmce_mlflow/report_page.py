@@ -301,8 +301,8 @@ def next_steps(report: EvaluationReport) -> tuple[str, ...]:
         if module.measured is not None and not module.far and not _agrees(module):
             steps.append(
                 f"Find out why {module.name} scores {module.fmcs:.2f} where the losses of its run say "
-                f"{module.measured:.2f}. If the validation loss of that run has not fallen, BatchNorm statistics lag and "
-                "the score is right; otherwise trust the losses: the predictor may not know modules like this one."
+                f"{module.measured:.2f}. If the validation loss of that run has not fallen, BatchNorm statistics lag "
+                "and the score is right; otherwise trust the losses: the predictor may not know modules like this one."
             )
     if report.convergence is not None and report.convergence.point is None:
         steps.append("The run that trained the model has not converged by its losses: train it longer.")
@@ -383,7 +383,10 @@ def _trust(report: EvaluationReport) -> list[str]:
             "interval are a guess there."
         )
     elif known:
-        texts.append(f"The model lies within that corpus (distance {max(known):.1f}; about 1 inside).")
+        texts.append(
+            f"By its features the model lies within that corpus (distance {max(known):.1f}; about 1 inside). That does "
+            "not prove that the predictor knows such modules: its figures below are on modules of its corpus."
+        )
     else:
         texts.append("This predictor cannot tell how far the model lies from its training corpus.")
     unmeasured = [meaning for name, meaning in PROTOCOLS.items() if name not in predictor.figures and name != "images"]

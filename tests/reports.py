@@ -26,8 +26,8 @@ def losses(seed: int = 0, snapshots: int = 25, floor: float = 0.05) -> list[floa
     return [floor + 2.3 * 0.75**t + abs(float(noise[t])) * 0.75 ** (t / 2) for t in range(snapshots)]
 
 
-def convergence(seed: int = 0, **config: Any) -> Convergence:
-    return assess(losses(seed), ConvergenceConfig(**{"threshold": 0.01, **config}))
+def convergence(seed: int = 0, *, floor: float = 0.05, **config: Any) -> Convergence:
+    return assess(losses(seed, floor=floor), ConvergenceConfig(**{"threshold": 0.01, **config}))
 
 
 def finding(
@@ -79,7 +79,7 @@ def several() -> EvaluationReport:
     names = ["backbone.body.layer4.1.conv2", "backbone.fpn.layer_blocks.3", "neck", "head.tower.0", "rpn.head.conv"]
     far = finding(names[4], 0.55, distance=3.2, far=True)
     one = [finding(names[0], 0.97, 0.02), finding(names[1], 0.93, 0.06), finding(names[2], 0.84, 0.08, measured=0.95)]
-    return report(*one, finding(names[3], 0.31), far)
+    return report(*one, finding(names[3], 0.31), far, convergence=convergence(floor=1.23e-5, smoothing=0))
 
 
 def hostile() -> EvaluationReport:

@@ -91,7 +91,7 @@ def test_a_page_says_what_was_found():
         "Converged at snapshot 15 of 24",
         "this model, snapshot 9",
         "FMCS, measured by losses 0.60, inside",
-        "The model lies within that corpus (distance 1.1; about 1 inside).",
+        "By its features the model lies within that corpus (distance 1.1; about 1 inside).",
         "34 runs of 10 backbones on digits, MNIST and CIFAR-10.",
         "backbones that it was not fitted to 0.16 0.93 47% 88% 83%",
         "It has not been measured on data sets that it was not fitted to.",

@@ -78,6 +78,14 @@ def client(tmp_path: Path, _empty_store: Path) -> MlflowClient:
 
 
 @pytest.fixture(scope="session")
+def evaluation_store(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path) -> Any:
+    """Models and an FMCE-Net, logged once; tests add runs to it and change nothing that is there."""
+    from tests.evaluations import make_store
+
+    return make_store(new_client(tmp_path_factory.mktemp("evaluations"), _empty_store))
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[postgres.Server]:
     """A PostgreSQL server of the tests' own; tests that need it skip where it is not installed."""
     folder, user = postgres.programs(), postgres.owner()

@@ -42,6 +42,8 @@ class TableArtifact(EvaluationArtifact):
     def _load_content_from_file(self, local_artifact_path: str) -> pd.DataFrame:
         values = json.loads(Path(local_artifact_path).read_text(encoding="utf-8"))
         table = pd.DataFrame(values["data"], columns=values["columns"])
+        for name in table.columns[table.isna().all()]:
+            table[name] = table[name].astype(float)
         self._content = table
         return table
 

@@ -98,7 +98,7 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
         labels = self.inputs.known_targets
         return ImageSchema(
             Schema([TensorSpec(pixels, (-1, *shape))]),
-            None if labels is None else Schema([TensorSpec(_plain(labels).dtype, (-1,))]),  # type: ignore[arg-type]
+            None if labels is None else Schema([TensorSpec(np.dtype(_plain(labels).dtype.type), (-1,))]),  # type: ignore[arg-type]
         )
 
     @cached_property

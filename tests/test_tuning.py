@@ -384,6 +384,29 @@ def test_ctrl_c_ends_with_what_was_found(client, url, tmp_path, workers):
     assert all(run.info.status != "RUNNING" for run in children(client, study).values())
 
 
+@pytest.mark.slow
+def test_ctrl_c_does_not_wait_for_workers_in_a_long_step(client, url, tmp_path):
+    """One of them would report in ten minutes."""
+    job, study = begin(client, url, Sleeps(str(tmp_path), hangs=True), 500)
+
+    def interrupt() -> None:
+        wait_for((tmp_path / "hung").exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=interrupt).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_workers(job, client, 2, say=lambda _: None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.time() - (tmp_path / "hung").stat().st_mtime < 20
+    trials = study.trials
+    assert not any(t.state is TrialState.RUNNING for t in trials)
+    assert 1 <= sum(t.user_attrs.get(NOT_COUNTED) == "interrupted" for t in trials) <= 2
+    assert all(run.info.status != "RUNNING" for run in children(client, study).values())
+
+
 # --- the search space
 
 

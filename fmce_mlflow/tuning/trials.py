@@ -129,6 +129,7 @@ def run_trials(
     *,
     say: Callable[[str], None] = print,
     stop: Callable[[], bool] = lambda: False,
+    interrupt: int = signal.SIGINT,
 ) -> None:
     """Run trials until the study has as many as it is to have and none is running any more.
 
@@ -137,13 +138,14 @@ def run_trials(
         client: MLflow client.
         say: Prints a line for each trial that ends.
         stop: Asked at every step; where true, the trial is given up as at Ctrl-C.
+        interrupt: The signal that counts as Ctrl-C.
 
     Raises:
         FmceError: If the objective raised one: no other trial would fare better.
         RunError: If the storage or MLflow stops answering.
         KeyboardInterrupt: At Ctrl-C, the trial's end written.
     """
-    with storage_errors(job.storage), quiet(), Interrupts() as interrupts:
+    with storage_errors(job.storage), quiet(), Interrupts(interrupt) as interrupts:
         study, mirror = load_study(job, client)
         try:
             try:
@@ -165,24 +167,27 @@ class Interrupts:
     """Lets Ctrl-C break into objectives only; elsewhere it waits, so that whatever is written is written whole.
 
     A second one breaks in anywhere.
+
+    Args:
+        number: The signal that counts as Ctrl-C.
     """
 
-    def __init__(self) -> None:
-        self.asked = False
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        self.number, self.asked = number, False
         self._inside = False
         self._before: Any = None
 
     def __enter__(self) -> Interrupts:
-        """Take over SIGINT where Python's own handler has it; only the main thread can."""
+        """Take the signal over where nobody else has; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
-            before = signal.getsignal(signal.SIGINT)
-            if before is signal.default_int_handler:
-                self._before = signal.signal(signal.SIGINT, self._interrupt)
+            before = signal.getsignal(self.number)
+            if before in (signal.default_int_handler, signal.SIG_DFL):
+                self._before = signal.signal(self.number, self._interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+            signal.signal(self.number, self._before)
 
     @contextmanager
     def welcome(self, inside: bool = True) -> Iterator[None]:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -140,12 +141,21 @@ def _work(job: Job, connection: Connection) -> None:
         with suppress(ConnectionError):  # nobody listens any more
             connection.send(message)
 
+    threading.Thread(target=_stop_when_closed, args=(connection,), daemon=True).start()
     try:
-        run_trials(job, MlflowClient(job.tracking_uri), say=send, stop=connection.poll)
+        run_trials(job, MlflowClient(job.tracking_uri), say=send, stop=connection.poll, interrupt=signal.SIGTERM)
     except KeyboardInterrupt:
         return
     except Exception as error:
         send(_portable(error))
+
+
+def _stop_when_closed(connection: Connection) -> None:
+    """Interrupt the main thread once nobody holds the other end any more: it may be in the middle of a long step."""
+    connection.poll(None)
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, signal.SIGTERM)
 
 
 def _portable(error: Exception) -> Exception:

@@ -60,6 +60,7 @@ def friendly_errors() -> Iterator[None]:
     except FmceError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
+        _fail_of_mlflow(error)  # a request's error is an OSError too
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
             raise
         _fail(f"{error.strerror}: {error.filename or 'while writing'}. Make room or choose another folder; "
@@ -67,9 +68,14 @@ def friendly_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _fail("Stopped.", 130)
     except Exception as error:
-        if type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "requests.", "urllib3.")):
-            _fail(f"MLflow at {os.environ.get('MLFLOW_TRACKING_URI', 'its default store')} says: {error}")
+        _fail_of_mlflow(error)
         raise
+
+
+def _fail_of_mlflow(error: Exception) -> None:
+    """Tell what MLflow, or what it reaches its server with, complains of; other errors are left alone."""
+    if type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "requests.", "urllib3.")):
+        _fail(f"MLflow at {os.environ.get('MLFLOW_TRACKING_URI', 'its default store')} says: {error}")
 
 
 def _fail(message: str, code: int = 1) -> None:

@@ -5,10 +5,14 @@ import multiprocessing
 import signal
 import warnings
 
+import mlflow
 import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, LoggedModelInput, Metric
 
 from fmce_mlflow import registry
+from fmce_mlflow.cli import main
 from fmce_mlflow.errors import ConfigError, PromotionRefused, RunError
 from fmce_mlflow.logged_models import log_saved_model, register
 from fmce_mlflow.promotion import RECORD, PromotionOptions, promote
@@ -16,6 +20,8 @@ from fmce_mlflow.promotion_rules import Requirement, check_no_worse, parse_requi
 from fmce_mlflow.registry import Target, find_version, holders, model_id_of, move, one_at_a_time
 from tests import promoters
 from tests.conftest import new_run
+from tests.refusing_proxy import refusing_proxy
+from tests.servers import tracking_server
 
 NAME = "digits"
 
@@ -444,3 +450,31 @@ def test_the_turn_of_a_process_that_died_is_passed_on(client):
 def test_versions_are_found_whatever_the_name_holds(client):
     version = new_version(client, "it's a model")
     assert find_version(client, uri(version)).name == "it's a model"
+
+
+def test_over_a_running_server_and_one_that_refuses(tmp_path, monkeypatch):
+    before = mlflow.get_tracking_uri()
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    with tracking_server(tmp_path) as server:
+        client = MlflowClient(server)
+        client.create_experiment("tests")
+        version = new_version(client)
+        run_id = evaluated(client, version, fmcs_predicted=0.95)
+        run_promotion(client, version, stage="Production", evaluation_run=run_id)
+        promotion, decision = run_promotion(client, version, compare_to="production", evaluation_run=run_id)
+        assert "itself" in decision.comparison.note and holders(client, NAME, decision.target) == ["1"]
+        assert record_of(client, promotion, tmp_path)["decision"] == "promoted"
+        other = new_version(client)
+        with pytest.raises(PromotionRefused, match=r"not met, it is 0\.2"):
+            run_promotion(client, other, evaluation_run=evaluated(client, other, fmcs_predicted=0.2))
+        words = ["--experiment", "tests", "promote", "--model", uri(version), "--evaluation-run", run_id]
+        try:
+            for refused in ("runs/log-batch", "model-versions/set-tag", "mlflow-artifacts/artifacts"):
+                with refusing_proxy(server, {refused}) as proxy:
+                    result = CliRunner().invoke(main, ["--tracking-uri", proxy, *words, "--alias", "second"])
+                assert result.exit_code == 1 and isinstance(result.exception, SystemExit), refused
+                assert "says:" in result.stderr and "Permission denied" in result.stderr, result.stderr
+                assert holders(client, NAME, Target("alias", "second")) == [], refused
+        finally:
+            mlflow.set_tracking_uri(before)

@@ -378,7 +378,7 @@ def _trust(report: EvaluationReport) -> list[str]:
     known = [m.distance for m in report.modules if m.distance is not None and math.isfinite(m.distance)]
     if far:
         texts.append(
-            f"{_names(far).capitalize() if len(far) > 3 else _names(far)} {'lie' if len(far) > 1 else 'lies'} outside "
+            f"{_names(far)} {'lie' if len(far) > 1 else 'lies'} outside "
             f"that corpus (distance up to {max(known, default=math.nan):.1f}; about 1 inside): the score and its "
             "interval are a guess there."
         )

@@ -54,6 +54,11 @@ MODULES = {
     "timm:tinynet_e": ("bn2", "blocks.4"),
     "squeezenet1_1": ("features", "features.9"),
     "timm:resnet10t": ("layer4", "layer3"),
+    "benchmarks.corpus_nets:all_cnn": ("features", "features.5"),
+    "benchmarks.corpus_nets:residual_without_norm": ("stages", "stages.2"),
+    "benchmarks.corpus_nets:small_transformer": ("norm", "blocks.1"),
+    "benchmarks.corpus_nets:mixer": ("norm", "blocks.1"),
+    "benchmarks.corpus_nets:dense_cnn": ("features", "features.8"),
 }
 """Architectures, the last feature stage and one in the middle of each."""
 
@@ -131,18 +136,18 @@ def _rounds() -> Iterator[Plan]:
     for backbone in backbones[:12]:
         for dataset in SIZES:
             yield Plan(backbone, dataset, 0, "default")
+    for backbone in (*backbones[-5:], *backbones[12:20]):
+        for dataset in SIZES:
+            yield Plan(backbone, dataset, 0, "default")
     failing = ("diverging", "too-short", "overfitting")
     for i, backbone in enumerate(backbones[:9]):
         yield Plan(backbone, list(SIZES)[(i + i // 3) % 3], 2, failing[i % 3])
-    for i, backbone in enumerate(backbones[:12]):
+    for i, backbone in enumerate(backbones):
         for j, dataset in enumerate(SIZES):
             yield Plan(backbone, dataset, 3, VARIED[(i + 2 * j) % len(VARIED)])
-    for backbone in backbones[12:]:
+    for backbone in backbones[20:]:
         for dataset in SIZES:
             yield Plan(backbone, dataset, 0, "default")
-    for i, backbone in enumerate(backbones[12:]):
-        for j, dataset in enumerate(SIZES):
-            yield Plan(backbone, dataset, 3, VARIED[(i + 2 * j) % len(VARIED)])
 
 
 def train(args: argparse.Namespace) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
+import torch
 from mlflow.entities import Metric, Param
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -22,7 +23,7 @@ from fmce_mlflow.logged_models import register
 from fmce_mlflow.method.bags import BagConfig, Bags, Read, collect_bags
 from fmce_mlflow.method.baselines import as_predictions, monotone_alpha, run_baselines
 from fmce_mlflow.method.fitting import FitConfig, fit_set, predict_bags
-from fmce_mlflow.method.fmce_net import FmceNet, Kind, OutlineConfig, Prediction, SetConfig
+from fmce_mlflow.method.fmce_net import FmceNet, Kind, OutlineConfig, Prediction, SetConfig, seen_features
 from fmce_mlflow.method.outline_fitting import fit_outline_split, outline_shape, predict_outline
 from fmce_mlflow.method.protocols import GROUP_COLUMN, PROTOCOLS, Protocol, Scores, Split, score, splits
 from fmce_mlflow.predictor_plots import confusion_figure, predictions_figure
@@ -280,10 +281,18 @@ class _Run:
             fitted = fit_set(bags, train, groups, self._shape(), options.fit)
             found["set"] = rows, predict_bags(fitted.net, bags, test)
         if options.baselines:
-            for name, predicted in run_baselines(bags, np.flatnonzero(train), test, self.levels).items():
+            for name, predicted in run_baselines(self._seen(bags), np.flatnonzero(train), test, self.levels).items():
                 found[name] = rows, predicted
             found |= self._spectral_alpha(bags, train, test)
         return found
+
+    def _seen(self, bags: Bags) -> Bags:
+        """Bags with the features that the net sees and no others, for the baseline that sees the same."""
+        if self.options.kind == "outline":
+            return bags
+        shape = self._shape()
+        inputs = torch.from_numpy(bags.inputs(reference=shape.reference))
+        return replace(bags, features=seen_features(inputs, shape).numpy())
 
     def _spectral_alpha(
         self, bags: Bags, train: NDArray[np.bool_], test: NDArray[np.int64]

@@ -11,6 +11,7 @@ from fmce_mlflow.errors import PredictorError
 from fmce_mlflow.method.bag_statistics import (
     BAG_STATISTICS,
     CHANNEL_STATISTICS,
+    CLUSTER_STATISTICS,
     COSINE_QUANTILES,
     FEATURES,
     SPECTRUM,
@@ -18,6 +19,7 @@ from fmce_mlflow.method.bag_statistics import (
     bag_statistics,
     channel_statistics,
     check_bag,
+    cluster_statistics,
     pooled_statistics,
 )
 
@@ -171,3 +173,42 @@ def test_what_is_no_bag(maps, message):
 
 def test_names_and_columns_agree():
     assert channel_statistics(torch.rand(3, 5, 2, 2)).shape == (5, len(CHANNEL_STATISTICS))
+
+
+def slow_clusters(vectors: np.ndarray) -> np.ndarray:
+    x = vectors.astype(np.float64)
+    x = x - x.mean(0)
+    n = len(x)
+    lengths = np.linalg.norm(x, axis=1)
+    others = [[j for j in range(n) if j != i] for i in range(n)]
+    near = np.array(
+        [sorted((x[i] @ x[j] / lengths[i] / lengths[j] for j in others[i]), reverse=True) for i in range(n)]
+    )
+    far = np.array([sorted(((x[i] - x[j]) ** 2).sum() for j in others[i]) for i in range(n)])
+    picked = [near[:, min(k, n - 1) - 1] for k in (1, 3, 6, 11)]
+    picked += [far[:, min(k, n - 1) - 1] / far.mean() for k in (1, 3, 6)]
+    values = np.linalg.svd(x, compute_uv=False)[: n - 1] ** 2
+    shares = np.cumsum(values / values.sum())
+    return np.concatenate(
+        [
+            *(np.quantile(np.array(picked), q, axis=1) for q in (0.1, 0.5, 0.9)),
+            [shares[min(k, n - 1, len(shares)) - 1] for k in (1, 2, 3, 5, 7, 9, 12, 16, 24)],
+            [(near > limit).mean() for limit in (0.3, 0.5, 0.7, 0.9)],
+            [(near**power).mean() for power in (2, 3, 4)],
+        ]
+    )
+
+
+@pytest.mark.parametrize("n", [2, 5, 30])
+def test_cluster_statistics_by_their_definitions(n):
+    maps = maps_of(4, n=n)
+    expected = np.concatenate([slow_clusters(maps.reshape(n, -1)), slow_clusters(maps.mean((2, 3)))])
+    found = cluster_statistics(torch.from_numpy(maps))
+    assert found.shape == (CLUSTER_STATISTICS,)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_large_maps_are_pooled_before_they_are_read():
+    maps = torch.rand(6, 5, 8, 8)
+    pooled = torch.nn.functional.avg_pool2d(maps, 2)
+    torch.testing.assert_close(bag_features(maps), bag_features(pooled))

@@ -73,3 +73,19 @@ def test_effective_rank_of_known_spectra():
     maps = torch.tensor([[2.0, 0], [-2.0, 0], [0, 1.0], [0, -1.0]])[:, :, None, None]
     expected = np.exp(-(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3)))
     assert effective_rank(maps) == pytest.approx(expected, rel=1e-5)
+
+
+def test_references_are_the_mean_of_snapshot_0_of_the_same_run_module_and_part():
+    table = bags_of_noise.table(runs=2, snapshots=5)
+    bags = collect_bags(table, bags_of_noise.read, BagConfig(bag_size=8, bags_per_map=2))
+    at = 27
+    same = (bags.column("run_id") == bags.column("run_id")[at]) & (bags.column("snapshot") == 0)
+    same &= bags.test_images == bags.test_images[at]
+    assert same.sum() == 2
+    np.testing.assert_allclose(bags.references[at], bags.features[same].mean(0), rtol=1e-5)
+    both = bags.inputs(reference=True)
+    np.testing.assert_allclose(both[at], np.r_[bags.features[at], bags.features[at] - bags.references[at]], rtol=1e-5)
+    assert bags.inputs(reference=False) is bags.features
+    later = collect_bags(table[table["snapshot"] > 0], bags_of_noise.read, BagConfig(bag_size=8))
+    with pytest.raises(PredictorError, match="module layer4 of run run0 has none"):
+        _ = later.references

@@ -16,6 +16,7 @@ from fmce_mlflow.method.fmce_net import (
     SetNet,
     build_net,
     soft_labels,
+    with_reference,
 )
 
 
@@ -128,3 +129,18 @@ def test_nets_from_dictionaries():
         build_net("other", {})
     with pytest.raises(PredictorError, match="no config of a net of kind 'set'"):
         build_net("set", {"channels": 4})
+
+
+def test_a_net_with_a_reference_sees_the_contrast_and_does_without_it():
+    net = set_net(statistics="all", reference=True)
+    maps, before = torch.rand(6, 8, 3, 3), torch.rand(6, 8, 3, 3)
+    features, reference = bag_features(maps)[None], bag_features(before)
+    paired = with_reference(features, reference)
+    assert paired.shape == (1, 2 * FEATURES)
+    torch.testing.assert_close(paired[0, FEATURES:], features[0] - reference)
+    assert net.predict(maps, before).fmcs == pytest.approx(net.predict_features(paired)[0].fmcs)
+    assert net.predict(maps, before).fmcs != net.predict(maps).fmcs
+    net.mean[FEATURES:] = paired[0, FEATURES:]  # the corpus's mean contrast stands in for one that is missing
+    assert net.predict(maps, before).fmcs == pytest.approx(net.predict(maps).fmcs)
+    plain = set_net()
+    assert plain.predict(maps, before).fmcs == plain.predict(maps).fmcs

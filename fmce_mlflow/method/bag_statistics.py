@@ -13,6 +13,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fmce_mlflow.errors import PredictorError
 
@@ -44,8 +45,23 @@ _POOLS = ("mean", "deviation", "0.05 quantile", "0.25 quantile", "median", "0.75
 _POOL_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 POOLED_STATISTICS = len(_POOLS) * len(CHANNEL_STATISTICS)
 """Length of the vector of :func:`pooled_statistics`."""
-FEATURES = POOLED_STATISTICS + BAG_STATISTICS
+
+_NEIGHBOURS = (1, 3, 6, 11)
+_DISTANT = (1, 3, 6)
+_NEIGHBOUR_QUANTILES = (0.1, 0.5, 0.9)
+_CUMULATED = (1, 2, 3, 5, 7, 9, 12, 16, 24)
+_ALIKE = (0.3, 0.5, 0.7, 0.9)
+_POWERS = (2, 3, 4)
+_PER_CLUSTERS = (
+    len(_NEIGHBOUR_QUANTILES) * (len(_NEIGHBOURS) + len(_DISTANT)) + len(_CUMULATED) + len(_ALIKE) + len(_POWERS)
+)
+CLUSTER_STATISTICS = 2 * _PER_CLUSTERS
+"""Length of the vector of :func:`cluster_statistics`."""
+FEATURES = POOLED_STATISTICS + BAG_STATISTICS + CLUSTER_STATISTICS
 """Length of the vector of :func:`bag_features`."""
+
+READ_SIZE = 4
+"""Larger maps are average-pooled to this height and width first, so that features do not hang on the resolution."""
 
 _TINY = 1e-12
 _CHANNEL_BLOCK = 128
@@ -94,8 +110,8 @@ def bag_features(maps: Tensor) -> Tensor:
         maps: Feature maps of one module for n images, (n, C, H, W), n ≥ 2, any floating dtype.
 
     Returns:
-        float32 (:data:`FEATURES`,): :func:`pooled_statistics`, then :func:`bag_statistics`. The order of channels and
-        of images does not matter, nor the scale of the maps.
+        float32 (:data:`FEATURES`,): :func:`pooled_statistics`, :func:`bag_statistics` and :func:`cluster_statistics`.
+        The order of channels and of images does not matter, nor the scale of the maps.
 
     Raises:
         PredictorError: Another shape, fewer than two images, or NaN or infinite values.
@@ -106,7 +122,11 @@ def bag_features(maps: Tensor) -> Tensor:
         True
     """
     bag = check_bag(maps)
-    return torch.cat([pooled_statistics(bag), bag_statistics(bag)])
+    if max(bag.shape[2:]) > READ_SIZE:
+        bag = F.adaptive_avg_pool2d(bag, (min(bag.shape[2], READ_SIZE), min(bag.shape[3], READ_SIZE)))
+    positions = bag.flatten(2)  # (n, C, P)
+    grams = [_Gram(bag.flatten(1)), _Gram(positions.mean(2))]
+    return torch.cat([pooled_statistics(bag), *map(_view, grams), _spatial(positions), *map(_clusters, grams)])
 
 
 def pooled_statistics(maps: Tensor) -> Tensor:
@@ -201,7 +221,28 @@ def bag_statistics(maps: Tensor) -> Tensor:
         True
     """
     positions = maps.flatten(2)  # (n, C, P)
-    return torch.cat([_view(maps.flatten(1)), _view(positions.mean(2)), _spatial(positions)])
+    return torch.cat([_view(_Gram(maps.flatten(1))), _view(_Gram(positions.mean(2))), _spatial(positions)])
+
+
+def cluster_statistics(maps: Tensor) -> Tensor:
+    """How the images of a bag fall into clusters.
+
+    Twice, as :func:`bag_statistics`: quantiles over images of the cosine with the first, third, sixth and eleventh
+    nearest other image, the mean image taken off; of the squared distance to the first, third and sixth nearest, over
+    the mean one; the share of variance in the first 1 … 24 principal directions; the share of pairs with a cosine above
+    0.3, 0.5, 0.7 and 0.9, and the cosines' second to fourth moments.
+
+    Args:
+        maps: float32 (n, C, H, W), n ≥ 2, finite.
+
+    Returns:
+        float32 (:data:`CLUSTER_STATISTICS`,); neither the order of channels or images nor the scale matters.
+
+    Example:
+        >>> cluster_statistics(torch.rand(4, 8, 2, 2)).shape == (CLUSTER_STATISTICS,)
+        True
+    """
+    return torch.cat([_clusters(_Gram(maps.flatten(1))), _clusters(_Gram(maps.flatten(2).mean(2)))])
 
 
 def _rms(maps: Tensor) -> Tensor:
@@ -221,16 +262,24 @@ def _ordered_quantile(ordered: Tensor, q: float) -> Tensor:
     return torch.lerp(ordered[low], ordered[high], place - low)
 
 
-def _view(vectors: Tensor) -> Tensor:
-    """Statistics of n vectors (n, D): float32 (_PER_VIEW,)."""
-    n = len(vectors)
-    gram = vectors @ vectors.T  # (n, n)
+class _Gram:
+    """Inner products of n vectors (n, D), and what is taken of them more than once."""
+
+    def __init__(self, vectors: Tensor) -> None:
+        n = len(vectors)
+        self.gram = gram = vectors @ vectors.T  # (n, n)
+        rows = gram.mean(0)
+        self.centred = gram - rows - rows[:, None] + rows.mean()  # (n, n)
+        shares = torch.linalg.eigvalsh(self.centred.double()).flip(0).clamp_min(0)[: n - 1].float()  # (n - 1,)
+        self.shares = shares / shares.sum().clamp_min(_TINY)
+
+
+def _view(of: _Gram) -> Tensor:
+    """Statistics of n vectors by their inner products: float32 (_PER_VIEW,)."""
+    gram, shares = of.gram, of.shares
+    n = len(gram)
     norms = gram.diagonal().clamp_min(_TINY).sqrt()  # (n,)
-    rows = gram.mean(0)
-    centred = gram - rows - rows[:, None] + rows.mean()  # (n, n)
-    energy = centred.diagonal().clamp_min(0).sum()
-    shares = torch.linalg.eigvalsh(centred.double()).flip(0).clamp_min(0)[: n - 1].float()  # (n - 1,)
-    shares = shares / shares.sum().clamp_min(_TINY)
+    energy = of.centred.diagonal().clamp_min(0).sum()
     entropy = -(shares * (shares + _TINY).log()).sum() / max(1e-6, math.log(n - 1))
     spectrum = torch.zeros(SPECTRUM)
     spectrum[: min(SPECTRUM, n - 1)] = shares[:SPECTRUM]
@@ -238,7 +287,7 @@ def _view(vectors: Tensor) -> Tensor:
     return torch.cat(
         [
             _cosines(gram),
-            _cosines(centred),
+            _cosines(of.centred),
             (spectrum + 1e-4).log(),
             torch.stack(
                 [
@@ -250,6 +299,30 @@ def _view(vectors: Tensor) -> Tensor:
                     spread.min(),
                 ]
             ).clamp(0, 100),
+        ]
+    )
+
+
+def _clusters(of: _Gram) -> Tensor:
+    """Statistics of how n vectors cluster: float32 (_PER_CLUSTERS,)."""
+    n = len(of.centred)
+    lengths = of.centred.diagonal().clamp_min(_TINY)  # (n,)
+    cosines = (of.centred / (lengths.sqrt()[:, None] * lengths.sqrt())).clamp(-1, 1)  # (n, n)
+    apart = (lengths[:, None] + lengths - 2 * of.centred).clamp_min(0)  # (n, n), squared distances
+    others = ~torch.eye(n, dtype=torch.bool)
+    near = _sorted(cosines.T[others.T].view(n, n - 1).T).flip(0)  # (n - 1, n), of each image the most alike first
+    far = _sorted(apart.T[others.T].view(n, n - 1).T)  # (n - 1, n), the nearest first
+    pairs = cosines[others]
+    total = far.mean().clamp_min(_TINY)
+    picked = [near[min(k, n - 1) - 1] for k in _NEIGHBOURS] + [far[min(k, n - 1) - 1] / total for k in _DISTANT]
+    ordered = _sorted(torch.stack(picked, 1))  # (n, neighbours)
+    cumulated = of.shares.cumsum(0)
+    return torch.cat(
+        [
+            *(_ordered_quantile(ordered, q) for q in _NEIGHBOUR_QUANTILES),
+            torch.stack([cumulated[min(k, n - 1) - 1] for k in _CUMULATED]),
+            torch.stack([(pairs > limit).float().mean() for limit in _ALIKE]),
+            torch.stack([pairs.pow(power).mean() for power in _POWERS]),
         ]
     )
 

@@ -119,6 +119,34 @@ class Bags:
         """The label of each bag, float64 (N,)."""
         return self.table["fmcs"].to_numpy(dtype=np.float64)[self.row]
 
+    @property
+    def references(self) -> NDArray[np.float32]:
+        """Features of the same module before training, float32 (N, FEATURES): mean of the bags of its snapshot 0.
+
+        Bags of training images have those of training images as theirs, bags of test images those of test images.
+
+        Raises:
+            PredictorError: If snapshot 0 of a run is not in the table.
+        """
+        untrained = self.column("snapshot") == 0
+        keys = pd.DataFrame({name: self.column(name) for name in ("run_id", "module")}).assign(test=self.test_images)
+        number = keys.groupby(["run_id", "module", "test"], sort=False).ngroup().to_numpy()  # (N,)
+        counts = np.bincount(number[untrained], minlength=number.max() + 1)
+        if not counts.all():
+            missing = keys.iloc[int(np.argmax(number == int(np.argmin(counts))))]
+            raise PredictorError(
+                f"A net with a reference needs snapshot 0 of each run, and module {missing.module} of run "
+                f"{missing.run_id} has none. Keep it in the FMCS-dataset, or fit a net without reference."
+            )
+        sums = np.zeros((len(counts), self.features.shape[1]))
+        np.add.at(sums, number[untrained], self.features[untrained])
+        found: NDArray[np.float32] = (sums / counts[:, None]).astype(np.float32)[number]
+        return found
+
+    def inputs(self, *, reference: bool) -> NDArray[np.float32]:
+        """What a ``set`` net sees of each bag: float32 (N, FEATURES), or (N, 2·FEATURES) beside a reference."""
+        return np.hstack([self.features, self.features - self.references]) if reference else self.features
+
 
 def collect_bags(
     table: pd.DataFrame,

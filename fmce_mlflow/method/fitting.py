@@ -25,6 +25,8 @@ from fmce_mlflow.method.fmce_net import NORMAL_90, OutlineConfig, OutlineNet, Pr
 
 Report = Callable[[int, dict[str, float]], Any]
 
+REFERENCE_DROPOUT = 0.15
+"""Share of training bags whose contrast with the untrained module is hidden from a net that sees references."""
 SCALE_FLOOR = 1e-2
 """Added to a feature's deviation, so that one that hardly varies in training is not blown up elsewhere."""
 
@@ -134,7 +136,7 @@ def fit_set(
     chosen = np.flatnonzero(train)
     if not len(chosen):
         raise PredictorError("There is no bag to train on. Check the protocol and the FMCS-dataset.")
-    features, fmcs = torch.from_numpy(bags.features), torch.from_numpy(bags.fmcs).float()
+    features, fmcs = torch.from_numpy(bags.inputs(reference=net_config.reference)), torch.from_numpy(bags.fmcs).float()
     folds = [(chosen[rest], chosen[held]) for rest, held in _folds(groups[chosen], config.folds)]
     curve: list[float] = []
     beliefs: list[Tensor] = []
@@ -211,7 +213,7 @@ def predict_bags(net: SetNet, bags: Bags, index: NDArray[np.int64]) -> list[Pred
     Returns:
         B predictions, in the order of ``index``.
     """
-    return net.predict_features(torch.from_numpy(bags.features[index]))
+    return net.predict_features(torch.from_numpy(bags.inputs(reference=net.config.reference)[index]))
 
 
 def _folds(groups: NDArray[Any], most: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -272,6 +274,8 @@ def _training(
             torch.set_rng_state(state)
             for batch in torch.randperm(len(fmcs)).split(config.batch_size):
                 seen = inputs[batch]
+                if net.config.reference:
+                    seen = _without_some_references(seen)
                 if config.noise:
                     seen = seen + config.noise * torch.randn_like(seen)
                 loss = F.cross_entropy(member(seen), labels[batch])
@@ -282,6 +286,13 @@ def _training(
                 averaged.update_parameters(member)
             state = torch.get_rng_state()
         yield averaged.module.eval()
+
+
+def _without_some_references(inputs: Tensor) -> Tensor:
+    """Some bags without their contrast, the second half of a row, so that the net learns to do without."""
+    kept = torch.rand(len(inputs), 1) >= REFERENCE_DROPOUT
+    half = inputs.shape[1] // 2
+    return torch.cat([inputs[:, :half], inputs[:, half:] * kept], 1)
 
 
 def _optimizer(net: torch.nn.Module, config: FitConfig, steps: int) -> tuple[torch.optim.Optimizer, Any]:

@@ -22,8 +22,14 @@ from fmce_mlflow.errors import ConfigError, PredictorError
 from fmce_mlflow.method.bag_statistics import BAG_STATISTICS, FEATURES, POOLED_STATISTICS, bag_features, check_bag
 
 Kind = Literal["set", "outline"]
-Statistics = Literal["both", "channels", "bag"]
+Statistics = Literal["both", "channels", "bag", "all"]
 
+_SEEN: dict[str, slice] = {
+    "channels": slice(0, POOLED_STATISTICS),
+    "bag": slice(POOLED_STATISTICS, POOLED_STATISTICS + BAG_STATISTICS),
+    "both": slice(0, POOLED_STATISTICS + BAG_STATISTICS),
+    "all": slice(0, FEATURES),
+}
 BINS = 41
 """Bins of FMCS in [0, 1] over which ``SetNet`` spreads its belief; bin b stands for b / (BINS − 1)."""
 NORMAL_90 = 1.6448536269514722  # half width of a normal distribution's central 90 %, in standard deviations
@@ -59,10 +65,14 @@ class SetConfig:
 
     Attributes:
         levels: K.
-        statistics: Which features it sees: those pooled over ``channels``, those of the ``bag`` as a whole, or
-        ``both``. width: Width of the hidden layers. depth: Hidden layers. dropout: Dropout behind each, in [0, 1).
-        input_dropout: Dropout of the features, in [0, 1). members: Networks that differ in their initial weights and
-        whose beliefs are averaged.
+        statistics: Which features it sees: those pooled over ``channels``, those of the ``bag`` as a whole, ``both``,
+            or ``all``, those of clusters too.
+        reference: Whether it also sees how they differ from the same module's before training, on the same images.
+        width: Width of the hidden layers.
+        depth: Hidden layers.
+        dropout: Dropout behind each, in [0, 1).
+        input_dropout: Dropout of the features, in [0, 1).
+        members: Networks that differ in their initial weights and whose beliefs are averaged.
 
     Raises:
         ConfigError: Names every value that is out of range.
@@ -70,6 +80,7 @@ class SetConfig:
 
     levels: int = 5
     statistics: Statistics = "both"
+    reference: bool = False
     width: int = 64
     depth: int = 2
     dropout: float = 0.2
@@ -172,8 +183,9 @@ class SetNet(nn.Module):
         super().__init__()
         self.config = config
         self.members = nn.ModuleList(_member(config) for _ in range(config.members))
-        self.register_buffer("mean", torch.zeros(FEATURES))
-        self.register_buffer("scale", torch.ones(FEATURES))
+        inputs = FEATURES * (2 if config.reference else 1)
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
         self.register_buffer("std_scale", torch.ones(()))
         self.register_buffer("bins", torch.linspace(0, 1, BINS), persistent=False)
         self.register_buffer("level_of_bin", _level_shares(config.levels), persistent=False)
@@ -182,21 +194,23 @@ class SetNet(nn.Module):
         """Features in units of their deviation over the training corpus, cut at ±5, those that the net sees.
 
         Args:
-            features: (B, FEATURES).
+            features: (B, FEATURES); with a reference (B, 2·FEATURES), see :func:`with_reference`. Without one, a net
+                that knows references takes the corpus's mean contrast.
 
         Returns:
-            (B, F), F of them by ``config.statistics``.
+            (B, F), F of them by ``config.statistics`` and ``config.reference``.
         """
-        scaled = ((features.float() - self.mean) / self.scale).clamp(-5, 5)
-        if self.config.statistics == "channels":
-            return scaled[:, :POOLED_STATISTICS]
-        return scaled[:, POOLED_STATISTICS:] if self.config.statistics == "bag" else scaled
+        features = features.float()
+        if self.config.reference and features.shape[1] == FEATURES:
+            features = torch.cat([features, self.mean[FEATURES:].expand(len(features), -1)], 1)
+        scaled = ((features[:, : len(self.mean)] - self.mean) / self.scale).clamp(-5, 5)
+        return seen_features(scaled, self.config)
 
     def forward(self, features: Tensor) -> Tensor:
         """Belief over the bins of FMCS, averaged over members.
 
         Args:
-            features: Of B bags, (B, FEATURES).
+            features: Of B bags, as for :meth:`standardize`.
 
         Returns:
             Probabilities, float32 (B, BINS).
@@ -219,11 +233,13 @@ class SetNet(nn.Module):
         return _median(belief), variance.sqrt() * self.std_scale, belief @ self.level_of_bin
 
     @torch.no_grad()
-    def predict(self, maps: Tensor | NDArray[Any]) -> Prediction:
+    def predict(self, maps: Tensor | NDArray[Any], reference: Tensor | NDArray[Any] | None = None) -> Prediction:
         """Score one bag.
 
         Args:
             maps: The feature maps of one module for n ≥ 2 images, (n, C, H, W), floating point.
+            reference: Those of the same module before training, (m, C, H, W); nets without ``config.reference`` do not
+                look at them.
 
         Returns:
             The prediction; the net should be in eval mode.
@@ -231,12 +247,14 @@ class SetNet(nn.Module):
         Raises:
             PredictorError: Another shape, fewer than two images, or NaN or infinite values.
         """
-        features = bag_features(torch.as_tensor(maps))
-        return self.predict_features(features[None])[0]
+        features = bag_features(torch.as_tensor(maps))[None]
+        if reference is not None and self.config.reference:
+            features = with_reference(features, bag_features(torch.as_tensor(reference)))
+        return self.predict_features(features)[0]
 
     @torch.no_grad()
     def predict_features(self, features: Tensor) -> list[Prediction]:
-        """Score bags from their features, (B, FEATURES); the net should be in eval mode."""
+        """Score bags from their features, as for :meth:`standardize`; the net should be in eval mode."""
         fmcs, std, levels = (part.cpu().double().numpy() for part in self.summarize(self(features)))
         return [_prediction(float(f), float(s), p) for f, s, p in zip(fmcs, std, levels, strict=True)]
 
@@ -337,6 +355,36 @@ def build_net(kind: str, config: dict[str, Any]) -> FmceNet:
     raise PredictorError(f"There is no net of kind {kind!r}; there are set and outline.")
 
 
+def with_reference(features: Tensor, reference: Tensor) -> Tensor:
+    """Features of bags beside their contrast with the module before training.
+
+    Args:
+        features: Of B bags, (B, FEATURES).
+        reference: Of bags of the untrained module, (B, FEATURES) or (FEATURES,).
+
+    Returns:
+        (B, 2·FEATURES): the features, and what they have gained over the reference.
+
+    Example:
+        >>> with_reference(torch.ones(3, FEATURES), torch.ones(FEATURES))[:, FEATURES:].any().item()
+        False
+    """
+    return torch.cat([features, features - reference], 1)
+
+
+def seen_features(features: Tensor, config: SetConfig) -> Tensor:
+    """Those of the features, as for :meth:`SetNet.standardize`, that a net of this shape sees: (B, F).
+
+    Example:
+        >>> seen_features(torch.ones(3, 2 * FEATURES), SetConfig(statistics="bag", reference=True)).shape[1]
+        152
+    """
+    kept = _SEEN[config.statistics]
+    if config.reference:
+        return torch.cat([features[:, kept], features[:, FEATURES:][:, kept]], 1)
+    return features[:, kept]
+
+
 def soft_labels(fmcs: Tensor, width: float = 0.04) -> Tensor:
     """FMCS as a belief over bins: a normal distribution of deviation ``width``, cut to [0, 1].
 
@@ -360,7 +408,8 @@ def soft_labels(fmcs: Tensor, width: float = 0.04) -> Tensor:
 
 def _member(config: SetConfig) -> nn.Sequential:
     """One network of a :class:`SetNet`: standardised features (B, F) to logits (B, BINS)."""
-    inputs = {"channels": POOLED_STATISTICS, "bag": BAG_STATISTICS, "both": FEATURES}[config.statistics]
+    kept = _SEEN[config.statistics]
+    inputs = (kept.stop - kept.start) * (2 if config.reference else 1)
     layers: list[nn.Module] = [nn.Dropout(config.input_dropout)]
     for _ in range(config.depth):
         layers += [nn.Linear(inputs, config.width), nn.SiLU(), nn.Dropout(config.dropout)]

@@ -25,9 +25,11 @@ from fmce_mlflow.evaluation_saliency import Saliency, take_saliency
 from fmce_mlflow.findings import Findings, Images, find_source
 from fmce_mlflow.image_dataset import inputs_of
 from fmce_mlflow.method.bags import BagConfig
+from fmce_mlflow.method.fmce_net import SetNet
 from fmce_mlflow.method.functional_modules import resolve_modules
 from fmce_mlflow.method.image_inputs import InputBatches, as_preprocessing, input_batches
 from fmce_mlflow.method.image_sets import Preprocessing
+from fmce_mlflow.method.reference import reinitialised
 from fmce_mlflow.module_scoring import as_input, bag_order, is_far, padded, score_modules, told_if_refused
 from fmce_mlflow.predictors import NamedPredictor, find_predictor
 from fmce_mlflow.torch_models import TorchModel, load_torch_model, torch_model_of
@@ -187,6 +189,7 @@ class _Evaluation:
                 images=len(self.inputs),
                 bag_sizes=[int(size) for size in sizes],
                 fixed_batch=self.model.fixed_batch,
+                untrained=self._untrained(),
             )
             self._tell_skipped(batches)
             saliency = self._saliency(tuple(scores))
@@ -261,6 +264,21 @@ class _Evaluation:
             return self.config.bag_size
         trained = self.predictor.predictor.info.get("params", {}).get("bag_size", "")
         return int(trained) if str(trained).isdecimal() and int(trained) >= 2 else BagConfig().bag_size
+
+    def _untrained(self) -> nn.Module | None:
+        """The network with fresh weights, where the predictor looks at the contrast with it and it can be made."""
+        net = self.predictor.predictor.net
+        if not (isinstance(net, SetNet) and net.config.reference):
+            return None
+        try:
+            return reinitialised(self.model.network)
+        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            self.warnings.append(
+                f"The model cannot be copied with fresh weights ({type(error).__name__}: {reason}), so the predictor "
+                "does without the contrast and is less sure."
+            )
+            return None
 
     def _batches(self, indices: NDArray[np.int64], *, batch_size: int | None = None) -> InputBatches:
         return input_batches(

@@ -6,6 +6,7 @@ with the number of images. Reduction has a thread of its own and overlaps with t
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,13 +22,15 @@ from torch import Tensor, nn
 from fmce_mlflow.errors import CaptureError, ModelError, PredictorError
 from fmce_mlflow.method.bag_statistics import bag_features
 from fmce_mlflow.method.capture import capture
-from fmce_mlflow.method.fmce_net import NORMAL_90, FmceNet, Prediction, SetNet
+from fmce_mlflow.method.fmce_net import NORMAL_90, FmceNet, Prediction, SetNet, with_reference
 from fmce_mlflow.method.image_inputs import Batch
 
 BAGS = 8
 """Bags that a module is scored on at least, where there are images for more than one."""
 AHEAD = 2
 """Bags that wait to be reduced at most."""
+REFERENCE_IMAGES, REFERENCE_BAG = 128, 64
+"""Images that an untrained network is shown, and how many make a bag."""
 FAR = 2.0
 """Distance from the corpus from which a predictor that has no thresholds of its own is not to be trusted."""
 
@@ -112,12 +115,13 @@ def bag_order(n: int, *, bag_size: int, seed: int = 0) -> tuple[NDArray[np.int64
     return order, np.full(rounds * per_round, bag_size)
 
 
-def score_bag(net: FmceNet, maps: Tensor) -> BagScore:
+def score_bag(net: FmceNet, maps: Tensor, reference: Tensor | None = None) -> BagScore:
     """From maps to a prediction: the one place where that happens.
 
     Args:
         net: FMCE-Net in eval mode.
         maps: Of one module, (n, C, H, W), floating point.
+        reference: Features of the untrained module, float32 (FEATURES,), for a net that looks at them.
 
     Raises:
         PredictorError: If they are no bag that the net can score.
@@ -130,6 +134,8 @@ def score_bag(net: FmceNet, maps: Tensor) -> BagScore:
     if not isinstance(net, SetNet):
         return BagScore(net.predict(maps), float("nan"))
     features = bag_features(maps)[None]
+    if net.config.reference and reference is not None:
+        features = with_reference(features, reference)
     return BagScore(net.predict_features(features)[0], corpus_distance(net, features))
 
 
@@ -174,6 +180,7 @@ def score_modules(
     images: int,
     bag_sizes: Iterable[int],
     fixed_batch: int | None = None,
+    untrained: nn.Module | None = None,
 ) -> dict[str, ModuleScore]:
     """Score functional modules on images.
 
@@ -185,6 +192,7 @@ def score_modules(
         images: How many images there are; the batches' indices are below it.
         bag_sizes: Images in each bag. Where images were skipped, the last bags have fewer.
         fixed_batch: The only number of images that the network takes at a time, if there is one.
+        untrained: The network with fresh weights, for a net that looks at the contrast; it sees the first images only.
 
     Returns:
         By name of the map, in the order of ``modules``; a module with several outputs has several.
@@ -195,10 +203,14 @@ def score_modules(
         ModelError: If the network cannot take the images.
     """
     cutter: _Cutter | None = None
+    references: dict[str, Tensor] = {}
+    if untrained is not None:
+        first, batches = _peek(batches, REFERENCE_IMAGES)
+        references = untrained_features(untrained, modules, first, fixed_batch)
     with ThreadPoolExecutor(1, thread_name_prefix="fmce-bags") as pool, capture(network, modules) as forward:
         for batch in batches:
             maps = run_network(forward, network, batch.pixels, fixed_batch)
-            cutter = cutter or _Cutter(net, tuple(bag_sizes), pool)
+            cutter = cutter or _Cutter(net, tuple(bag_sizes), pool, references)
             cutter.add(batch.indices, maps)
         scores = cutter.finish() if cutter else {}
     if not scores:
@@ -207,6 +219,46 @@ def score_modules(
             f"A bag needs the feature maps of at least 2 images, got {seen}. Pass more images; 64 serve well."
         )
     return {name: _merge(name, found, images) for name, found in scores.items()}
+
+
+def untrained_features(
+    network: nn.Module, modules: Sequence[str], pixels: Sequence[Tensor], fixed_batch: int | None = None
+) -> dict[str, Tensor]:
+    """Features of an untrained network's modules, against which those of the trained one are contrasted.
+
+    Args:
+        network: The network with fresh weights.
+        modules: As for :func:`score_modules`.
+        pixels: Its input in batches, float32 (b, C, H, W).
+        fixed_batch: As for :func:`score_modules`.
+
+    Returns:
+        By name of the map, the mean over bags of their features, float32 (FEATURES,); nothing where a module's fresh
+        weights give no finite maps.
+    """
+    parts: dict[str, list[Tensor]] = {}
+    with capture(network, modules) as forward:
+        for batch in pixels:
+            for name, maps in run_network(forward, network, batch, fixed_batch).items():
+                parts.setdefault(name, []).append(maps.cpu())
+    found = {}
+    for name, each in parts.items():
+        whole = torch.cat(each)[:REFERENCE_IMAGES]
+        count = max(1, len(whole) // REFERENCE_BAG)
+        if len(whole) >= 2 and bool(torch.isfinite(whole.float()).all()):
+            found[name] = torch.stack([bag_features(bag) for bag in whole.tensor_split(count)]).mean(0)
+    return found
+
+
+def _peek(batches: Iterable[Batch], images: int) -> tuple[list[Tensor], Iterator[Batch]]:
+    """The pixels of the first images, at least so many if there are, and all batches as they were."""
+    rest, taken, count = iter(batches), [], 0
+    for batch in rest:
+        taken.append(batch)
+        count += len(batch.indices)
+        if count >= images:
+            break
+    return [batch.pixels for batch in taken], itertools.chain(taken, rest)
 
 
 def run_network(forward: Any, network: nn.Module, pixels: Tensor, fixed_batch: int | None = None) -> dict[str, Tensor]:
@@ -282,8 +334,10 @@ class _Pending:
 class _Cutter:
     """Cuts the maps that come into bags, and has each reduced as soon as it is complete."""
 
-    def __init__(self, net: FmceNet, sizes: tuple[int, ...], pool: ThreadPoolExecutor) -> None:
-        self.net, self.sizes, self.pool = net, sizes, pool
+    def __init__(
+        self, net: FmceNet, sizes: tuple[int, ...], pool: ThreadPoolExecutor, references: Mapping[str, Tensor]
+    ) -> None:
+        self.net, self.sizes, self.pool, self.references = net, sizes, pool, references
         self.number = 0  # of the bag that is being filled
         self.indices: list[NDArray[np.int64]] = []
         self.count = self.seen = 0
@@ -338,7 +392,7 @@ class _Cutter:
     def _score(self, name: str, maps: list[Tensor]) -> BagScore:
         try:
             whole = maps[0] if len(maps) == 1 else torch.cat(maps)
-            return score_bag(self.net, whole)
+            return score_bag(self.net, whole, self.references.get(name))
         except RuntimeError as error:
             raise PredictorError(f"Module {name}: the maps of images differ in shape: {error}") from error
         except PredictorError as error:

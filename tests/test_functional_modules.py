@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torchvision import models
@@ -91,6 +91,7 @@ def test_a_glob_takes_modules_that_give_several_maps():
 LEVEL = st.text("ab1", min_size=1, max_size=3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(LEVEL, min_size=1, max_size=3).map(".".join), min_size=1, max_size=8), st.data())
 def test_a_star_stays_within_its_level(names, data):
     model = nn.Module()
@@ -190,6 +191,32 @@ def test_a_family_that_is_not_run_to_its_last_stage_falls_back_to_the_rule():
             return backbone.layer2(backbone.layer1(backbone.relu(backbone.bn1(backbone.conv1(x))))).mean((2, 3))
 
     assert default_module(Model(), X) == "backbone.layer2"
+
+
+def test_a_family_that_is_not_run_at_all_does_not_count():
+    model = nn.ModuleDict({"spare": models.squeezenet1_1(weights=None), "used": models.resnet18(weights=None)})
+    model["tail"] = nn.Conv2d(10, 2, 1)
+    model.forward = lambda x: model["tail"](model["used"](x).reshape(-1, 10, 10, 10))
+    assert default_module(model, torch.zeros(2, 3, 64, 64)) == "used.layer4"
+
+
+def exported(model, x):
+    return torch.export.unflatten(torch.export.export(model.eval(), (x,)))
+
+
+def test_an_exported_model_is_known_by_the_classes_it_was_made_of():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=16)
+            self.tail = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 2, 1))
+
+        def forward(self, x):
+            return self.tail(self.backbone(x))
+
+    assert default_module(exported(Model(), X), X) == "backbone.layer4"
+    pooled = nn.Sequential(conv(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    assert default_module(exported(pooled, X), X) == "0"
 
 
 def test_of_two_families_neither_is_preferred():

@@ -85,15 +85,16 @@ def test_the_main_job_and_what_it_logs(tmp_path, _empty_store):
 
     runs = client.search_runs([experiment], order_by=["attributes.start_time"])
     parent, *children = runs
-    assert [run.info.status for run in runs] == ["FINISHED"] * 4
+    assert [run.info.status for run in runs] == ["FINISHED"] * 5
     assert parent.data.tags["fmce.role"] == "fmcs_dataset" and parent.data.tags["mlflow.project.entryPoint"]
     assert [file.path for file in client.list_artifacts(parent.info.run_id)] == [
         "fmcs_counts.json",
         "fmcs_dataset.parquet",
         "fmcs_left_out.json",
+        "fmcs_report.html",
     ]
     assert len(parent.inputs.dataset_inputs) == 1
-    assert parent.data.metrics["fmcs_dataset/runs"] == 3 and parent.data.metrics["fmcs_dataset/markers"] == 15
+    assert parent.data.metrics["fmcs_dataset/runs"] == 4 and parent.data.metrics["fmcs_dataset/markers"] == 20
     for seed, run in enumerate(children):
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.tags["fmce.role"] == "backbone" and run.data.params["seed"] == str(seed)

@@ -1,0 +1,204 @@
+"""The bundled predictor: fit FMCE-Net to the corpus, and score it on what it has not seen.
+
+    python benchmarks/corpus_fit.py --tracking-uri sqlite:///corpus.db --out fmce_mlflow/resources/fmce_net
+
+Labels come from the losses in MLflow, features from the maps of each run's last feature stage. Runs whose network is at
+chance in eval mode where its loss has converged are left out and named: their labels would be wrong. Every run,
+architecture and data set is held out once; runs in ``--run-folds`` groups.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+from dataclasses import asdict, replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import pandas as pd
+import torch
+from corpus import EXPERIMENT, MODULES, PAIRED, TAG
+from mlflow import MlflowClient
+
+from fmce_mlflow import flavor, model_card
+from fmce_mlflow.feature_maps import FeatureMapReader
+from fmce_mlflow.fmce_net_run import artifact_reader
+from fmce_mlflow.fmcs_dataset import COLUMNS, _rows
+from fmce_mlflow.method import convergence as cv
+from fmce_mlflow.method.bags import BagConfig, Bags, collect_bags
+from fmce_mlflow.method.baselines import run_baselines
+from fmce_mlflow.method.fitting import FitConfig, fit_set, predict_bags
+from fmce_mlflow.method.fmce_net import SetConfig, seen_features
+from fmce_mlflow.method.protocols import score
+
+CHANCE = 2.0
+"""A run is at chance where its accuracy around T is below so many times that of guessing."""
+
+
+def history(client: MlflowClient, run_id: str, name: str) -> list[float]:
+    values = {m.step: m.value for m in client.get_metric_history(run_id, name)}
+    return [values[step] for step in sorted(values)]
+
+
+def corpus_bags(client: MlflowClient, config: BagConfig, path: Path) -> tuple[Bags, dict[str, dict]]:
+    """Statistics of all bags of the corpus, kept in a file, and the losses of its runs."""
+    if path.exists():
+        found: tuple[Bags, dict[str, dict]] = pickle.loads(path.read_bytes())  # our own file
+        return found
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    rows, losses = [], {}
+    nothing = cv.Convergence
+    for run in client.search_runs([experiment.experiment_id], max_results=1000):
+        run_id, key = run.info.run_id, run.data.tags.get(TAG, "")
+        if run.info.status != "FINISHED" or key.startswith("old-"):
+            continue
+        record = {name: history(client, run_id, name) for name in ("train_loss", "val_loss", "val_accuracy")}
+        losses[run_id] = {"key": key, **record}
+        module = MODULES[run.data.params["backbone"]][0]
+        blank = nothing(
+            config=cv.ConvergenceConfig(), signal="train", losses=np.array(record["train_loss"]), smoothed=np.zeros(0),
+            cqi=np.zeros(0), point=None, markers=None, fmcs=None,
+        )  # fmt: skip
+        rows += _rows(run, FeatureMapReader(client, run_id).index, module, blank, {})
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    table["dataset"] = table["dataset"].where(~table["dataset"].str.startswith("folder:"), "cifar10")
+    table["backbone"] = table["backbone"].str.removeprefix("benchmarks.corpus_nets:")
+    done = iter(range(1, len(table) + 1))
+    bags = collect_bags(
+        table.assign(fmcs=0.0), artifact_reader(client), config,
+        progress=lambda _: print(f"\r{next(done)}/{len(table)}", end="", flush=True),
+    )  # fmt: skip
+    path.write_bytes(pickle.dumps((bags, losses)))
+    return bags, losses
+
+
+def labelled(bags: Bags, losses: dict, signal: str, config: cv.ConvergenceConfig) -> tuple[Bags, dict[str, str]]:
+    """The bags of runs that have labels, with them; and why others have none."""
+    left_out: dict[str, str] = {}
+    fmcs = np.full(len(bags.table), np.nan)
+    level = np.full(len(bags.table), np.nan)
+    for run_id, part in bags.table.groupby("run_id", sort=False).indices.items():
+        record = losses[run_id]
+        found = cv.assess(record[f"{signal}_loss"], config, signal=signal)
+        if found.fmcs is None:
+            left_out[record["key"]] = found.verdict()
+            continue
+        accuracy = record["val_accuracy"]
+        if max(accuracy[max(0, found.point - 1) : found.point + 2]) < CHANCE * 0.1:
+            left_out[record["key"]] = f"At chance in eval mode at its T, snapshot {found.point}."
+            continue
+        snapshots = bags.table["snapshot"].to_numpy()[part]
+        fmcs[part] = found.fmcs[snapshots]
+        level[part] = [np.nan if (k := found.level(int(s))) is None else k for s in snapshots]
+    table = bags.table.assign(fmcs=fmcs, level=pd.array(level, dtype="Float64").astype("Int64"))
+    kept = ~np.isnan(fmcs)[bags.row]
+    place = np.cumsum(~np.isnan(fmcs)) - 1
+    return (
+        Bags(
+            table[~np.isnan(fmcs)].reset_index(drop=True), place[bags.row[kept]], bags.test_images[kept],
+            bags.features[kept], bags.scalars[kept],
+        ),
+        left_out,
+    )  # fmt: skip
+
+
+def folds(bags: Bags, protocol: str, run_folds: int) -> list[np.ndarray]:
+    """Rows of the table that are held out, one array per fold."""
+    if protocol == "run":
+        runs = np.random.default_rng(0).permutation(bags.table["run_id"].unique())
+        return [bags.table["run_id"].isin(runs[i::run_folds]).to_numpy() for i in range(run_folds)]
+    column = {"architecture": "backbone", "dataset": "dataset"}[protocol]
+    return [(bags.table[column] == name).to_numpy() for name in bags.table[column].unique()]
+
+
+def cross_validate(bags: Bags, protocol: str, shape: SetConfig, fit: FitConfig, run_folds: int, baselines: bool):
+    rows, predictions = {}, {}
+    column = {"run": "run_id", "architecture": "backbone", "dataset": "run_id"}[protocol]
+    seen = replace(
+        bags, features=seen_features(torch.from_numpy(bags.inputs(reference=shape.reference)), shape).numpy()
+    )
+    for held in folds(bags, protocol, run_folds):
+        train = ~held[bags.row] & ~bags.test_images
+        test = np.flatnonzero(held[bags.row] & bags.test_images)
+        part = bags.table.iloc[bags.row[test]].reset_index(drop=True)
+        net = fit_set(bags, train, bags.column(column), shape, fit).net
+        found = {"set": predict_bags(net, bags, test)}
+        if baselines:
+            found |= run_baselines(seen, np.flatnonzero(train), test, shape.levels)
+        for name, values in found.items():
+            rows.setdefault(name, []).append(part)
+            predictions.setdefault(name, []).extend(values)
+    return {name: score(pd.concat(rows[name], ignore_index=True), predictions[name], shape.levels) for name in rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tracking-uri", default="sqlite:///corpus.db")
+    parser.add_argument("--bags", default="corpus_bags.pickle", help="where statistics of bags are kept")
+    parser.add_argument("--bags-per-map", type=int, default=2)
+    parser.add_argument("--signal", default="train", choices=["train", "val"])
+    parser.add_argument("--spacing", default="loss", choices=["time", "loss"])
+    parser.add_argument("--statistics", default="all")
+    parser.add_argument("--reference", action="store_true")
+    parser.add_argument("--protocols", default="run,architecture,dataset")
+    parser.add_argument("--run-folds", type=int, default=10)
+    parser.add_argument("--paired", action="store_true", help="the corpus of twelve runs alone, each held out in turn")
+    parser.add_argument("--no-baselines", action="store_true")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--out", default="", help="write the predictor, fitted to everything, to this folder")
+    parser.add_argument("--results", default="", help="write figures to this JSON file")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    client = MlflowClient(args.tracking_uri)
+    config = BagConfig(bags_per_map=args.bags_per_map)
+    bags, losses = corpus_bags(client, config, Path(args.bags))
+    if args.paired:
+        backbones = PAIRED
+        keys = {f"{b}|{d}|{s}|default" for b in backbones for d in ("mnist", "cifar10") for s in (0, 1)}
+        chosen = {run_id for run_id, one in losses.items() if one["key"] in keys}
+        rows = bags.table["run_id"].isin(chosen).to_numpy()
+        place, kept = np.cumsum(rows) - 1, rows[bags.row]
+        bags = Bags(
+            bags.table[rows].reset_index(drop=True), place[bags.row[kept]], bags.test_images[kept],
+            bags.features[kept], bags.scalars[kept],
+        )  # fmt: skip
+    convergence = cv.ConvergenceConfig(spacing=args.spacing)
+    bags, left_out = labelled(bags, losses, args.signal, convergence)
+    counts = bags.table.drop_duplicates("run_id")
+    print(f"\n{len(counts)} runs, {counts['backbone'].nunique()} architectures, {len(bags.row)} bags; left out:")
+    for key, reason in left_out.items():
+        print(f"  {key.replace('benchmarks.corpus_nets:', '')}: {reason[:110]}")
+    shape = SetConfig(statistics=args.statistics, reference=args.reference, members=args.members)
+    batch = 32 if args.paired else 128
+    fit = FitConfig(epochs=args.epochs, patience=max(4, args.epochs // 3), folds=3, batch_size=batch, averaging=0.95)
+    scores = {}
+    for protocol in filter(None, args.protocols.split(",")):
+        run_folds = len(counts) if args.paired else args.run_folds
+        scores[protocol] = cross_validate(bags, protocol, shape, fit, run_folds, not args.no_baselines)
+        for name, one in scores[protocol].items():
+            m = one.metrics
+            print(
+                f"{protocol:12s} {name:20s} accuracy {m['accuracy']:.3f}  within one {m['within_one']:.3f}  MAE "
+                f"{m['mae']:.3f}  ρ {m['spearman']:.3f}  holds {m.get('coverage', np.nan):.3f}",
+                flush=True,
+            )
+    if args.results:
+        record = {p: {n: one.metrics for n, one in group.items()} for p, group in scores.items()}
+        Path(args.results).write_text(json.dumps(record, indent=1))
+    if args.out:
+        fitted = fit_set(bags, np.ones(len(bags.row), bool), bags.column("run_id"), shape, fit)
+        params = {**asdict(config), **asdict(convergence), "signal": args.signal}
+        info = model_card.describe(bags.table, "corpus", {k: str(v) for k, v in params.items()}, scores)
+        inputs = torch.from_numpy(bags.inputs(reference=shape.reference))
+        distances = fitted.net.standardize(inputs).square().mean(1).sqrt().numpy()
+        info["corpus_distance"] = {"far": float(np.quantile(distances, 0.99)), "median": float(np.median(distances))}
+        flavor.save_model(args.out, flavor.Predictor(fitted.net, info, model_card.render(info, fitted.net)))
+
+
+if __name__ == "__main__":
+    main()

@@ -97,9 +97,6 @@ def _child(what: str, n: int, backbone: str) -> dict[str, float]:
     if what == "loading":
         import importlib.metadata
 
-        import mlflow.models
-        import mlflow.models.evaluation.base
-
         for name in [m for m in sys.modules if m.startswith("fmce_mlflow")]:
             del sys.modules[name]
         (entry,) = importlib.metadata.entry_points(group="mlflow.model_evaluator", name="fmce")

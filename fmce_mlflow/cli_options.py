@@ -233,10 +233,11 @@ def parse_jobs(values: Mapping[str, Any]) -> list[BackboneOptions]:
     """
     problems: list[str] = []
     numbers: tuple[int, ...] = ()
-    try:
-        numbers = whole_numbers(values["seeds"])
-    except ConfigError as error:
-        problems += error.problems
+    for word in split(values["seeds"]):
+        try:
+            numbers = tuple(dict.fromkeys([*numbers, *whole_numbers(word)]))
+        except ConfigError as error:
+            problems += error.problems
     for name in ("backbone", "dataset", "seeds"):
         if not split(values[name]):
             problems.append(f"{name} is empty; name at least one")

@@ -90,7 +90,7 @@ def test_two_versions_are_evaluated_and_the_trained_one_is_promoted(client, tmp_
 def test_options_are_checked_all_at_once():
     with pytest.raises(ConfigError) as raised:
         short_story(epochs=0, seeds=(1,), seed=1, register_as="", alias="latest")
-    assert len(raised.value.problems) == 5
+    assert len(raised.value.problems) == 6
     assert short_story().backbone.dataset == "digits"
 
 

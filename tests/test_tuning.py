@@ -431,7 +431,7 @@ def test_a_space_is_narrowed_widened_and_fixed():
 def test_a_space_that_cannot_be_used_names_every_mistake():
     with pytest.raises(ConfigError) as error:
         parse_space(
-            json.dumps({"widht": [8], "lr": {"low": -1, "high": 1}, "depth": {"low": 3}, "statistics": ["all"],
+            json.dumps({"widht": [8], "lr": {"low": -1, "high": 1}, "depth": {"low": 3}, "statistics": ["every"],
                         "dropout": {"low": 0.5, "high": 0.1}, "batch_size": []})
         )  # fmt: skip
     text = str(error.value)

@@ -29,7 +29,7 @@ from fmce_mlflow.fmcs_source import PARQUET
 from fmce_mlflow.method.bags import BagConfig, Bags, collect_bags
 from fmce_mlflow.method.fitting import fit_set
 from fmce_mlflow.tuning.mirror import RUN, TrialMirror
-from fmce_mlflow.tuning.net_study import TuneOptions, tune_fmce_net
+from fmce_mlflow.tuning.net_study import TuneOptions, _possible, tune_fmce_net
 from fmce_mlflow.tuning.objective import Fixed, NetObjective, tuning_rows
 from fmce_mlflow.tuning.plots import curves_figure, history_figure, importance_figure
 from fmce_mlflow.tuning.results import importance
@@ -572,6 +572,17 @@ def test_the_best_net_is_scored_once_fitted_to_all_logged_and_registered(client,
     with pytest.raises(ConfigError, match="setting protocol: run in the study, images now"):
         again = replace(chosen, fixed=replace(fixed, protocol="images"), study=options(url, 4, resume=True))
         tune_fmce_net(client, again, lambda: new_run(client), say=lambda _: None)
+
+
+def test_references_are_not_tried_where_a_module_has_no_maps_from_before_training():
+    table, lines = noise_table(3, 4), []
+    assert _possible(DEFAULT_SPACE, table, lines.append) is DEFAULT_SPACE and not lines
+    partial = table[(table["run_id"] != "run1") | (table["snapshot"] > 0)]
+    space = _possible(DEFAULT_SPACE, partial, lines.append)
+    assert space["reference"] == CategoricalDistribution([False]) and "module layer4 of run run1" in lines[0]
+    assert {**space, "reference": None} == {**DEFAULT_SPACE, "reference": None}
+    without = parse_space('{"reference": false}')
+    assert _possible(without, partial, lines.append) is without and len(lines) == 1
 
 
 # --- plots

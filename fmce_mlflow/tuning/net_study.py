@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import optuna
+import pandas as pd
+from optuna.distributions import CategoricalDistribution
 
 from fmce_mlflow.fmce_net_run import NetOptions, latest_fmcs_run, train_fmce_net
 from fmce_mlflow.fmcs_dataset import load_fmcs_dataset
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.objective import Fixed, NetObjective, tuning_rows
-from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, canonical
+from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, canonical, largest
 from fmce_mlflow.tuning.storage import open_storage
 from fmce_mlflow.tuning.study import SETTINGS, StudyOptions, TuneResult, tune
 from fmce_mlflow.tuning.trial_bags import FmcsBags
@@ -66,11 +68,13 @@ def tune_fmce_net(
         FmceError: For every mistake that a user can make.
         KeyboardInterrupt: At Ctrl-C, once what was found is logged.
     """
-    fixed, space = options.fixed, options.space
+    fixed = options.fixed
     storage = open_storage(options.study.storage, heartbeat=options.study.heartbeat, grace=options.study.grace)
     source = options.fmcs_run or _source_of(storage, options.study.study_name) or latest_fmcs_run(client)
     table = load_fmcs_dataset(client, source)
-    tuning_rows(table[table["fmcs"].notna()], fixed)  # too few groups are told before a study is made
+    labelled = table[table["fmcs"].notna()]
+    tuning_rows(labelled, fixed)  # too few groups are told before a study is made
+    space = _possible(options.space, labelled, say)
     settings = {
         "search space": canonical(space),
         "setting": {"fmcs_run": source, **{k: str(v) for k, v in asdict(fixed).items()}},
@@ -83,6 +87,16 @@ def tune_fmce_net(
         bags = FmcsBags.of_space(client.tracking_uri, source, space, folder)
         objective = NetObjective(bags, fixed, space)
         return tune(client, options.study, objective, settings, open_run, refit, say=say)
+
+
+def _possible(space: Space, table: pd.DataFrame, say: Callable[[str], None]) -> Space:
+    """The space without references, where not every module of the FMCS-dataset has maps from before training."""
+    modules = table.groupby(["run_id", "module"])["snapshot"].min()
+    if (modules == 0).all() or largest(space["reference"]) is False:
+        return space
+    run_id, module = modules[modules > 0].index[0]
+    say(f"No net with a reference is tried: module {module} of run {run_id} has no maps from before training.")
+    return {**space, "reference": CategoricalDistribution([False])}
 
 
 def _source_of(storage: RDBStorage, study_name: str) -> str:

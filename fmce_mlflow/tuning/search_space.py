@@ -23,7 +23,8 @@ from fmce_mlflow.method.fmce_net import SetConfig
 Space = Mapping[str, BaseDistribution]
 
 DEFAULT_SPACE: Space = {
-    "statistics": CategoricalDistribution(["both", "channels", "bag"]),
+    "statistics": CategoricalDistribution(["both", "all", "channels", "bag"]),
+    "reference": CategoricalDistribution([False, True]),
     "width": CategoricalDistribution([32, 64, 128, 256]),
     "depth": IntDistribution(1, 3),
     "dropout": FloatDistribution(0.0, 0.5),

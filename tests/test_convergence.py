@@ -422,6 +422,12 @@ def test_eval_mode_at_chance_is_said_first():
     assert "no better than untrained: its validation loss is 2.31, and 2.3 at snapshot 0" in text
 
 
+def test_a_run_that_has_overfitted_is_not_called_untrained():
+    falls_and_rises = [2.3 - 0.3 * t if t < 4 else 1.4 + 0.2 * (t - 4) for t in range(21)]
+    text = disagreement(judged(DECAY, "train"), judged(falls_and_rises))
+    assert "was lowest at snapshot 3, 1.4, and is 2.6 then: the network has overfitted" in text
+
+
 def test_one_converged_and_the_other_not():
     falling = [2.3 - 0.1 * t for t in range(21)]
     text = disagreement(judged(DECAY, "train"), judged(falling))

@@ -493,7 +493,8 @@ def disagreement(train: Convergence, val: Convergence) -> str | None:
     Where BatchNorm statistics lag, the training loss can converge while the network in eval mode is still at chance;
     labels from the training loss are then wrong. They disagree, looked for in this order, where
 
-    - the validation loss at the training loss's T is still at least 90 % of its value at snapshot 0,
+    - the validation loss at the training loss's T is at least 90 % of its value at snapshot 0: it has risen since it
+      was lower, or it never fell,
     - one has converged and the other has not,
     - their T differ by more than 3 snapshots and more than a quarter of the later one.
 
@@ -521,6 +522,13 @@ its validation loss is 2.3, and 2.3 at snapshot 0. BatchNorm statistics may lag;
         )
     if train.point is not None:
         start, there = val.losses[0], val.losses[train.point]
+        best = int(np.argmin(val.losses[: train.point + 1]))
+        if start > 0 and there >= 0.9 * start > val.losses[best]:
+            return (
+                f"The training loss converged at snapshot {train.point}, but the validation loss was lowest at "
+                f"snapshot {best}, {val.losses[best]:.3g}, and is {there:.3g} then: the network has overfitted. Its labels are "
+                "of its training loss."
+            )
         if start > 0 and there >= 0.9 * start:
             return (
                 f"The training loss converged at snapshot {train.point}, but in eval mode the network is then no "

@@ -526,8 +526,8 @@ its validation loss is 2.3, and 2.3 at snapshot 0. BatchNorm statistics may lag;
         if start > 0 and there >= 0.9 * start > val.losses[best]:
             return (
                 f"The training loss converged at snapshot {train.point}, but the validation loss was lowest at "
-                f"snapshot {best}, {val.losses[best]:.3g}, and is {there:.3g} then: the network has overfitted. Its labels are "
-                "of its training loss."
+                f"snapshot {best}, {val.losses[best]:.3g}, and is {there:.3g} then: the network has "
+                "overfitted. Its labels are of its training loss."
             )
         if start > 0 and there >= 0.9 * start:
             return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ def tracked(uri: str) -> Iterator[None]:
         while mlflow.active_run():
             mlflow.end_run()
         mlflow.clear_active_model()
+        os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # which mlflow.set_experiment leaves for other processes
         mlflow.set_tracking_uri(before)
 
 

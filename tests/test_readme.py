@@ -78,7 +78,8 @@ def test_the_main_job_and_what_it_logs(tmp_path, _empty_store):
     result = subprocess.run(
         [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "build_fmcs", "--env-manager", "local",
          "--experiment-name", "main"],
-        env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PATH": path}, cwd=tmp_path, capture_output=True, text=True,
+        env={k: v for k, v in os.environ.items() if k != "MLFLOW_EXPERIMENT_ID"}
+        | {"MLFLOW_TRACKING_URI": uri, "PATH": path}, cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     seconds = time.monotonic() - started
     assert result.returncode == 0, result.stderr

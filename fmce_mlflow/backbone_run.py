@@ -18,10 +18,10 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from tqdm import tqdm
 
-from fmce_mlflow import checkpoint, model_logging
+from fmce_mlflow import checkpoint, interrupts, model_logging
 from fmce_mlflow.checkpoint import Checkpoint, Record
-from fmce_mlflow.errors import ArtifactError, ConfigError, RunError
-from fmce_mlflow.feature_maps import FeatureMapWriter, Probe, artifact_repository, fetched
+from fmce_mlflow.errors import ArtifactError, ConfigError, RunError, UploadError
+from fmce_mlflow.feature_maps import FeatureMapWriter, Probe, Sink, artifact_repository, fetched
 from fmce_mlflow.method import convergence as cv
 from fmce_mlflow.method import drift
 from fmce_mlflow.method.backbones import build_backbone, resolve_stem
@@ -35,6 +35,8 @@ from fmce_mlflow.run_records import ROLE_TAG as ROLE_TAG
 from fmce_mlflow.run_records import log_json as log_json
 from fmce_mlflow.run_records import set_role as set_role
 from fmce_mlflow.saliency_plot import history_figure
+from fmce_mlflow.upload_options import UploadOptions
+from fmce_mlflow.uploads import Uploads, open_uploads
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -174,11 +176,13 @@ def train_backbone(
     say: Callable[[str], None] = print,
     data: ImageData | None = None,
     name: str = "",
+    uploads: UploadOptions | None = None,
 ) -> BackboneResult:
     """Train a backbone in an existing MLflow run, or go on with one that was killed.
 
     Where the run has a checkpoint, training goes on behind it with the run's own options. The run is closed: FINISHED,
-    FAILED with all it had logged, or KILLED by Ctrl-C.
+    FAILED with all it had logged, or KILLED by Ctrl-C or SIGTERM. :mod:`fmce_mlflow.uploads` tells how its snapshots
+    reach a server.
 
     Args:
         client: MLflow client.
@@ -187,6 +191,7 @@ def train_backbone(
         say: Prints a line for the user.
         data: The images, if they are at hand.
         name: What progress lines begin with.
+        uploads: How snapshots wait for a server.
 
     Returns:
         What the run came to.
@@ -194,20 +199,23 @@ def train_backbone(
     Raises:
         FmceError: For every mistake that a user can make.
     """
-    main = PartialState(cpu=options.training.cpu).is_main_process
-    try:
-        result = _Run(client, run_id, options, say, name).train(data)
-    except KeyboardInterrupt:
-        if main:
-            client.set_terminated(run_id, "KILLED")
-            say(f"Stopped. Go on with: fmce train-backbone --resume {run_id}")
-        raise
-    except BaseException:
-        if main:
-            client.set_terminated(run_id, "FAILED")
-        raise
-    if main:
-        client.set_terminated(run_id, "FINISHED")
+    if not PartialState(cpu=options.training.cpu).is_main_process:
+        return _Run(client, run_id, options, None, say, name).train(data)
+    with interrupts.stoppable():
+        out = open_uploads(client, run_id, uploads, say=say)
+        try:
+            result = _Run(client, run_id, options, out, say, name).train(data)
+            out.close("FINISHED")
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            left = out.give_up(
+                "KILLED" if stopped else "FAILED", patient=not isinstance(error, KeyboardInterrupt | UploadError)
+            )
+            if stopped:
+                say(f"Stopped. Go on with: fmce train-backbone --resume {run_id}")
+            if left and not isinstance(error, UploadError):
+                say(left)
+            raise
         checkpoint.remove(client, run_id)  # not before: a run without a checkpoint that is not finished starts anew
     return result
 
@@ -249,10 +257,12 @@ class _Run:
         client: MlflowClient,
         run_id: str,
         options: BackboneOptions,
+        out: Uploads | None,
         say: Callable[[str], None],
         name: str,
     ) -> None:
         self.client, self.run_id, self.options = client, run_id, options
+        self.out = out  # the main process has it
         self.accelerator = make_accelerator(options.training)
         self.main = self.accelerator.is_main_process
         self.say: Callable[[str], None] = say if self.main else _silent
@@ -275,7 +285,7 @@ class _Run:
         resume = checkpoint.load(self.client, self.run_id)
         first = resume.state.snapshot if resume else 0
         labels = np.asarray(data.probe.labels, dtype=np.int64)
-        probe = Probe(options.dataset, len(labels), data.probe_sha256)
+        self.probe, self.labels = Probe(options.dataset, len(labels), data.probe_sha256), labels
         self.attention = SaliencyHistory.of(data, modules, resume.saliency if resume else None)
         if resume is not None:
             self.record, self.grams = resume.record, dict(resume.grams)
@@ -286,7 +296,6 @@ class _Run:
                 self._begin(data, modules, shapes)
             else:
                 self._log_missing()
-        self.writer = FeatureMapWriter(self.client, self.run_id, probe, labels, self.record.entries)
         batch = min(config.batch_size, len(data.train))
         per_epoch = len(data.train) // batch * batch
         total, done = config.epochs * per_epoch, first * per_epoch // config.snapshots_per_epoch
@@ -306,14 +315,24 @@ class _Run:
                 accelerator=self.accelerator,
                 progress=bar,
             ):
-                if self.main:
-                    self._log_snapshot(snapshot, model)
+                if self.out is not None:
+                    self.out.make_room()
+                    with interrupts.held(), self.out.snapshot(snapshot.index) as sink:
+                        self._log_snapshot(snapshot, model, sink)
                     if bar.disable:
                         left = (time.monotonic() - started) / max(1, snapshot.index - first)
                         self._say_snapshot(snapshot, left * (config.snapshots - snapshot.index))
         model = self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         self.record.metrics = broadcast_object_list([self.record.metrics])[0]
-        return self._finish(model.cpu(), data, modules)
+        model = model.cpu()
+        if self.out is None:
+            return self._finish(model, data, modules)
+        self.out.drain()
+        self.say = _once(self.say)
+        return self.out.persist(lambda: self._finish(model, data, modules))
+
+    def _writer(self, sink: MlflowClient | Sink) -> FeatureMapWriter:
+        return FeatureMapWriter(sink, self.run_id, self.probe, self.labels, self.record.entries)
 
     def _begin(self, data: ImageData, modules: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Everything about the run that is known before the first snapshot."""
@@ -369,7 +388,7 @@ class _Run:
                 f"{_mebibytes(free)} free. Use a smaller --probe-size, a --map-size or fewer snapshots, or make room."
             )
 
-    def _log_snapshot(self, snapshot: Snapshot, model: nn.Module) -> None:
+    def _log_snapshot(self, snapshot: Snapshot, model: nn.Module, sink: Sink) -> None:
         """Maps and index, checkpoint, its tag, then metrics: in this order a kill at any point loses nothing."""
         metrics = {
             "train_loss": snapshot.train_loss,
@@ -385,21 +404,20 @@ class _Run:
                 metrics[f"drift/{module}"] = float(np.clip(1 - drift.gram_cka(self.grams[module], gram), 0, 1))
             self.grams[module] = gram
         metrics |= {f"focus/{module}": value for module, value in self.attention.take(model).items()}
-        self.writer.write(snapshot.index, maps, snapshot.clipped)
+        writer = self._writer(sink)
+        writer.write(snapshot.index, maps, snapshot.clipped)
         self.record.metrics.append(metrics)
         self.record.epochs.append(snapshot.epoch)
-        self.record.entries = dict(self.writer.index.entries)
+        self.record.entries = dict(writer.index.entries)
         assert snapshot.state is not None  # the main process has it
         if self.options.log_checkpoints:
-            model_logging.save_weights(self.client, self.run_id, snapshot.index, snapshot.state.model)
-        checkpoint.save(
-            self.client, self.run_id, Checkpoint(snapshot.state, self.record, self.grams, self.attention.kept)
-        )
-        self._log_metrics(metrics, snapshot.index)
+            model_logging.save_weights(sink, self.run_id, snapshot.index, snapshot.state.model)
+        checkpoint.save(sink, self.run_id, Checkpoint(snapshot.state, self.record, self.grams, self.attention.kept))
+        self._log_metrics(sink, metrics, snapshot.index)
 
-    def _log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+    def _log_metrics(self, sink: MlflowClient | Sink, metrics: Mapping[str, float], step: int) -> None:
         now = int(time.time() * 1000)
-        self.client.log_batch(self.run_id, metrics=[Metric(k, v, now, step) for k, v in metrics.items()])
+        sink.log_batch(self.run_id, metrics=[Metric(k, v, now, step) for k, v in metrics.items()])
 
     def _log_missing(self) -> None:
         """Metrics that the record has and the run lacks: the process died between its checkpoint and its metrics."""
@@ -408,7 +426,7 @@ class _Run:
         for step, metrics in enumerate(self.record.metrics):
             missing = {name: value for name, value in metrics.items() if step not in logged[name]}
             if missing:
-                self._log_metrics(missing, step)
+                self._log_metrics(self.client, missing, step)
 
     def _say_snapshot(self, snapshot: Snapshot, left: float) -> None:
         self.say(
@@ -475,7 +493,7 @@ class _Run:
             if primary.markers is None:
                 self.say(f"{self.name}: all maps are kept, for a run that has not converged has no markers.")
             else:
-                dropped = self.writer.keep_only(set(primary.markers))
+                dropped = self._writer(self.client).keep_only(set(primary.markers))
                 self.say(f"{self.name}: kept the maps of snapshots {primary.markers}, dropped {dropped} files.")
         self.client.set_tag(self.run_id, "fmce.converged", str(primary.converged).lower())
         if primary.point is not None:
@@ -550,6 +568,18 @@ def _mebibytes(size: int) -> str:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Say a line the first time only."""
+    said: set[str] = set()
+
+    def new(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return new
 
 
 def _silent(_: str) -> None:

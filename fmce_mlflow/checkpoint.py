@@ -21,7 +21,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError
-from fmce_mlflow.feature_maps import Entry, artifact_repository, fetched
+from fmce_mlflow.feature_maps import Entry, Sink, artifact_repository, fetched
 from fmce_mlflow.method.training import TrainingState
 
 if TYPE_CHECKING:
@@ -127,16 +127,79 @@ class Checkpoint:
         return cls(state, record, grams, saliency)
 
 
-def save(client: MlflowClient, run_id: str, checkpoint: Checkpoint) -> None:
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What the run's tag says: its last complete checkpoint.
+
+    Attributes:
+        slot: The file.
+        snapshot: The snapshot it was taken at.
+        sha256: Hash of the file.
+    """
+
+    slot: str
+    snapshot: int
+    sha256: str
+
+    def to_json(self) -> str:
+        """The tag's text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Pointer:
+        """From the text of :meth:`to_json`.
+
+        Raises:
+            ValueError: If it is another text.
+        """
+        value = json.loads(text)
+        try:
+            return cls(str(value["slot"]), int(value["snapshot"]), str(value["sha256"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+def save(client: Sink, run_id: str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into the slot that is not in use, then point the run's tag at it."""
     data = checkpoint.pack()
     slot = SLOTS[checkpoint.state.snapshot % 2]
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, slot)
         path.write_bytes(data)
-        client.log_artifact(run_id, str(path), ROOT)
-    pointer = {"slot": slot, "snapshot": checkpoint.state.snapshot, "sha256": hashlib.sha256(data).hexdigest()}
-    client.set_tag(run_id, TAG, json.dumps(pointer))
+        publish(client, run_id, path, Pointer(slot, checkpoint.state.snapshot, hashlib.sha256(data).hexdigest()))
+
+
+def publish(client: Sink, run_id: str, path: Path, to: Pointer) -> None:
+    """Log a checkpoint's file, which has its slot's name, then point the run's tag at it."""
+    client.log_artifact(run_id, str(path), ROOT)
+    client.set_tag(run_id, TAG, to.to_json())
+
+
+def free_slot(now: Pointer | None) -> str:
+    """The slot that the run's tag does not point to."""
+    return SLOTS[1] if now is not None and now.slot == SLOTS[0] else SLOTS[0]
+
+
+def pointer(client: MlflowClient, run_id: str) -> Pointer | None:
+    """What the run's tag says; None where training had not come to a checkpoint.
+
+    Raises:
+        RunError: If the tag is not what :func:`publish` wrote.
+    """
+    tag = client.get_run(run_id).data.tags.get(TAG)
+    if tag is None:
+        return None
+    try:
+        found = Pointer.from_json(tag)
+    except ValueError:
+        raise RunError(
+            f"Tag {TAG} of run {run_id} is not what fmce-mlflow wrote: {tag!r}. Train the backbone again."
+        ) from None
+    if found.slot not in SLOTS:
+        raise RunError(
+            f"Tag {TAG} of run {run_id} points to {found.slot!r}, outside {ROOT}/. Train the backbone again."
+        )
+    return found
 
 
 def load(client: MlflowClient, run_id: str) -> Checkpoint | None:
@@ -145,20 +208,12 @@ def load(client: MlflowClient, run_id: str) -> Checkpoint | None:
     Raises:
         ArtifactError: If the file is missing or of another format.
         IntegrityError: If it is not what was written.
-        RunError: If the run's tag is not what :func:`save` wrote.
+        RunError: If the run's tag is not what :func:`publish` wrote.
     """
-    tag = client.get_run(run_id).data.tags.get(TAG)
-    if tag is None:
+    now = pointer(client, run_id)
+    if now is None:
         return None
-    try:
-        pointer = json.loads(tag)
-        slot, expected = str(pointer["slot"]), str(pointer["sha256"])
-    except (ValueError, KeyError, TypeError):
-        raise RunError(
-            f"Tag {TAG} of run {run_id} is not what fmce-mlflow wrote: {tag!r}. Train the backbone again."
-        ) from None
-    if slot not in SLOTS:
-        raise RunError(f"Tag {TAG} of run {run_id} points to {slot!r}, outside {ROOT}/. Train the backbone again.")
+    slot, expected = now.slot, now.sha256
     with fetched(client, run_id, f"{ROOT}/{slot}") as path:
         if path is None:
             raise ArtifactError(f"{ROOT}/{slot} of run {run_id} is missing; the run cannot be resumed. Train it again.")

@@ -15,9 +15,19 @@ from fmce_mlflow import __version__
 from fmce_mlflow.cli_evaluate import evaluate_command
 from fmce_mlflow.cli_main import main_command
 from fmce_mlflow.cli_nets import train_fmce_net_command
-from fmce_mlflow.cli_options import Command, backbone_options, parse_backbone_options, parse_jobs, split
+from fmce_mlflow.cli_options import (
+    Command,
+    all_of,
+    backbone_options,
+    parse_backbone_options,
+    parse_jobs,
+    parse_upload_options,
+    split,
+    upload_options,
+)
 from fmce_mlflow.cli_promote import promote_command
 from fmce_mlflow.cli_runs import is_main_process, make_client, open_run, say, say_where
+from fmce_mlflow.cli_sync import sync_command
 from fmce_mlflow.cli_tuning import tune_fmce_net_command
 from fmce_mlflow.errors import (
     BackboneError,
@@ -28,6 +38,7 @@ from fmce_mlflow.errors import (
     FmceError,
     did_you_mean,
 )
+from fmce_mlflow.interrupts import Terminated
 
 if TYPE_CHECKING:
     from fmce_mlflow.backbone_run import BackboneOptions
@@ -61,12 +72,12 @@ def friendly_errors() -> Iterator[None]:
         _fail(str(error), error.exit_code)
     except OSError as error:
         _fail_of_mlflow(error)  # a request's error is an OSError too
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.EFBIG):
             raise
         _fail(f"{error.strerror}: {error.filename or 'while writing'}. Make room or choose another folder; "
               "what was logged stays readable.")  # fmt: skip
-    except KeyboardInterrupt:
-        _fail("Stopped.", 130)
+    except KeyboardInterrupt as error:
+        _fail("Stopped.", 143 if isinstance(error, Terminated) else 130)
     except Exception as error:
         _fail_of_mlflow(error)
         raise
@@ -97,8 +108,9 @@ def main(ctx: click.Context, tracking_uri: str | None, experiment: str) -> None:
     ctx.obj = {"tracking_uri": tracking_uri, "experiment": experiment}
 
 
-@main.command("train-backbone", check=parse_backbone_options)
+@main.command("train-backbone", check=all_of(parse_backbone_options, parse_upload_options))
 @backbone_options
+@upload_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Weights, order, augmentation and dropout.")
 @click.option("--resume", metavar="RUN_ID", default="", help="Go on with a killed run from its last complete snapshot.")
 @click.pass_context
@@ -122,7 +134,7 @@ def train_backbone_command(ctx: click.Context, /, resume: str, **values: Any) ->
         options = stored
     data = _rehearse([options])[options.dataset]
     run_id = resume or open_run(client, ctx, cpu=options.training.cpu)
-    result = train_backbone(client, run_id, options, say=say, data=data)
+    result = train_backbone(client, run_id, options, say=say, data=data, uploads=parse_upload_options(values))
     if is_main_process():
         say(f"Run {result.run_id}: accuracy {result.val_accuracy:.1%}, model {result.model_uri}")
         say_where(client, run_id)
@@ -130,8 +142,9 @@ def train_backbone_command(ctx: click.Context, /, resume: str, **values: Any) ->
             raise ConvergenceError(f"Run {run_id} is complete, but cannot be labelled. {result.convergence.problem}")
 
 
-@main.command("build-fmcs", check=parse_jobs)
+@main.command("build-fmcs", check=all_of(parse_jobs, parse_upload_options))
 @backbone_options
+@upload_options
 @click.option("--seeds", default="0,1,2,3", show_default=True, help="Train each backbone once with each of these.")
 @click.option("--source-runs", default="", help="Build from these backbone runs (ids, commas) instead of training.")
 @click.option(
@@ -165,7 +178,10 @@ def build_fmcs_command(ctx: click.Context, /, source_runs: str, unconverged: Any
     sources = split(source_runs)
     data = {} if sources else _rehearse(jobs)
     run_id = open_run(client, ctx, name="fmcs_dataset")
-    dataset = build_fmcs(client, run_id, jobs, data, source_runs=sources, unconverged=unconverged, say=say)
+    dataset = build_fmcs(
+        client, run_id, jobs, data,
+        source_runs=sources, unconverged=unconverged, say=say, uploads=parse_upload_options(values),
+    )  # fmt: skip
     fmcs_dataset.describe(dataset, say)
     say(f"FMCS-dataset {run_id}: {len(dataset.table)} rows of {dataset.table['run_id'].nunique()} runs.")
     say_where(client, run_id)
@@ -256,6 +272,7 @@ main.add_command(tune_fmce_net_command)
 main.add_command(evaluate_command)
 main.add_command(promote_command)
 main.add_command(main_command)
+main.add_command(sync_command)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from fmce_mlflow.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from fmce_mlflow.backbone_run import BackboneOptions
+    from fmce_mlflow.upload_options import UploadOptions
 
     _ParamType = click.ParamType[Any]
 else:
@@ -191,6 +192,46 @@ backbone_options = apply_options(
         convergence_options,
     ]
 )  # fmt: skip
+
+
+upload_options = apply_options(
+    [
+        option("spool-folder", "", "Where snapshots wait for a server; empty: $FMCE_SPOOL, or ~/.local/state/fmce."),
+        option("spool-limit", 2048, "MiB of snapshots of a run that may wait; training waits beyond it.", int),
+        option("upload-patience", 600.0, "Seconds to wait for a server that takes nothing.", float),
+    ]
+)
+
+
+def parse_upload_options(values: Mapping[str, Any]) -> UploadOptions:
+    """The options of :data:`upload_options` as one checked value.
+
+    Raises:
+        ConfigError: Names every value that cannot be used.
+    """
+    from fmce_mlflow.upload_options import UploadOptions
+
+    return UploadOptions(folder=values["spool_folder"], limit=values["spool_limit"], patience=values["upload_patience"])
+
+
+def all_of(*checks: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], None]:
+    """One check of several, which reports what all of them find.
+
+    Raises:
+        ConfigError: When called: names every value that cannot be used.
+    """
+
+    def check(values: dict[str, Any]) -> None:
+        problems: list[str] = []
+        for one in checks:
+            try:
+                one(values)
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(problems)
+
+    return check
 
 
 def parse_backbone_options(values: Mapping[str, Any], *, seed: int | None = None) -> BackboneOptions:

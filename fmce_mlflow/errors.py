@@ -15,6 +15,7 @@ Every message says what was expected, what came, and what to do next. The comman
     ├── ArtifactError           feature maps, indexes or checkpoints that cannot be read or written
     │   └── IntegrityError      bytes that are not the bytes that were written
     ├── RunError                an MLflow run that lacks what is asked of it
+    ├── UploadError             a server or store that does not take what was logged; it waits in a folder on disk
     ├── ModelError              an MLflow model that is no PyTorch model, or cannot be loaded or run
     ├── PredictorError          an FMCE-Net that cannot be read or does not fit its input
     └── PromotionRefused        a registered version that does not meet what its promotion requires; exit code 3
@@ -115,6 +116,29 @@ class IntegrityError(ArtifactError):
 
 class RunError(FmceError):
     """An MLflow run that does not exist or lacks what is asked of it."""
+
+
+class UploadError(FmceError):
+    """A tracking server or artifact store that does not take what was logged; nothing is lost.
+
+    Args:
+        why: What the server did.
+        folder: Where on disk the rest waits.
+        waiting: What waits there, in words.
+
+    Example:
+        >>> print(UploadError("MLflow at http://localhost:5000 does not answer.", "spool/3f2a", "2 snapshots"))
+        MLflow at http://localhost:5000 does not answer.
+        Nothing is lost: what it has not taken (2 snapshots) stays in spool/3f2a.
+        Upload it later, which also closes the run: fmce sync spool/3f2a
+    """
+
+    def __init__(self, why: str, folder: str, waiting: str) -> None:
+        self.folder = folder
+        super().__init__(
+            f"{why}\nNothing is lost: what it has not taken ({waiting}) stays in {folder}.\n"
+            f"Upload it later, which also closes the run: fmce sync {folder}"
+        )
 
 
 class ModelError(FmceError):

@@ -16,11 +16,11 @@ import math
 import posixpath
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from safetensors import SafetensorError
@@ -212,11 +212,27 @@ def unpack(data: bytes, entry: Entry) -> tuple[NDArray[np.float16], NDArray[np.i
     return maps, labels
 
 
+class Sink(Protocol):
+    """What takes a snapshot: the part of an ``MlflowClient`` that writing one needs."""
+
+    def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
+        """Log a file."""
+
+    def log_artifacts(self, run_id: str, local_dir: str, artifact_path: str | None = None) -> None:
+        """Log all files of a folder."""
+
+    def log_batch(self, run_id: str, metrics: Sequence[Any] = ()) -> Any:
+        """Log metrics."""
+
+    def set_tag(self, run_id: str, key: str, value: Any) -> Any:
+        """Set a tag."""
+
+
 class FeatureMapWriter:
     """Writes the feature maps of one run.
 
     Args:
-        client: MLflow client.
+        client: MLflow client, or another sink; dropping maps needs the client.
         run_id: The run.
         probe: Identity of the probe images.
         labels: int64 (n,), their classes.
@@ -225,13 +241,14 @@ class FeatureMapWriter:
 
     def __init__(
         self,
-        client: MlflowClient,
+        client: MlflowClient | Sink,
         run_id: str,
         probe: Probe,
         labels: NDArray[np.int64],
         entries: Mapping[tuple[str, int], Entry] | None = None,
     ) -> None:
-        self._client, self._run_id, self._labels = client, run_id, labels
+        self._client: Any = client
+        self._run_id, self._labels = run_id, labels
         self.index = Index(probe, dict(entries or {}))
 
     def write(self, snapshot: int, maps: Mapping[str, NDArray[np.float16]], clipped: Mapping[str, int]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
+
+from mlflow.exceptions import MlflowException
 
 from fmce_mlflow.backbone_run import BackboneOptions, train_backbone
 from fmce_mlflow.dataset_page import dataset_page
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from fmce_mlflow.method.images import ImageData
+    from fmce_mlflow.upload_options import UploadOptions
 
 PAGE = "fmcs_report.html"
 
@@ -28,6 +32,7 @@ def build_fmcs(
     source_runs: Sequence[str] = (),
     unconverged: Literal["drop", "keep"] = "drop",
     say: Callable[[str], None] = print,
+    uploads: UploadOptions | None = None,
 ) -> FmcsDataset:
     """Train backbones, or take trained ones, and label their feature maps.
 
@@ -39,6 +44,7 @@ def build_fmcs(
         source_runs: Backbone runs to take instead of training.
         unconverged: Runs that have not converged: ``drop`` them, or ``keep`` them without a label.
         say: Prints a line for the user.
+        uploads: How snapshots wait for a server.
 
     Returns:
         The dataset, as it was logged.
@@ -53,7 +59,7 @@ def build_fmcs(
     try:
         if not sources:
             modules = ()  # all that were recorded
-            sources, failed = train_backbones(client, run_id, jobs, data, say=say)
+            sources, failed = train_backbones(client, run_id, jobs, data, say=say, uploads=uploads)
         dataset = build_fmcs_dataset(
             client, sources, config=config, signal=signal, unconverged=unconverged, modules=modules
         )
@@ -64,7 +70,8 @@ def build_fmcs(
         )
         client.log_text(run_id, page, PAGE)
     except BaseException as error:
-        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        with suppress(MlflowException):  # what went wrong is told, and not that it kept the run from being closed
+            client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     client.set_terminated(run_id, "FINISHED")
     return dataset
@@ -77,6 +84,7 @@ def train_backbones(
     data: Mapping[str, ImageData],
     *,
     say: Callable[[str], None] = print,
+    uploads: UploadOptions | None = None,
 ) -> tuple[list[str], dict[str, str]]:
     """Train each job as a nested run; one that diverges is named and left out.
 
@@ -86,6 +94,7 @@ def train_backbones(
         jobs: What to train.
         data: Images by data set.
         say: Prints a line for the user.
+        uploads: How snapshots wait for a server.
 
     Returns:
         The runs that were trained, and those that failed with the reason.
@@ -99,7 +108,7 @@ def train_backbones(
         say(f"Backbone {i + 1} of {len(jobs)}")
         run = client.create_run(experiment, tags={"mlflow.parentRunId": parent, "fmce.role": "backbone"})
         try:
-            train_backbone(client, run.info.run_id, options, say=say, data=data[options.dataset])
+            train_backbone(client, run.info.run_id, options, say=say, data=data[options.dataset], uploads=uploads)
             done.append(run.info.run_id)
         except NonFiniteLossError as error:
             failed[run.info.run_id] = str(error)

@@ -21,7 +21,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
 from fmce_mlflow.errors import ArtifactError
-from fmce_mlflow.feature_maps import artifact_repository, fetched
+from fmce_mlflow.feature_maps import Sink, artifact_repository, fetched
 from fmce_mlflow.logged_models import log_saved_model, register
 from fmce_mlflow.method.training import load_weights
 
@@ -37,7 +37,7 @@ WEIGHTS = "weights"
 METADATA = "fmce"
 
 
-def save_weights(client: MlflowClient, run_id: str, snapshot: int, weights: Mapping[str, Tensor]) -> None:
+def save_weights(client: Sink, run_id: str, snapshot: int, weights: Mapping[str, Tensor]) -> None:
     """Keep a snapshot's weights until it is known which snapshots are markers."""
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, f"snapshot_{snapshot:05d}.safetensors")

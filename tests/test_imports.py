@@ -19,6 +19,12 @@ LAYERS = (
     {"feature_maps"},
     {
         "checkpoint",
+        "interrupts",
+        "spool",
+        "upload_options",
+        "upload_retry",
+        "uploader",
+        "uploads",
         "logged_models",
         "model_logging",
         "fmcs_source",
@@ -54,6 +60,7 @@ LAYERS = (
     {
         "backbone_run",
         "fmcs_build",
+        "sync",
         "fmce_net_run",
         "tuning",
         "promotion",

@@ -1,0 +1,97 @@
+"""Ctrl-C and SIGTERM: both stop a training in order, and not in the middle of a snapshot.
+
+SIGTERM, which schedulers send, becomes :class:`Terminated`, a ``KeyboardInterrupt``: whatever closes a run after Ctrl-C
+closes it after SIGTERM. Inside :func:`held` the first signal waits until the block ends; a second one does not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+_pid: int | None = None  # of the process whose signals are ours; a forked worker's are not
+_depth = 0
+_waiting: int | None = None
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM raise :class:`Terminated` and both signals heed :func:`held`.
+
+    Handlers that somebody else has set are left alone, and so is a thread that cannot have any.
+
+    Example:
+        >>> try:
+        ...     with stoppable():
+        ...         os.kill(os.getpid(), signal.SIGTERM)
+        ... except Terminated:
+        ...     print("closed in order")
+        closed in order
+    """
+    global _pid
+    if _pid == os.getpid() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [
+        number
+        for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL))
+        if signal.getsignal(number) == default
+    ]
+    before = {number: signal.signal(number, _handle) for number in ours}
+    _pid = os.getpid()
+    try:
+        yield
+    finally:
+        _pid = None
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Let a signal wait until the block has ended; it is raised then, unless the block raised something itself.
+
+    Example:
+        >>> try:
+        ...     with stoppable():
+        ...         with held():
+        ...             os.kill(os.getpid(), signal.SIGINT)
+        ...             print("the snapshot is whole")
+        ... except KeyboardInterrupt:
+        ...     print("stopped")
+        the snapshot is whole
+        stopped
+    """
+    global _depth, _waiting
+    _depth += 1
+    try:
+        yield
+    finally:
+        _depth -= 1
+        number, _waiting = _waiting, None
+    if number is not None:
+        _raise(number)
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    global _waiting
+    if os.getpid() != _pid and number == signal.SIGTERM:  # a forked worker dies of it, as it would have
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    elif os.getpid() == _pid and _depth and _waiting is None:
+        _waiting = number
+    else:
+        _raise(number)
+
+
+def _raise(number: int) -> None:
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt

@@ -1,0 +1,310 @@
+"""How a training's snapshots come to MLflow, off the training path where MLflow is not on this machine.
+
+A snapshot is its feature maps, the index that names them, a checkpoint, the run's tag that points to the checkpoint,
+and metrics. They reach MLflow in this order, so that whatever moment anything dies at,
+
+- the index names only files that are there,
+- the tag points to a whole checkpoint, and every snapshot up to that one is there: a checkpoint goes into the slot
+  that the tag does not point to, and the tag is set once it is there,
+- metrics are all that a snapshot behind the tag may lack, and the checkpoint has them: ``--resume`` logs what is
+  missing.
+
+**Local** (sqlite or files, with an artifact folder of this machine): written at once. Each file takes the place of
+the one before it only when it is whole, so a full disk or a kill leaves what was there readable.
+
+**Remote**: a snapshot is written to a folder on disk, which gets its name once all of it is there
+(:mod:`fmce_mlflow.spool`), and training goes on. One thread takes whatever waits, any number of snapshots at once:
+the maps of all of them on a few connections, then the last index, then the last checkpoint and its tag, then the
+metrics of all. It removes a snapshot's folder when all that is done. So at any moment a snapshot is on the server, or
+whole on disk, or both. Each step can be done again: files are overwritten by the same bytes, metrics keep the time at
+which they were measured, which makes MLflow's databases take them once. Of snapshots that wait, only the last needs
+its checkpoint; the others' are dropped.
+
+Failures that may pass are tried again for as long as training lasts. Where the folder's limit is reached, training
+waits. Where nothing at all has succeeded for ``patience`` seconds while somebody waits, the command ends with an
+:class:`~fmce_mlflow.errors.UploadError`; the folder stays. ``--resume`` and ``fmce sync`` begin with what the folder
+holds, except for what the run has from elsewhere: training is deterministic, so a run that has gone on on another
+machine has it all.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+from fmce_mlflow import checkpoint, spool
+from fmce_mlflow.errors import UploadError
+from fmce_mlflow.feature_maps import Sink, artifact_repository
+from fmce_mlflow.upload_options import UploadOptions
+from fmce_mlflow.upload_retry import passes, retried
+from fmce_mlflow.uploader import Uploader, replay
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+GRACE = 10.0
+"""Seconds in which a training that is stopped still uploads; schedulers kill after 30."""
+
+T = TypeVar("T")
+
+
+class Uploads(Protocol):
+    """Where a training's snapshots go."""
+
+    def make_room(self) -> None:
+        """Wait until another snapshot may be logged."""
+
+    def snapshot(self, index: int) -> Any:
+        """A context with a :class:`Sink` for a snapshot; it is logged at the end of the block."""
+
+    def drain(self) -> None:
+        """Wait until all snapshots are logged."""
+
+    def persist(self, call: Callable[[], T]) -> T:
+        """Do what is written to MLflow directly, again where it fails in a way that may pass."""
+
+    def close(self, status: str) -> None:
+        """Log what waits and give the run its status."""
+
+    def give_up(self, status: str, *, patient: bool) -> str | None:
+        """Close a run that will not be complete; never fails, and says what waits on disk if anything does."""
+
+
+def open_uploads(
+    client: MlflowClient, run_id: str, options: UploadOptions | None = None, *, say: Callable[[str], None] = print
+) -> Uploads:
+    """The way for a run's snapshots; what waits on disk from before is uploaded first.
+
+    Raises:
+        UploadError: If that fails.
+        RunError: If another process trains or uploads the run.
+    """
+    options = options or UploadOptions()
+    uri = client.tracking_uri
+    database = "://" not in uri or uri.startswith(("sqlite:", "file:"))
+    repository = artifact_repository(client, run_id)
+    if database and isinstance(repository, LocalArtifactRepository):
+        return LocalUploads(client, run_id, Path(repository.artifact_dir))
+    return RemoteUploads(client, run_id, options, say)
+
+
+class LocalUploads:
+    """Writes snapshots at once, to a database and a folder of this machine."""
+
+    def __init__(self, client: MlflowClient, run_id: str, root: Path) -> None:
+        self._client, self._run_id, self._root = client, run_id, root
+
+    @contextmanager
+    def snapshot(self, index: int) -> Iterator[Sink]:
+        """This object is the sink."""
+        yield self
+
+    def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
+        """Copy a file into the run's folder; a file of that name is there, whole, at any moment."""
+        target = self._root / (artifact_path or "") / Path(local_path).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".artifact.uploading.{target.name}")  # MLflow lists no such names
+        try:
+            shutil.copyfile(local_path, part)
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def log_artifacts(self, run_id: str, local_dir: str, artifact_path: str | None = None) -> None:
+        """Copy all files of a folder."""
+        for path in sorted(Path(local_dir).rglob("*")):
+            if path.is_file():
+                below = path.relative_to(local_dir).parent
+                self.log_artifact(run_id, str(path), str(Path(artifact_path or "") / below))
+
+    def log_batch(self, run_id: str, metrics: Sequence[Metric] = ()) -> None:
+        """As the client does."""
+        self._client.log_batch(run_id, metrics=metrics)
+
+    def set_tag(self, run_id: str, key: str, value: Any) -> None:
+        """As the client does."""
+        self._client.set_tag(run_id, key, value)
+
+    def make_room(self) -> None:
+        """There is as much as there is."""
+
+    def drain(self) -> None:
+        """Nothing waits."""
+
+    def persist(self, call: Callable[[], T]) -> T:
+        """Once."""
+        return call()
+
+    def close(self, status: str) -> None:
+        """Give the run its status."""
+        self._client.set_terminated(self._run_id, status)
+
+    def give_up(self, status: str, *, patient: bool) -> str | None:
+        """Give the run its status; one that was deleted meanwhile cannot have any."""
+        with suppress(MlflowException):
+            self._client.set_terminated(self._run_id, status)
+        return None
+
+
+class RemoteUploads:
+    """Keeps snapshots on disk until a thread has uploaded them."""
+
+    def __init__(self, client: MlflowClient, run_id: str, options: UploadOptions, say: Callable[[str], None]) -> None:
+        self._client, self._run_id, self._options, self._say = client, run_id, options, say
+        self._spool = spool.Spool(options.root / run_id, run_id, client.tracking_uri)
+        self._largest = 0
+        try:
+            waiting = len(self._spool.units)
+            if waiting:
+                say(f"Uploading what waits in {self._spool.folder}: {described(waiting, self._spool.bytes)}.")
+            self.persist(lambda: replay(client, run_id, self._spool))
+        except BaseException:
+            self._spool.release()
+            raise
+        self._uploader = Uploader(client, run_id, self._spool, workers=options.workers, say=say)
+
+    @contextmanager
+    def snapshot(self, index: int) -> Iterator[Sink]:
+        """A sink that writes to disk."""
+        recorder = Recorder(self._spool.begin(index))
+        yield recorder
+        self._largest = max(self._largest, self._uploader.add(recorder.folder, recorder.metrics, recorder.checkpoint))
+
+    def make_room(self) -> None:
+        """Wait where another snapshot of the size of the largest one so far would pass the limit.
+
+        Raises:
+            UploadError: As :meth:`drain`.
+        """
+        room = self._options.limit * 2**20 - round(1.05 * self._largest)
+        self._wait(lambda: not self._spool.units or self._spool.bytes <= room, "and the folder's limit is reached")
+
+    def drain(self) -> None:
+        """Wait for the thread.
+
+        Raises:
+            UploadError: If the server takes nothing for as long as the patience lasts, or refuses what it is given.
+        """
+        self._wait(lambda: not self._spool.units, "while the last snapshots were uploaded")
+
+    def persist(self, call: Callable[[], T]) -> T:
+        """Until it succeeds, or the patience ends.
+
+        Raises:
+            UploadError: If it ends.
+        """
+        began = time.monotonic()
+        try:
+            return retried(
+                call,
+                Event(),
+                stop=lambda state: time.monotonic() - began > self._options.patience,
+            )
+        except Exception as error:
+            if not passes(error):
+                raise
+            raise self._away(error, "while the run was completed") from error
+
+    def close(self, status: str) -> None:
+        """Upload what waits, give the run its status, remove the folder."""
+        self.drain()
+        self.persist(lambda: self._client.set_terminated(self._run_id, status))
+        self._uploader.stop()
+        self._spool.remove()
+
+    def give_up(self, status: str, *, patient: bool) -> str | None:
+        """As :meth:`close`, while the patience lasts, or only for a moment; the folder stays where that fails."""
+        self._spool.close_later(status)
+        self._uploader.close_with(status)
+        try:
+            self._wait(lambda: self._uploader.closed, "", patience=None if patient else GRACE)
+        except (UploadError, KeyboardInterrupt):
+            self._uploader.stop()
+            self._spool.release()
+            return (
+                f"What is not uploaded ({described(len(self._spool.units), self._spool.bytes)}) stays in "
+                f"{self._spool.folder}; --resume begins with it. To upload it without going on: "
+                f"fmce sync {self._spool.folder}"
+            )
+        self._uploader.stop()
+        self._spool.remove()
+        return None
+
+    def _wait(self, done: Callable[[], bool], why: str, patience: float | None = None) -> None:
+        limit = self._options.patience if patience is None else patience
+        began = time.monotonic()
+        while not self._uploader.wait(done, 0.5):
+            if self._uploader.error is not None:
+                raise self._refused(self._uploader.error)
+            since = began if patience is not None else max(began, self._uploader.succeeded)
+            if time.monotonic() - since > limit:
+                raise self._away(self._uploader.failure, why)
+
+    def _away(self, error: BaseException | None, why: str) -> UploadError:
+        reason = f"\nIts last failure: {error}" if error is not None else ""
+        return UploadError(
+            f"MLflow at {spool.without_credentials(self._client.tracking_uri)} has taken nothing for "
+            f"{self._options.patience:g} s {why}.{reason}",
+            str(self._spool.folder),
+            described(len(self._spool.units), self._spool.bytes),
+        )
+
+    def _refused(self, error: BaseException) -> UploadError:
+        what = described(len(self._spool.units), self._spool.bytes)
+        return UploadError(
+            f"MLflow at {spool.without_credentials(self._client.tracking_uri)} refuses what run {self._run_id} logs: "
+            f"{error}\nIf the run or its experiment was deleted, restore it; if access was withdrawn, renew it.",
+            str(self._spool.folder),
+            what,
+        )
+
+
+class Recorder:
+    """A sink that keeps a snapshot on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.metrics: list[spool.Row] = []
+        self.checkpoint: str | None = None
+
+    def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
+        """Take a file; it is moved."""
+        target = self.folder / (artifact_path or "") / Path(local_path).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(local_path, target)
+
+    def log_artifacts(self, run_id: str, local_dir: str, artifact_path: str | None = None) -> None:
+        """Take all files of a folder; they are moved."""
+        for path in sorted(Path(local_dir).rglob("*")):
+            if path.is_file():
+                below = path.relative_to(local_dir).parent
+                self.log_artifact(run_id, str(path), str(Path(artifact_path or "") / below))
+
+    def log_batch(self, run_id: str, metrics: Sequence[Metric] = ()) -> None:
+        """Keep metrics."""
+        self.metrics += [(m.key, m.value, m.timestamp, m.step) for m in metrics]
+
+    def set_tag(self, run_id: str, key: str, value: Any) -> None:
+        """Keep the checkpoint's pointer, the only tag of a snapshot."""
+        assert key == checkpoint.TAG
+        self.checkpoint = checkpoint.Pointer.from_json(value).sha256
+
+
+def described(snapshots: int, size: int) -> str:
+    """What waits, in words.
+
+    Example:
+        >>> described(1, 3 * 2**19)
+        '1 snapshot, 1.5 MiB'
+    """
+    return f"{snapshots} snapshot{'' if snapshots == 1 else 's'}, {size / 2**20:,.1f} MiB"

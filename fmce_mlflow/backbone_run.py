@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -36,7 +37,7 @@ from fmce_mlflow.run_records import log_json as log_json
 from fmce_mlflow.run_records import set_role as set_role
 from fmce_mlflow.saliency_plot import history_figure
 from fmce_mlflow.upload_options import UploadOptions
-from fmce_mlflow.uploads import Uploads, open_uploads
+from fmce_mlflow.uploads import GRACE, Uploads, open_uploads
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -207,13 +208,11 @@ def train_backbone(
             result = _Run(client, run_id, options, out, say, name).train(data)
             out.close("FINISHED")
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            left = out.give_up(
-                "KILLED" if stopped else "FAILED", patient=not isinstance(error, KeyboardInterrupt | UploadError)
-            )
+            stopped, away = isinstance(error, KeyboardInterrupt), isinstance(error, UploadError)
+            left = out.give_up("KILLED" if stopped else "FAILED", within=GRACE if stopped else 0 if away else None)
             if stopped:
                 say(f"Stopped. Go on with: fmce train-backbone --resume {run_id}")
-            if left and not isinstance(error, UploadError):
+            if left and not away:
                 say(left)
             raise
         checkpoint.remove(client, run_id)  # not before: a run without a checkpoint that is not finished starts anew
@@ -290,12 +289,9 @@ class _Run:
         if resume is not None:
             self.record, self.grams = resume.record, dict(resume.grams)
             self.say(f"{self.name}: going on behind snapshot {first}.")
-        if self.main:
-            self.client.update_run(self.run_id, status="RUNNING")
-            if resume is None:
-                self._begin(data, modules, shapes)
-            else:
-                self._log_missing()
+        if self.out is not None:
+            self.out.persist(partial(self.client.update_run, self.run_id, status="RUNNING"))
+            self.out.persist(self._log_missing if resume else partial(self._begin, data, modules, shapes))
         batch = min(config.batch_size, len(data.train))
         per_epoch = len(data.train) // batch * batch
         total, done = config.epochs * per_epoch, first * per_epoch // config.snapshots_per_epoch
@@ -329,7 +325,7 @@ class _Run:
             return self._finish(model, data, modules)
         self.out.drain()
         self.say = _once(self.say)
-        return self.out.persist(lambda: self._finish(model, data, modules))
+        return self.out.persist(partial(self._finish, model, data, modules))
 
     def _writer(self, sink: MlflowClient | Sink) -> FeatureMapWriter:
         return FeatureMapWriter(sink, self.run_id, self.probe, self.labels, self.record.entries)
@@ -366,12 +362,12 @@ class _Run:
         size = sum(2 * n * int(np.prod(shape)) for shape in shapes.values())
         total = size * (options.training.snapshots + 1)
         maps = ", ".join(f"{m} {'×'.join(map(str, s))}" for m, s in shapes.items())
+        self._check_space(total)
         self.say(
             f"{self.name}: {len(data.train):,} training, {len(data.validation):,} validation and {n:,} probe images; "
             f"maps of {maps}. Will write {_mebibytes(total)} of feature maps in {options.training.snapshots + 1} "
             f"snapshots of {_mebibytes(size)}."
         )
-        self._check_space(total)
 
     def _check_space(self, needed: int) -> None:
         """Refuse to begin what the artifact store's disk cannot hold, where that disk is ours to see."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import requests
 import urllib3
 from mlflow.exceptions import MlflowException
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
 from fmce_mlflow.errors import FmceError
 
@@ -76,12 +76,23 @@ def retried(
 
     return Retrying(
         retry=retry_if_exception(passes),
-        wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT),
+        wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT) + wait_random(0, FIRST_WAIT),
         stop=lambda state: stopped.is_set() or (stop is not None and stop(state)),
         sleep=sleep,
         before_sleep=tell,
         reraise=True,
     )(call)
+
+
+def short(error: BaseException) -> str:
+    """A failure in a line; those of HTTP clients run to several, with all that they wrap.
+
+    Example:
+        >>> short(OSError("no space\\n" + 400 * "x"))[:30]
+        'OSError: no space xxxxxxxxxxxx'
+    """
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 300 else text[:299] + "…"
 
 
 def _passing(status: int) -> bool:

@@ -15,7 +15,7 @@ from mlflow.entities import Metric
 from fmce_mlflow import checkpoint
 from fmce_mlflow.feature_maps import INDEX, ROOT
 from fmce_mlflow.spool import CHECKPOINT, Row, Spool, Unit
-from fmce_mlflow.upload_retry import retried
+from fmce_mlflow.upload_retry import retried, short
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -206,8 +206,7 @@ class Uploader:
             first, self.failure = self.failure is None, error
         if first:
             self._say(
-                f"MLflow does not take uploads at the moment; training goes on, they are tried again. "
-                f"({type(error).__name__}: {str(error)[:300]})"
+                f"MLflow does not take uploads at the moment; training goes on, they are tried again. ({short(error)})"
             )
 
     def _in_parallel(self, calls: list[Callable[[], None]]) -> None:

@@ -45,7 +45,7 @@ from fmce_mlflow import checkpoint, spool
 from fmce_mlflow.errors import UploadError
 from fmce_mlflow.feature_maps import Sink, artifact_repository
 from fmce_mlflow.upload_options import UploadOptions
-from fmce_mlflow.upload_retry import passes, retried
+from fmce_mlflow.upload_retry import passes, retried, short
 from fmce_mlflow.uploader import Uploader, replay
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Uploads(Protocol):
     def close(self, status: str) -> None:
         """Log what waits and give the run its status."""
 
-    def give_up(self, status: str, *, patient: bool) -> str | None:
+    def give_up(self, status: str, *, within: float | None) -> str | None:
         """Close a run that will not be complete; never fails, and says what waits on disk if anything does."""
 
 
@@ -149,7 +149,7 @@ class LocalUploads:
         """Give the run its status."""
         self._client.set_terminated(self._run_id, status)
 
-    def give_up(self, status: str, *, patient: bool) -> str | None:
+    def give_up(self, status: str, *, within: float | None) -> str | None:
         """Give the run its status; one that was deleted meanwhile cannot have any."""
         with suppress(MlflowException):
             self._client.set_terminated(self._run_id, status)
@@ -203,11 +203,19 @@ class RemoteUploads:
         Raises:
             UploadError: If it ends.
         """
-        began = time.monotonic()
+        began, told = time.monotonic(), False
+
+        def tell(error: BaseException) -> None:
+            nonlocal told
+            if not told:
+                self._say(f"MLflow does not answer as it should; trying again. ({short(error)})")
+            told = True
+
         try:
             return retried(
                 call,
                 Event(),
+                failed=tell,
                 stop=lambda state: time.monotonic() - began > self._options.patience,
             )
         except Exception as error:
@@ -222,12 +230,12 @@ class RemoteUploads:
         self._uploader.stop()
         self._spool.remove()
 
-    def give_up(self, status: str, *, patient: bool) -> str | None:
-        """As :meth:`close`, while the patience lasts, or only for a moment; the folder stays where that fails."""
+    def give_up(self, status: str, *, within: float | None) -> str | None:
+        """As :meth:`close`, for some seconds or while the patience lasts; the folder stays where that fails."""
         self._spool.close_later(status)
         self._uploader.close_with(status)
         try:
-            self._wait(lambda: self._uploader.closed, "", patience=None if patient else GRACE)
+            self._wait(lambda: self._uploader.closed, "", patience=within)
         except (UploadError, KeyboardInterrupt):
             self._uploader.stop()
             self._spool.release()
@@ -251,7 +259,7 @@ class RemoteUploads:
                 raise self._away(self._uploader.failure, why)
 
     def _away(self, error: BaseException | None, why: str) -> UploadError:
-        reason = f"\nIts last failure: {error}" if error is not None else ""
+        reason = f"\nIts last failure: {short(error)}" if error is not None else ""
         return UploadError(
             f"MLflow at {spool.without_credentials(self._client.tracking_uri)} has taken nothing for "
             f"{self._options.patience:g} s {why}.{reason}",

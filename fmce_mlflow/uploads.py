@@ -42,7 +42,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from fmce_mlflow import checkpoint, spool
-from fmce_mlflow.errors import UploadError
+from fmce_mlflow.errors import ArtifactError, UploadError
 from fmce_mlflow.feature_maps import Sink, artifact_repository
 from fmce_mlflow.upload_options import UploadOptions
 from fmce_mlflow.upload_retry import passes, retried, short
@@ -161,7 +161,13 @@ class RemoteUploads:
 
     def __init__(self, client: MlflowClient, run_id: str, options: UploadOptions, say: Callable[[str], None]) -> None:
         self._client, self._run_id, self._options, self._say = client, run_id, options, say
-        self._spool = spool.Spool(options.root / run_id, run_id, client.tracking_uri)
+        try:
+            self._spool = spool.Spool(options.root / run_id, run_id, client.tracking_uri)
+        except OSError as error:
+            raise ArtifactError(
+                f"Snapshots that wait for the server cannot be kept in {options.root} ({error.strerror}). "
+                "Name another folder with --spool-folder or FMCE_SPOOL."
+            ) from None
         self._largest = 0
         try:
             waiting = len(self._spool.units)

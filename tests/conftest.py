@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -61,6 +62,12 @@ def fast_options(*, training: dict[str, Any] | None = None, **more: Any) -> Back
     settings: dict[str, Any] = {"optimizer": "adamw", "lr": 0.1, "weight_decay": 0.01, "schedule": "cosine"}
     settings |= {"epochs": 3, "warmup_epochs": 1.0, **(training or {})}
     return BackboneOptions(**{**values, **more}, training=replace(FAST_TRAINING, **settings))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_spool(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Snapshots that wait for a server do so in a folder of the tests' own."""
+    os.environ["FMCE_SPOOL"] = str(tmp_path_factory.mktemp("spool"))
 
 
 @pytest.fixture(scope="session")

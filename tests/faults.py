@@ -83,7 +83,7 @@ def training(uri: str, run_id: str, epochs: int, *words: str, **more: str) -> It
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, uri, run_id, str(epochs), *words],
         cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, **IMPATIENT, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **more},
+        env={**os.environ, **IMPATIENT, "PYTHONPATH": str(REPOSITORY), **more},
     ) as process:  # fmt: skip
         try:
             assert process.stdout is not None

@@ -352,6 +352,12 @@ def test_what_is_no_spool_cannot_be_synced(tmp_path):
     assert result.exit_code == 1 and "There is no run 0123" in result.output
 
 
+def test_a_folder_that_cannot_be_made_is_told_before_training(remote, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtifactError, match=r"cannot be kept in .*file.*--spool-folder"):
+        RemoteUploads(remote, "0123", UploadOptions(folder=str(tmp_path / "file")), print)
+
+
 def test_options_out_of_range_are_all_named():
     words = ["--spool-limit", "0", "--upload-patience", "-1", "--epochs", "0"]
     result = fmce("train-backbone", *words)

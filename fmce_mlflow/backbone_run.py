@@ -215,7 +215,9 @@ def train_backbone(
             if left and not away:
                 say(left)
             raise
-        checkpoint.remove(client, run_id)  # not before: a run without a checkpoint that is not finished starts anew
+        out.persist(
+            partial(checkpoint.remove, client, run_id)
+        )  # not before: a run without a checkpoint that is not finished starts anew
     return result
 
 
@@ -281,7 +283,8 @@ class _Run:
         example = torch.zeros(2, 3, data.preprocessing.height, data.preprocessing.width)
         shapes = _map_shapes(model, resolve_modules(model, options.modules, example=example), example, options.map_size)
         modules = tuple(shapes)  # a module with several outputs has a name for each
-        resume = checkpoint.load(self.client, self.run_id)
+        load = partial(checkpoint.load, self.client, self.run_id)
+        resume = load() if self.out is None else self.out.persist(load)
         first = resume.state.snapshot if resume else 0
         labels = np.asarray(data.probe.labels, dtype=np.int64)
         self.probe, self.labels = Probe(options.dataset, len(labels), data.probe_sha256), labels

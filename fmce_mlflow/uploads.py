@@ -90,10 +90,10 @@ def open_uploads(
     """
     options = options or UploadOptions()
     uri = client.tracking_uri
-    database = "://" not in uri or uri.startswith(("sqlite:", "file:"))
-    repository = artifact_repository(client, run_id)
-    if database and isinstance(repository, LocalArtifactRepository):
-        return LocalUploads(client, run_id, Path(repository.artifact_dir))
+    if "://" not in uri or uri.startswith(("sqlite:", "file:")):
+        repository = artifact_repository(client, run_id)
+        if isinstance(repository, LocalArtifactRepository):
+            return LocalUploads(client, run_id, Path(repository.artifact_dir))
     return RemoteUploads(client, run_id, options, say)
 
 

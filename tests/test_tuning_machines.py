@@ -31,7 +31,20 @@ def test_a_study_of_two_machines_outlives_the_one_that_leads_it(tmp_path, postgr
         client.create_experiment("tests")
         logged_dataset(client, runs=4)
         command = [sys.executable, "-m", "entrypoints.tune_fmce_net", "--storage", postgres_url, "--study-name", "maps"]
-        command += ["--trials", "16", "--members", "1", "--folds", "2", "--heartbeat", "1", "--patience", "200", "--space", SPACE]
+        command += [
+            "--trials",
+            "16",
+            "--members",
+            "1",
+            "--folds",
+            "2",
+            "--heartbeat",
+            "1",
+            "--patience",
+            "200",
+            "--space",
+            SPACE,
+        ]
         environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": "tests"}
 
         def begin(name: str, *more: str) -> subprocess.Popen:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import nn
-from torchvision.models import resnet18, shufflenet_v2_x0_5
+from torchvision.models import mobilenet_v3_small, resnet18, shufflenet_v2_x0_5
 
-from fmce_mlflow.method.capture import capture
 from fmce_mlflow.method.reference import reinitialised
 from tests.nets import Tied, tiny
 
@@ -31,23 +31,22 @@ def test_an_eager_copy_gets_the_initial_values_of_its_own_layers(seeded):
     made = reinitialised(network, seed=3)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     fresh = seeded(tiny, 3).state_dict()
-    assert all(torch.equal(value, fresh[name]) for name, value in made.state_dict().items())
+    for name, value in made.state_dict().items():
+        if value.dim() > 1:
+            assert value.std() == pytest.approx(fresh[name].std(), rel=0.25), name
+    assert 0 < made.head.bias.abs().max() <= 1 / 64**0.5
 
 
-def test_an_exported_copy_gives_maps_on_the_scale_of_a_fresh_network():
-    torch.manual_seed(0)
-    network = shufflenet_v2_x0_5(num_classes=10).eval()
+@pytest.mark.parametrize("build", [lambda: shufflenet_v2_x0_5(num_classes=10), lambda: mobilenet_v3_small()])
+def test_a_network_has_the_same_fresh_weights_in_every_form(build):
+    """Issue 4: the same weights logged as pickle and as pt2 had scores 0.40 and 0.28, by their references."""
+    network = build().eval()
     made = reinitialised(exported(trained(copy.deepcopy(network)), 64), seed=1)
-    eager = reinitialised(network, seed=1)
-    images = torch.randn(2, 3, 64, 64)
-    found = []
-    for net in (made, eager):
-        with capture(net, ["conv1", "conv5"]) as forward:
-            found.append(forward(images)[1])
-    for name in ("conv1", "conv5"):
-        assert 0.3 < found[0][name].std() / found[1][name].std() < 3, name
-    norms = [(k, v) for k, v in made.state_dict().items() if k.endswith("running_var")]
-    assert norms and all((value == 1).all() for _, value in norms)
+    fresh = reinitialised(network, seed=1).state_dict()
+    other = reinitialised(network, seed=2).state_dict()
+    found = {name: value for name, value in made.state_dict().items() if name in fresh}
+    assert len(found) > 100 and all(torch.equal(value, fresh[name]) for name, value in found.items())
+    assert not all(torch.equal(value, other[name]) for name, value in found.items())
 
 
 def test_the_seed_decides_and_the_random_state_stays():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,8 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
     """A copy of a network with new random weights.
 
     A module that has ``reset_parameters`` gets its own initial values. Parameters of others, as all of an exported
-    network, are told apart by shape and name, PyTorch's own defaults for the layers they come from:
+    network, are told apart by shape and name, PyTorch's own defaults for the layers they come from. What is drawn hangs
+    on the seed and the module's name alone, so that a network has the same fresh weights in every form.
 
     ====================================== ==========================================================
     parameter                              value
@@ -26,7 +28,8 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
                                            three of them
     other weights of two and more          Kaiming uniform with a = √5
     dimensions
-    one dimension                          0 where the name ends in ``bias``, else 1
+    bias beside such a ``weight``          uniform, as PyTorch's linear and convolutional layers
+    others of one dimension                0 where the name ends in ``bias``, else 1
     running mean, running variance         0, 1
     ====================================== ==========================================================
 
@@ -49,15 +52,17 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
     made = _copied(unwrap(model))
     done: set[int] = set()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in made.modules():
+        for name, module in made.named_modules():
+            own = dict(module.named_parameters(recurse=False))
+            torch.manual_seed(crc32(f"{seed} {name}".encode()))
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 _reset(module, reset)
-                done |= {id(p) for p in module.parameters(recurse=False)}
-        for name, parameter in made.named_parameters():
-            if id(parameter) not in done:
-                parameter.copy_(_fresh(name, parameter))
+            else:
+                for last, parameter in own.items():
+                    if id(parameter) not in done:
+                        parameter.copy_(_fresh(last.lower(), parameter, own.get("weight")))
+            done |= {id(parameter) for parameter in own.values()}
         for name, buffer in made.named_buffers():
             if name.endswith("running_mean") or name.endswith("num_batches_tracked"):
                 buffer.zero_()
@@ -103,18 +108,21 @@ def _reset(module: nn.Module, reset: Callable[[], object]) -> None:
                 before.copy_(value)
 
 
-def _fresh(name: str, parameter: Tensor) -> Tensor:
-    """Initial values of a parameter by its name and shape, on the CPU."""
+def _fresh(name: str, parameter: Tensor, weight: Tensor | None) -> Tensor:
+    """Initial values of a parameter by its own name, its shape and its module's weight, on the CPU."""
     if not parameter.is_floating_point():
         return parameter.detach().cpu()
-    shape, last = parameter.shape, name.rpartition(".")[2].lower()
-    if _is_token(last, parameter):
+    shape = parameter.shape
+    if _is_token(name, parameter):
         return torch.randn(shape) * 0.02
     if len(shape) >= 2:
         value = torch.empty(shape)
         nn.init.kaiming_uniform_(value, a=math.sqrt(5))
         return value
-    return torch.zeros(shape) if last.endswith("bias") else torch.ones(shape)
+    if name == "bias" and weight is not None and weight.dim() >= 2 and weight[0].numel():
+        bound = 1 / math.sqrt(weight[0].numel())
+        return torch.empty(shape).uniform_(-bound, bound)
+    return torch.zeros(shape) if name.endswith("bias") else torch.ones(shape)
 
 
 def _is_token(last: str, parameter: Tensor) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from tqdm import tqdm
 
-from fmce_mlflow import checkpoint, interrupts, model_logging
+from fmce_mlflow import checkpoint, feature_maps, interrupts, model_logging
 from fmce_mlflow.checkpoint import Checkpoint, Record
 from fmce_mlflow.errors import ArtifactError, ConfigError, RunError, UploadError
 from fmce_mlflow.feature_maps import FeatureMapWriter, Probe, Sink, artifact_repository, fetched
@@ -31,6 +30,7 @@ from fmce_mlflow.method.functional_modules import resolve_modules
 from fmce_mlflow.method.images import ImageData, check_images, load_images
 from fmce_mlflow.method.saliency_history import SaliencyHistory, input_images, spread_snapshots
 from fmce_mlflow.method.training import Snapshot, TrainingConfig, make_accelerator, train
+from fmce_mlflow.reading import check_seal, parse_json, read_file, seal, without_credentials
 from fmce_mlflow.report import convergence_figure
 from fmce_mlflow.run_records import ROLE_TAG as ROLE_TAG
 from fmce_mlflow.run_records import log_json as log_json
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 OPTIONS = "options.json"
+MAX_OPTIONS_BYTES = 2**20
 CONVERGENCE = "convergence.json"
 PLOT = "plots/convergence.png"
 SALIENCY = "plots/saliency.png"
@@ -231,23 +232,36 @@ def stored_options(client: MlflowClient, run_id: str) -> BackboneOptions:
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
-        raise RunError(f"There is no run {run_id!r} to resume on {client.tracking_uri}: {error}") from None
+        raise RunError(
+            f"There is no run {run_id!r} to resume on {without_credentials(client.tracking_uri)}: {error}"
+        ) from None
     role = run.data.tags.get(ROLE_TAG)
     if run.info.status == "FINISHED":
         raise RunError(f"Run {run_id} is finished; there is nothing to resume. Start a new one.")
+    name = f"{OPTIONS} of run {run_id}"
     with fetched(client, run_id, OPTIONS) as path:
         if path is None or role != "backbone":
             raise RunError(
                 f"Run {run_id} cannot be resumed: it is no backbone run that had begun to train "
                 f"({ROLE_TAG} is {role!r}{'' if path else f', {OPTIONS} is missing'}). Start a new one."
             )
-        try:
-            return BackboneOptions.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (KeyError, TypeError, ValueError) as error:
+        data = read_file(path, MAX_OPTIONS_BYTES, name)
+    check_seal(run.data.tags, OPTIONS, data, name)
+    try:
+        options = BackboneOptions.from_dict(parse_json(data))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(
+            f"{name} cannot be read ({type(error).__name__}: {error}). "
+            "Resume with the release of fmce-mlflow that wrote it, or start a new run."
+        ) from None
+    for param in ("backbone", "dataset", "data_root"):  # a factory is imported, a folder read; MLflow fixes parameters
+        before, now = run.data.params.get(param), str(getattr(options, param))
+        if before is not None and before.strip() != now.strip()[:6000]:
             raise ArtifactError(
-                f"{OPTIONS} of run {run_id} cannot be read ({type(error).__name__}: {error}). "
-                "Resume with the release of fmce-mlflow that wrote it, or start a new run."
-            ) from None
+                f"{name} says that {param} is {now!r}; the run's parameter says {before!r}. It was changed after the "
+                "run had begun: do not trust it, start a new run."
+            )
+    return options
 
 
 class _Run:
@@ -352,7 +366,8 @@ class _Run:
             "processes": str(self.accelerator.num_processes),
             "device": str(self.accelerator.device.type),
         }
-        tags = {"fmce.probe_sha256": data.probe_sha256}
+        stored = log_json(self.client, self.run_id, options.to_dict(), OPTIONS)
+        tags = {"fmce.probe_sha256": data.probe_sha256, **seal(OPTIONS, stored)}
         if "mlflow.project.entryPoint" not in before.tags:
             tags["mlflow.runName"] = self.name
         self.client.log_batch(
@@ -360,7 +375,6 @@ class _Run:
             params=[Param(k, v[:6000]) for k, v in params.items() if k not in before.params],
             tags=[RunTag(k, v) for k, v in tags.items()],
         )
-        log_json(self.client, self.run_id, options.to_dict(), OPTIONS)
         n = len(data.probe)
         size = sum(2 * n * int(np.prod(shape)) for shape in shapes.values())
         total = size * (options.training.snapshots + 1)
@@ -410,7 +424,8 @@ class _Run:
         self.record.entries = dict(writer.index.entries)
         assert snapshot.state is not None  # the main process has it
         if self.options.log_checkpoints:
-            model_logging.save_weights(sink, self.run_id, snapshot.index, snapshot.state.model)
+            kept = model_logging.save_weights(sink, self.run_id, snapshot.index, snapshot.state.model)
+            self.record.weights[snapshot.index] = kept
         checkpoint.save(sink, self.run_id, Checkpoint(snapshot.state, self.record, self.grams, self.attention.kept))
         self._log_metrics(sink, metrics, snapshot.index)
 
@@ -487,13 +502,17 @@ class _Run:
             markers=primary.markers if options.log_checkpoints and primary.markers else (),
             register_as=options.register_as,
             say=self.say,
+            kept=record.weights,
         )
+        writer = self._writer(self.client)
         if options.keep == "markers":
             if primary.markers is None:
                 self.say(f"{self.name}: all maps are kept, for a run that has not converged has no markers.")
             else:
-                dropped = self._writer(self.client).keep_only(set(primary.markers))
+                dropped = writer.keep_only(set(primary.markers))
                 self.say(f"{self.name}: kept the maps of snapshots {primary.markers}, dropped {dropped} files.")
+        for key, value in seal(f"{feature_maps.ROOT}/{feature_maps.INDEX}", writer.index.to_json().encode()).items():
+            self.client.set_tag(self.run_id, key, value)  # last of the maps: a finished run's index stays as it is
         self.client.set_tag(self.run_id, "fmce.converged", str(primary.converged).lower())
         if primary.point is not None:
             self.client.set_tag(self.run_id, "fmce.convergence_point", str(primary.point))

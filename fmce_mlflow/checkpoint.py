@@ -20,9 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError
-from fmce_mlflow.feature_maps import Entry, Sink, artifact_repository, fetched
+from fmce_mlflow.errors import ArtifactError, RunError
+from fmce_mlflow.feature_index import Entry, checked_entry
+from fmce_mlflow.feature_maps import Sink, artifact_repository, fetched
 from fmce_mlflow.method.training import TrainingState
+from fmce_mlflow.reading import check_header, check_sha256, parse_json, read_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,6 +35,9 @@ ROOT = "checkpoint"
 TAG = "fmce.checkpoint"
 SLOTS = ("slot_0.safetensors", "slot_1.safetensors")
 FORMAT_VERSION = 1
+MAX_BYTES = 128 * 2**30
+MAX_HEADER = 90 * 2**20  # safetensors itself reads 100 MB
+MAX_SNAPSHOT = 10**9
 
 
 @dataclass(slots=True)
@@ -43,11 +48,13 @@ class Record:
         metrics: Per snapshot, in order: metric name → value.
         epochs: Epochs trained, per snapshot.
         entries: Feature-map files written.
+        weights: sha256 of the files of weights that wait to become models, by snapshot.
     """
 
     metrics: list[dict[str, float]] = field(default_factory=list)
     epochs: list[float] = field(default_factory=list)
     entries: dict[tuple[str, int], Entry] = field(default_factory=dict)
+    weights: dict[int, str] = field(default_factory=dict)
 
     def sequence(self, name: str) -> NDArray[np.float64]:
         """One metric over the snapshots that have it, float64."""
@@ -56,15 +63,30 @@ class Record:
     def to_json(self) -> str:
         """As text."""
         return json.dumps(
-            {"metrics": self.metrics, "epochs": self.epochs, "entries": [asdict(e) for e in self.entries.values()]}
+            {
+                "metrics": self.metrics,
+                "epochs": self.epochs,
+                "entries": [asdict(e) for e in self.entries.values()],
+                "weights": list(self.weights.items()),
+            }
         )
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """From the text of :meth:`to_json`."""
-        value = json.loads(text)
-        entries = [Entry(**{**e, "shape": tuple(e["shape"])}) for e in value["entries"]]
-        return cls(value["metrics"], value["epochs"], {(e.module, e.snapshot): e for e in entries})
+        """From the text of :meth:`to_json`.
+
+        Raises:
+            ArtifactError: If a feature-map file cannot be as it says.
+            KeyError: If something is missing.
+            TypeError: If something is of another kind.
+            ValueError: If it is no JSON, or a number is none.
+        """
+        value = parse_json(text)
+        entries = [checked_entry(e, "The checkpoint") for e in value["entries"]]
+        metrics = [{str(k): float(v) for k, v in one.items()} for one in value["metrics"]]
+        weights = {int(snapshot): str(sha256) for snapshot, sha256 in value.get("weights", [])}
+        epochs = [float(epoch) for epoch in value["epochs"]]
+        return cls(metrics, epochs, {(e.module, e.snapshot): e for e in entries}, weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +127,11 @@ class Checkpoint:
             ArtifactError: If they are no checkpoint of this format.
         """
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "gram": {}, "saliency": {}}
+        check_header(data, MAX_HEADER, "The checkpoint")
         try:
             tensors = load_tensors(data)
             (size,) = struct.unpack_from("<Q", data)  # safetensors: length of the JSON header, the header, the tensors
-            header = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+            header = parse_json(data[8 : 8 + size]).get("__metadata__", {})
             if header.get("format_version") != str(FORMAT_VERSION):
                 raise ArtifactError(
                     f"The checkpoint has format version {header.get('format_version')}; "
@@ -118,12 +141,14 @@ class Checkpoint:
                 part, _, name = key.partition(":")
                 parts[part][name] = value
             record = Record.from_json(header["record"])
-            state = TrainingState(
-                int(header["snapshot"]), parts["model"], parts["optimizer"], json.loads(header["scaler"])
-            )
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            scaler, snapshot = parse_json(header["scaler"]), int(header["snapshot"])
+            if not 0 <= snapshot <= MAX_SNAPSHOT:
+                raise ValueError(f"snapshot {snapshot} cannot be")
+            scaler = {str(k): float(v) for k, v in scaler.items()}
+            state = TrainingState(snapshot, parts["model"], parts["optimizer"], scaler)
+            grams, saliency = ({k: v.numpy() for k, v in parts[name].items()} for name in ("gram", "saliency"))
+        except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise ArtifactError(f"The checkpoint cannot be read ({error}). Train the backbone again.") from None
-        grams, saliency = ({k: v.numpy() for k, v in parts[name].items()} for name in ("gram", "saliency"))
         return cls(state, record, grams, saliency)
 
 
@@ -152,10 +177,10 @@ class Pointer:
         Raises:
             ValueError: If it is another text.
         """
-        value = json.loads(text)
+        value = parse_json(text)
         try:
             return cls(str(value["slot"]), int(value["snapshot"]), str(value["sha256"]))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
@@ -217,10 +242,8 @@ def load(client: MlflowClient, run_id: str) -> Checkpoint | None:
     with fetched(client, run_id, f"{ROOT}/{slot}") as path:
         if path is None:
             raise ArtifactError(f"{ROOT}/{slot} of run {run_id} is missing; the run cannot be resumed. Train it again.")
-        data = path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if found != expected:
-        raise IntegrityError(f"{ROOT}/{slot} of run {run_id}", expected, found)
+        data = read_file(path, MAX_BYTES, f"{ROOT}/{slot} of run {run_id}")
+    check_sha256(data, expected, f"{ROOT}/{slot} of run {run_id}")
     return Checkpoint.unpack(data)
 
 

@@ -11,14 +11,10 @@ One file per (module, snapshot), because the file is what every artifact store c
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import posixpath
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,139 +24,35 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError, did_you_mean
+from fmce_mlflow.feature_index import INDEX, ROOT, Entry, Index, Probe, file_name, is_module
+from fmce_mlflow.reading import check_header, check_seal, read_file, stay_within
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from numpy.typing import NDArray
 
-ROOT = "feature_maps"
-INDEX = "index.json"
-FORMAT_VERSION = 1
 MAX_INDEX_BYTES = 256 * 2**20
+MAX_MAP_BYTES = 32 * 2**30
+MAX_MAP_HEADER = 2**20
 
-_MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Identity of the probe images of a run.
-
-    Attributes:
-        dataset: Where the images come from.
-        n: How many there are.
-        sha256: Hash over images, labels and preprocessing, in order: runs that share it share their probe.
-    """
-
-    dataset: str
-    n: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One feature-map file.
-
-    Attributes:
-        module: The functional module.
-        snapshot: The snapshot.
-        shape: (n, C, H, W).
-        dtype: Always ``float16``.
-        bytes: Size of the file.
-        sha256: Hash of the file.
-        clipped: Values that were beyond float16 and stand at its largest.
-    """
-
-    module: str
-    snapshot: int
-    shape: tuple[int, int, int, int]
-    dtype: str
-    bytes: int
-    sha256: str
-    clipped: int = 0
-
-    @property
-    def path(self) -> str:
-        """The file's artifact path, from the run's artifact root."""
-        return f"{ROOT}/{self.module}/{file_name(self.snapshot)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """What feature maps a run has.
-
-    Attributes:
-        probe: The images they are of.
-        entries: By module and snapshot.
-    """
-
-    probe: Probe
-    entries: Mapping[tuple[str, int], Entry]
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """The modules, in the order they were recorded."""
-        return tuple(dict.fromkeys(module for module, _ in self.entries))
-
-    def snapshots(self, module: str) -> tuple[int, ...]:
-        """The snapshots recorded of a module, ascending."""
-        return tuple(sorted(s for m, s in self.entries if m == module))
-
-    def to_json(self) -> str:
-        """The text of ``index.json``."""
-        entries = [
-            {**asdict(e), "path": f"{e.module}/{file_name(e.snapshot)}"}
-            for _, e in sorted(self.entries.items(), key=lambda item: item[0][1])
-        ]
-        return json.dumps({"format_version": FORMAT_VERSION, "probe": asdict(self.probe), "files": entries}, indent=1)
-
-    @classmethod
-    def from_json(cls, text: str | bytes, *, name: str = f"{ROOT}/{INDEX}") -> Index:
-        """Read an index and check every field of it.
-
-        Raises:
-            ArtifactError: If it is no index of this format, or points outside its folder.
-
-        Example:
-            >>> Index.from_json('{}')
-            Traceback (most recent call last):
-            ...
-            fmce_mlflow.errors.ArtifactError: feature_maps/index.json is no index of feature maps: ...
-        """
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{name} is no index of feature maps: it is not JSON ({error}).") from None
-        if not isinstance(record, dict) or "format_version" not in record:
-            raise ArtifactError(f"{name} is no index of feature maps: it has no format_version.")
-        if record["format_version"] is True or record["format_version"] != FORMAT_VERSION:
-            raise ArtifactError(
-                f"{name} has format version {record['format_version']!r}; this release reads {FORMAT_VERSION}. "
-                "Record the run again, or use the release of fmce-mlflow that wrote it."
-            )
-        try:
-            probe = record["probe"]
-            parsed = Probe(_text(probe["dataset"]), _count(probe["n"]), _sha(probe["sha256"]))
-            entries = {}
-            for item in record["files"]:
-                entry = _entry(item, name)
-                if (entry.module, entry.snapshot) in entries:
-                    raise ArtifactError(f"{name} lists snapshot {entry.snapshot} of {entry.module} twice.")
-                entries[entry.module, entry.snapshot] = entry
-        except KeyError as error:
-            raise ArtifactError(
-                f"{name} is no index of feature maps: field {error} is missing. Record the run again."
-            ) from None
-        except (TypeError, ValueError) as error:
-            raise ArtifactError(
-                f"{name} is no index of feature maps: a field is wrong ({error}). Record the run again."
-            ) from None
-        return cls(parsed, entries)
-
-
-def file_name(snapshot: int) -> str:
-    """Name of a snapshot's file inside its module's folder."""
-    return f"snapshot_{snapshot:05d}.safetensors"
+__all__ = [
+    "INDEX",
+    "ROOT",
+    "Entry",
+    "FeatureMapReader",
+    "FeatureMapWriter",
+    "Index",
+    "Probe",
+    "Sink",
+    "artifact_repository",
+    "fetched",
+    "fetched_from",
+    "file_name",
+    "pack",
+    "read_entry",
+    "unpack",
+]
 
 
 def pack(maps: NDArray[np.float16], labels: NDArray[np.int64], *, name: str = "The feature map") -> bytes:
@@ -198,6 +90,7 @@ def unpack(data: bytes, entry: Entry) -> tuple[NDArray[np.float16], NDArray[np.i
     found = hashlib.sha256(data).hexdigest()
     if found != entry.sha256:
         raise IntegrityError(entry.path, entry.sha256, found)
+    check_header(data, MAX_MAP_HEADER, entry.path)
     try:
         tensors = load_safetensors(data)
         maps, labels = tensors["maps"], tensors["labels"]
@@ -265,7 +158,7 @@ class FeatureMapWriter:
         entries = dict(self.index.entries)
         with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
             for module, value in maps.items():
-                if not _MODULE.fullmatch(module):
+                if not is_module(module):
                     raise ArtifactError(f"{module!r} cannot be the name of a folder of feature maps.")
                 data = pack(value, self._labels, name=f"The feature map of {module} at snapshot {snapshot}")
                 path = Path(folder, module, file_name(snapshot))
@@ -284,7 +177,7 @@ class FeatureMapWriter:
         """Write the index as it stands."""
         with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
             path = Path(folder, INDEX)
-            path.write_text(self.index.to_json(), encoding="utf-8")
+            path.write_bytes(self.index.to_json().encode())
             self._client.log_artifact(self._run_id, str(path), ROOT)
 
     def keep_only(self, snapshots: set[int]) -> int:
@@ -313,16 +206,17 @@ class FeatureMapReader:
     """
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self._client, self._run_id = client, run_id
-        with fetched(client, run_id, f"{ROOT}/{INDEX}") as path:
-            if path is None:
-                raise RunError(
-                    f"Run {run_id} has no {ROOT}/{INDEX}: it recorded no feature maps. "
-                    "Train it with `fmce train-backbone`."
-                )
-            if path.stat().st_size > MAX_INDEX_BYTES:
-                raise ArtifactError(f"{ROOT}/{INDEX} of run {run_id} has {path.stat().st_size:,} bytes: too large.")
-            self.index = Index.from_json(path.read_bytes(), name=f"{ROOT}/{INDEX} of run {run_id}")
+        self._run_id = run_id
+        run = client.get_run(run_id)
+        self._repository = repository_of(run, client.tracking_uri)  # asked for once, not for each of its files
+        data = read_index(self._repository, f"run {run_id}")
+        if data is None:
+            raise RunError(
+                f"Run {run_id} has no {ROOT}/{INDEX}: it recorded no feature maps. Train it with `fmce train-backbone`."
+            )
+        name = f"{ROOT}/{INDEX} of run {run_id}"
+        check_seal(run.data.tags, f"{ROOT}/{INDEX}", data, name)
+        self.index = Index.from_json(data, name=name)
 
     def read(self, module: str, snapshot: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
         """Maps float16 (n, C, H, W) and labels int64 (n,) of one module at one snapshot; fetches that file only.
@@ -344,7 +238,7 @@ class FeatureMapReader:
                 f"Run {self._run_id} has no maps of {module} at snapshot {snapshot}; "
                 f"it has {len(recorded)} snapshots between {recorded[0]} and {recorded[-1]}."
             )
-        return read_entry(self._client, self._run_id, entry)
+        return read_stored(self._repository, entry, f"run {self._run_id}")
 
 
 def read_entry(client: MlflowClient, run_id: str, entry: Entry) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
@@ -354,21 +248,47 @@ def read_entry(client: MlflowClient, run_id: str, entry: Entry) -> tuple[NDArray
         IntegrityError: If the file was damaged or changed.
         ArtifactError: If it is missing.
     """
-    with fetched(client, run_id, entry.path) as path:
+    return read_stored(artifact_repository(client, run_id), entry, f"run {run_id}")
+
+
+def read_index(repository: Any, owner: str) -> bytes | None:
+    """The bytes of the index in any ``ArtifactRepository``, None where it has none; ``owner`` says whose it is.
+
+    Raises:
+        ArtifactError: If it cannot be fetched, or is too large.
+    """
+    with fetched_from(repository, f"{ROOT}/{INDEX}", owner) as path:
+        return None if path is None else read_file(path, MAX_INDEX_BYTES, f"{ROOT}/{INDEX} of {owner}")
+
+
+def read_stored(repository: Any, entry: Entry, owner: str) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    """As :func:`read_entry`, from any ``ArtifactRepository``."""
+    name = f"{entry.path} of {owner}"
+    if entry.bytes > MAX_MAP_BYTES:
+        raise ArtifactError(
+            f"The index says that {name} has {entry.bytes:,} bytes; at most {MAX_MAP_BYTES:,} are read. "
+            "Record fewer probe images, or smaller maps by --map-size."
+        )
+    with fetched_from(repository, entry.path, owner) as path:
         if path is None:
-            raise ArtifactError(f"{entry.path} of run {run_id} is missing, though its index names it.")
+            raise ArtifactError(f"{name} is missing, though its index names it.")
         size = path.stat().st_size
-        if size != entry.bytes:
-            found = hashlib.sha256(path.read_bytes()).hexdigest() if size < entry.bytes else f"of {size:,} bytes"
-            raise IntegrityError(f"{entry.path} of run {run_id}", entry.sha256, found)
-        return unpack(path.read_bytes(), entry)
+        if size > entry.bytes:
+            raise IntegrityError(name, entry.sha256, f"of {size:,} bytes")
+        data = read_file(path, entry.bytes, name)
+    return unpack(data, entry)
 
 
 def artifact_repository(client: MlflowClient, run_id: str) -> Any:
     """The ``ArtifactRepository`` that holds a run's artifacts, for what the client itself cannot do."""
+    return repository_of(client.get_run(run_id), client.tracking_uri)
+
+
+def repository_of(run: Run, tracking_uri: str) -> Any:
+    """As :func:`artifact_repository`, of a run that is at hand."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    return get_artifact_repository(client.get_run(run_id).info.artifact_uri, tracking_uri=client.tracking_uri)
+    return get_artifact_repository(run.info.artifact_uri, tracking_uri=tracking_uri)
 
 
 @contextmanager
@@ -378,7 +298,7 @@ def fetched(client: MlflowClient, run_id: str, artifact_path: str) -> Iterator[P
     Stores on this machine's disk are read in place; others are fetched to a temporary folder.
 
     Raises:
-        ArtifactError: If the store cannot be reached, or fails.
+        ArtifactError: If the store cannot be reached, or fails, or what it has is a link out of its folder.
     """
     with fetched_from(artifact_repository(client, run_id), artifact_path, f"run {run_id}") as path:
         yield path
@@ -404,7 +324,12 @@ def fetched_from(repository: Any, artifact_path: str, owner: str) -> Iterator[Pa
                     f"{artifact_path} of {owner} cannot be fetched: {error}. See to the artifact store, try again."
                 ) from error
             path = Path(folder, "missing")
-        yield path if path.is_file() else None
+        if not path.is_file():
+            yield None
+            return
+        if local:
+            stay_within(path, Path(repository.artifact_dir), f"{artifact_path} of {owner}")
+        yield path
 
 
 def _is_listed(repository: Any, artifact_path: str) -> bool:
@@ -414,43 +339,3 @@ def _is_listed(repository: Any, artifact_path: str) -> bool:
     except Exception:
         return True
     return any(file.path == artifact_path for file in listed)
-
-
-def _entry(item: Mapping[str, Any], name: str) -> Entry:
-    module, snapshot = item["module"], _count(item["snapshot"])
-    if not isinstance(module, str) or not _MODULE.fullmatch(module):
-        raise ArtifactError(f"{name} names a module {module!r}, which is not a dotted path.")
-    if item["path"] != f"{module}/{file_name(snapshot)}":
-        raise ArtifactError(
-            f"{name} points to {item['path']!r}; the maps of {module} at snapshot {snapshot} can only stand in "
-            f"{module}/{file_name(snapshot)}. Do not trust this run's artifacts."
-        )
-    n, c, h, w = (_count(v) for v in item["shape"])
-    entry = Entry(
-        module, snapshot, (n, c, h, w), _text(item["dtype"]), _count(item["bytes"]), _sha(item["sha256"]),
-        _count(item["clipped"]),
-    )  # fmt: skip
-    if entry.dtype != "float16" or not 0 < 2 * math.prod(entry.shape) <= entry.bytes:
-        raise ArtifactError(
-            f"{name} says {entry.dtype} {entry.shape} in {entry.bytes} bytes for snapshot {snapshot} of {module}, "
-            "which cannot be."
-        )
-    return entry
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a text, got {value!r:.80}")
-    return value
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise ValueError(f"expected a whole number, got {value!r:.80}")
-    return value
-
-
-def _sha(value: Any) -> str:
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise ValueError(f"expected a sha256, got {value!r:.80}")
-    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import tempfile
@@ -17,13 +18,15 @@ import numpy as np
 import torch
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 
 from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.feature_maps import Sink, artifact_repository, fetched
 from fmce_mlflow.logged_models import log_saved_model, register
 from fmce_mlflow.method.training import load_weights
+from fmce_mlflow.reading import check_header, check_sha256, read_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,14 +38,18 @@ Format = Literal["pt2", "pickle"]
 
 WEIGHTS = "weights"
 METADATA = "fmce"
+MAX_WEIGHTS_BYTES = 64 * 2**30
+MAX_HEADER = 16 * 2**20
 
 
-def save_weights(client: Sink, run_id: str, snapshot: int, weights: Mapping[str, Tensor]) -> None:
-    """Keep a snapshot's weights until it is known which snapshots are markers."""
+def save_weights(client: Sink, run_id: str, snapshot: int, weights: Mapping[str, Tensor]) -> str:
+    """Keep a snapshot's weights until it is known which snapshots are markers; returns the file's sha256."""
+    data = save_tensors({k: v.clone() for k, v in weights.items()})
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, f"snapshot_{snapshot:05d}.safetensors")
-        save_file({k: v.clone() for k, v in weights.items()}, path)
+        path.write_bytes(data)
         client.log_artifact(run_id, str(path), WEIGHTS)
+    return hashlib.sha256(data).hexdigest()
 
 
 def log_models(
@@ -58,6 +65,7 @@ def log_models(
     markers: Sequence[int],
     register_as: str | None,
     say: Callable[[str], None],
+    kept: Mapping[int, str] | None = None,
 ) -> str:
     """Log the trained model, and those of the markers; what is logged already is left alone.
 
@@ -73,6 +81,7 @@ def log_models(
         markers: Snapshots whose models are logged too; their weights must have been kept.
         register_as: Register the final model under this name.
         say: Prints a line for the user.
+        kept: sha256 of the weights that were kept, by snapshot.
 
     Returns:
         The final model's URI, ``models:/m-…``.
@@ -83,7 +92,9 @@ def log_models(
     for snapshot in [*(m for m in markers if m != final), final]:
         if snapshot in logged:
             continue
-        load_weights(model, last if snapshot == final else _kept_weights(client, run_id, snapshot))
+        load_weights(
+            model, last if snapshot == final else kept_weights(client, run_id, snapshot, (kept or {}).get(snapshot))
+        )
         model.eval()
         metadata = {
             "backbone": backbone,
@@ -108,13 +119,29 @@ def log_models(
     return f"models:/{logged[final]}"
 
 
-def _kept_weights(client: MlflowClient, run_id: str, snapshot: int) -> dict[str, Tensor]:
-    with fetched(client, run_id, f"{WEIGHTS}/snapshot_{snapshot:05d}.safetensors") as path:
+def kept_weights(client: MlflowClient, run_id: str, snapshot: int, sha256: str | None) -> dict[str, Tensor]:
+    """What :func:`save_weights` kept.
+
+    Raises:
+        ArtifactError: If it is missing, or cannot be read.
+        IntegrityError: If it is not what was written.
+    """
+    name = f"{WEIGHTS}/snapshot_{snapshot:05d}.safetensors"
+    with fetched(client, run_id, name) as path:
         if path is None:
             raise ArtifactError(
                 f"The weights of snapshot {snapshot} of run {run_id} are missing. Train with --log-checkpoints again."
             )
-        return dict(load_tensors(path.read_bytes()))
+        data = read_file(path, MAX_WEIGHTS_BYTES, f"{name} of run {run_id}")
+    if sha256 is not None:
+        check_sha256(data, sha256, f"{name} of run {run_id}")
+    check_header(data, MAX_HEADER, f"{name} of run {run_id}")
+    try:
+        return dict(load_tensors(data))
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ArtifactError(
+            f"{name} of run {run_id} cannot be read ({error}). Train with --log-checkpoints again."
+        ) from None
 
 
 def _save(

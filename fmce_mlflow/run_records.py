@@ -18,10 +18,12 @@ def set_role(client: MlflowClient, run_id: str, role: str) -> None:
     client.set_tag(run_id, ROLE_TAG, role)
 
 
-def log_json(client: MlflowClient, run_id: str, value: Any, path: str) -> None:
-    """Log a JSON artifact; NaN, which JSON lacks, is refused."""
+def log_json(client: MlflowClient, run_id: str, value: Any, path: str) -> bytes:
+    """Log a JSON artifact, and return its bytes; NaN, which JSON lacks, is refused."""
+    data = json.dumps(value, indent=1, allow_nan=False).encode()
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         local = Path(folder, Path(path).name)
-        local.write_text(json.dumps(value, indent=1, allow_nan=False), encoding="utf-8")
+        local.write_bytes(data)
         parent = str(Path(path).parent)
         client.log_artifact(run_id, str(local), None if parent == "." else parent)
+    return data

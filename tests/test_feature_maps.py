@@ -271,7 +271,7 @@ def test_any_json_gives_an_index_or_an_artifact_error(value):
 
 def test_an_index_that_is_too_large_is_not_read(client, recorded, monkeypatch):
     monkeypatch.setattr("fmce_mlflow.feature_maps.MAX_INDEX_BYTES", 100)
-    with pytest.raises(ArtifactError, match="too large"):
+    with pytest.raises(ArtifactError, match="has 1,883 bytes, and at most 100 are read"):
         FeatureMapReader(client, recorded[0])
 
 

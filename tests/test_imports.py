@@ -15,8 +15,8 @@ PACKAGE = ROOT / "fmce_mlflow"
 # A module may import from its own layer and from those above it in this list. Imports inside functions count too.
 LAYERS = (
     {"errors"},
-    {"method"},
-    {"feature_maps"},
+    {"method", "reading"},
+    {"feature_index", "feature_maps"},
     {
         "checkpoint",
         "interrupts",

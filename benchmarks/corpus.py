@@ -14,8 +14,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -151,48 +152,61 @@ def _rounds() -> Iterator[Plan]:
 
 
 def train(args: argparse.Namespace) -> None:
+    items = {item.key: partial(item.options, args.data_root, args.cifar10) for item in plan()[: args.runs]}
+    train_missing(items, args, TAG, EXPERIMENT)
+
+
+def train_missing(
+    items: Mapping[str, Callable[[], BackboneOptions]], args: argparse.Namespace, tag: str, name: str
+) -> None:
+    """Train the runs that are not there yet, each found by its key in a tag; unfinished ones are gone on with."""
     torch.set_num_threads(args.threads)
     client = MlflowClient(args.tracking_uri)
-    found = client.get_experiment_by_name(EXPERIMENT)
+    found = client.get_experiment_by_name(name)
     location = Path(args.artifacts).resolve().as_uri() if args.artifacts else None
-    experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT, location)
+    experiment = found.experiment_id if found else client.create_experiment(name, location)
     part, of = map(int, args.shard.split("/"))
     images = {}
-    for number, item in enumerate(plan()):
-        if number % of != part or number >= args.runs:
+    for number, (key, make) in enumerate(items.items()):
+        if number % of != part:
             continue
-        runs = client.search_runs([experiment], f"tags.`{TAG}` = '{item.key}'")
+        runs = client.search_runs([experiment], f"tags.`{tag}` = '{key}'")
         if any(run.info.status in ("FINISHED", "FAILED") for run in runs):
             continue
-        options = item.options(args.data_root, args.cifar10)
-        data_key = (item.dataset, options.train_size)
+        options = make()
+        data_key = (options.dataset, options.train_size, options.image_size)
         if data_key not in images:
             images[data_key] = load_options_images(options)
-        run_id = runs[0].info.run_id if runs else client.create_run(experiment, tags={TAG: item.key}).info.run_id
+        run_id = runs[0].info.run_id if runs else client.create_run(experiment, tags={tag: key}).info.run_id
         started = time.monotonic()
         try:
-            result = train_backbone(client, run_id, options, say=lambda _: None, data=images[data_key], name=item.key)
+            result = train_backbone(client, run_id, options, say=lambda _: None, data=images[data_key], name=key)
         except FmceError as error:  # a run that diverges to NaN has losses and maps up to there
-            print(f"{number:3d} {item.key}: {type(error).__name__}: {error}", flush=True)
+            print(f"{number:3d} {key}: {type(error).__name__}: {error}", flush=True)
             continue
         took = time.monotonic() - started
         print(
-            f"{number:3d} {item.key}: T = {result.convergence.point}, accuracy {result.val_accuracy:.3f}, {took:.0f} s",
+            f"{number:3d} {key}: T = {result.convergence.point}, accuracy {result.val_accuracy:.3f}, {took:.0f} s",
             flush=True,
         )
+
+
+def training_arguments(parser: argparse.ArgumentParser, uri: str) -> None:
+    """What decides where runs go and images come from."""
+    parser.add_argument("--tracking-uri", default=uri)
+    parser.add_argument("--artifacts", default="", help="folder for artifacts of a new store; MLflow's own otherwise")
+    parser.add_argument("--data-root", default="data")
+    parser.add_argument("--cifar10", default="cifar10", help="cifar10, or folder:PATH of its images")
+    parser.add_argument("--shard", default="0/1")
+    parser.add_argument("--threads", type=int, default=1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     training = commands.add_parser("train", help="train what is missing")
-    training.add_argument("--tracking-uri", default="sqlite:///corpus.db")
-    training.add_argument("--artifacts", default="", help="folder for artifacts of a new store; MLflow's own otherwise")
-    training.add_argument("--data-root", default="data")
-    training.add_argument("--cifar10", default="cifar10", help="cifar10, or folder:PATH of its images")
+    training_arguments(training, "sqlite:///corpus.db")
     training.add_argument("--runs", type=int, default=10**6, help="only so many runs of the plan")
-    training.add_argument("--shard", default="0/1")
-    training.add_argument("--threads", type=int, default=1)
     training.set_defaults(call=train)
     listing = commands.add_parser("list", help="print the plan")
     listing.set_defaults(call=lambda _: print("\n".join(f"{i:3d} {item.key}" for i, item in enumerate(plan()))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,14 @@ import click
 from fmce_mlflow.cli_options import Command, Optional, apply_options, flag, option, split
 from fmce_mlflow.cli_runs import make_client, open_run, say, say_where
 from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.reading import parse_json
 
 if TYPE_CHECKING:
     from fmce_mlflow.evaluation_config import EvaluationConfig
 
 FOLDER = "folder:"
 ALL_HELD_OUT = 1_000_000_000
+MAX_JSON = 2**16
 
 data_options = apply_options(
     [
@@ -161,8 +162,11 @@ def _target(text: str | None) -> str | int | None:
 def _preprocessing(text: str | None, problems: list[str]) -> Any:
     if text is None or not text.startswith("{"):
         return text
+    if len(text) > MAX_JSON:
+        problems.append(f"preprocessing has {len(text):,} characters; at most {MAX_JSON:,} are read")
+        return None
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return parse_json(text)
+    except ValueError as error:
         problems.append(f"preprocessing cannot be read as JSON: {error}")
         return None

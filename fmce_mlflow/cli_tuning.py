@@ -10,7 +10,7 @@ import click
 
 from fmce_mlflow.cli_options import Command, apply_options, flag, option
 from fmce_mlflow.cli_runs import make_client, open_run, say, say_where
-from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
     from fmce_mlflow.tuning.net_study import TuneOptions
@@ -72,9 +72,12 @@ def parse_tuning_options(values: Mapping[str, Any]) -> TuneOptions:
 
 
 def _content(path: str) -> str:
+    from fmce_mlflow.reading import read_file
+    from fmce_mlflow.tuning.search_space import MAX_TEXT
+
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_file(Path(path), MAX_TEXT, f"The search space in {path}").decode()
+    except (OSError, ValueError, ArtifactError) as error:
         raise ConfigError(f"space is neither JSON nor a file that can be read: {error}") from None
 
 

@@ -6,7 +6,7 @@ Layout, beside what MLflow itself writes::
     fmce_net/weights.safetensors
     fmce_net/model_card.md
 
-``MLmodel`` carries the sha256 of both files that are read back.
+``MLmodel`` carries the sha256 of all three.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
@@ -31,19 +33,24 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 import fmce_mlflow
-from fmce_mlflow.errors import IntegrityError, PredictorError
+from fmce_mlflow.errors import ArtifactError, IntegrityError, PredictorError
 from fmce_mlflow.logged_models import log_saved_model
 from fmce_mlflow.method.fmce_net import FmceNet, build_net
+from fmce_mlflow.reading import check_header, parse_json, read_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from torch import Tensor
 
 FLAVOR_NAME = "fmce_net"
 FORMAT_VERSION = 1
 FOLDER = "fmce_net"
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "model_card.md"
+MAX_DESCRIPTION_BYTES = 4 * 2**20
 MAX_CONFIG_BYTES = 4 * 2**20
 MAX_WEIGHTS_BYTES = 2**30
+MAX_CARD_BYTES = 2**20
+MAX_HEADER = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +97,10 @@ def save_model(path: str | Path, predictor: Predictor, mlflow_model: Model | Non
     written = {
         CONFIG: json.dumps(config, indent=1, allow_nan=False).encode(),
         WEIGHTS: save_tensors({k: v.contiguous() for k, v in net.state_dict().items()}),
+        CARD: predictor.card.encode(),
     }
     for name, data in written.items():
         (folder / name).write_bytes(data)
-    (folder / CARD).write_text(predictor.card, encoding="utf-8")
     model = mlflow_model or Model()
     model.signature = model.signature or signature(net.config.levels)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in written.items()}
@@ -120,34 +127,36 @@ def load_predictor(path: str | Path) -> Predictor:
     """
     root = Path(path)
     try:
+        read_file(root / "MLmodel", MAX_DESCRIPTION_BYTES, f"MLmodel at {root}", root=root)
         flavor = Model.load(str(root)).flavors.get(FLAVOR_NAME)
-    except Exception as error:
-        raise PredictorError(f"{root} is no MLflow model: {error}") from None
+    except Exception as error:  # MLflow's, or a YAML parser's
+        raise PredictorError(f"{root} is no MLflow model: {error!s:.500}") from None
     if not isinstance(flavor, Mapping):
         raise PredictorError(
             f"The model at {root} is no FMCE-Net: it has no flavor {FLAVOR_NAME}. "
             "Name one that `fmce train-fmce-net` logged."
         )
     if flavor.get("format_version") != FORMAT_VERSION:
+        version = reprlib.repr(flavor.get("format_version"))  # aliases in YAML can make a text of gigabytes of it
         raise PredictorError(
-            f"The FMCE-Net at {root} has format version {flavor.get('format_version')!r}; this release reads "
+            f"The FMCE-Net at {root} has format version {version}; this release reads "
             f"{FORMAT_VERSION}. Use the release of fmce-mlflow that wrote it, or train it again."
         )
     hashes = flavor.get("sha256")
-    if not isinstance(hashes, Mapping):
+    if not isinstance(hashes, Mapping) or not all(isinstance(hashes.get(name), str) for name in (CONFIG, WEIGHTS)):
         raise PredictorError(f"MLmodel at {root} names no sha256 of the net's files. Log the predictor again.")
     config = _read(root, CONFIG, hashes, MAX_CONFIG_BYTES)
     weights = _read(root, WEIGHTS, hashes, MAX_WEIGHTS_BYTES)
+    card = _read(root, CARD, hashes, MAX_CARD_BYTES) if CARD in hashes else b""
     try:
-        record = json.loads(config)
-        net = build_net(str(record["kind"]), dict(record["config"]))
-        net.load_state_dict(load_tensors(weights))
-        info = dict(record["info"])
-    except (ValueError, KeyError, TypeError, RuntimeError, RecursionError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
+        check_header(weights, MAX_HEADER, f"{FOLDER}/{WEIGHTS} at {root}")
+        record = parse_json(config)
+        net = _net(str(record["kind"]), dict(record["config"]), load_tensors(weights))
+        info = _info(record["info"])
+    except (ValueError, KeyError, TypeError, RuntimeError, OverflowError, SafetensorError, ArtifactError) as error:
+        reason = " ".join(f"{error!s:.500}".split())
         raise PredictorError(f"The FMCE-Net at {root} cannot be read: {reason} Log the predictor again.") from None
-    card = root / FOLDER / CARD
-    return Predictor(net.eval(), info, card.read_text(encoding="utf-8") if card.is_file() else "")
+    return Predictor(net.eval(), info, card.decode(errors="replace"))
 
 
 def log_predictor(client: MlflowClient, run_id: str, predictor: Predictor, *, name: str = "fmce_net") -> str:
@@ -193,18 +202,60 @@ def _load_pyfunc(path: str) -> _PyFunc:
     return _PyFunc(load_predictor(root if (root / "MLmodel").is_file() else root.parent))
 
 
+def _net(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> FmceNet:
+    """The net with its weights. Its config decides nothing beyond the size of the file that has them."""
+    with torch.device("meta"):  # takes no memory, whatever the config says
+        wanted = {name: tuple(value.shape) for name, value in build_net(kind, config).state_dict().items()}
+    if wanted != (found := {name: tuple(value.shape) for name, value in tensors.items()}):
+        lacks, other = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+        wrong = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name])
+        raise ValueError(
+            "the weights are not those of this config. "
+            + " ".join(
+                f"{what}: {', '.join(names[:3])}."
+                for what, names in (("Missing", lacks), ("Unknown", other), ("Another shape", wrong))
+                if names
+            )
+        )
+    if strange := [name for name, value in tensors.items() if not value.isfinite().all()]:
+        raise ValueError(f"the weights have NaN or infinite values: {', '.join(strange[:3])}.")
+    net = build_net(kind, config)
+    net.load_state_dict(tensors)
+    return net
+
+
+def _info(value: Any) -> dict[str, Any]:
+    """What an evaluation reads of a predictor's info has the kinds that it relies on."""
+    info = dict(value)
+    params, corpus, figures = info.get("params", {}), info.get("corpus", []), info.get("figures", {})
+    if not isinstance(params, dict) or len(str(params.get("bag_size", ""))) > 9:
+        raise ValueError(f"info.params is {reprlib.repr(params)}.")
+    for row in corpus if isinstance(corpus, list) else [corpus]:
+        plain = isinstance(row, dict) and not any(isinstance(v, (dict, list)) for v in row.values())
+        if not plain or not _is_count(row.get("runs", 0)):
+            raise ValueError(f"info.corpus has {reprlib.repr(row)}.")
+    layer = [figures]
+    while layer := [inner for outer in layer if isinstance(outer, dict) for inner in outer.values()]:
+        if any(isinstance(inner, int) and abs(inner) > 2**53 for inner in layer):
+            raise ValueError("info.figures has a number that cannot be.")
+    return info
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value < 2**53
+
+
 def _read(root: Path, name: str, hashes: Mapping[str, Any], limit: int) -> bytes:
-    file = root / FOLDER / name
+    file, called = root / FOLDER / name, f"{FOLDER}/{name} at {root}"
     if not file.is_file():
         raise PredictorError(f"{FOLDER}/{name} is missing at {root}. Log the predictor again.")
-    if file.stat().st_size > limit:
-        raise PredictorError(
-            f"{FOLDER}/{name} at {root} has {file.stat().st_size:,} bytes; at most {limit:,} are read."
-        )
-    data = file.read_bytes()
+    try:
+        data = read_file(file, limit, called, root=root)
+    except ArtifactError as error:
+        raise PredictorError(str(error)) from None
     found = hashlib.sha256(data).hexdigest()
-    if found != hashes.get(name):
-        raise IntegrityError(f"{FOLDER}/{name} at {root}", str(hashes.get(name)), found)
+    if found != hashes[name]:
+        raise IntegrityError(called, f"{hashes[name]!s:.80}", found)
     return data
 
 

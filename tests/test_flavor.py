@@ -129,7 +129,7 @@ def test_an_honest_hash_of_something_else(saved: Path):
     edit_description(
         saved, lambda flavors: flavors["fmce_net"]["sha256"].update({"config.json": hashlib.sha256(data).hexdigest()})
     )
-    with pytest.raises(PredictorError, match=r"(?s)cannot be read: .*Missing key"):
+    with pytest.raises(PredictorError, match=r"(?s)cannot be read: .*Missing: "):
         load_predictor(saved)
 
 

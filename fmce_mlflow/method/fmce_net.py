@@ -89,9 +89,14 @@ class SetConfig:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name} must be at least {least}, got {value}"
-            for name, least in (("levels", 2), ("width", 1), ("depth", 0), ("members", 1))
-            if (value := getattr(self, name)) < least
+            f"{name} must be {least} to {most:,}, got {value}"
+            for name, least, most in (
+                ("levels", 2, 1000),
+                ("width", 1, 2**16),
+                ("depth", 0, 64),
+                ("members", 1, 256),
+            )
+            if not least <= (value := getattr(self, name)) <= most
         ]
         if self.statistics not in get_args(Statistics):
             problems.append(f"statistics must be one of {', '.join(get_args(Statistics))}; got {self.statistics!r}")
@@ -136,14 +141,19 @@ class OutlineConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        names = ("channels", "height", "width", "features", "heads")
         problems = [
-            f"{name} must be at least 1, got {getattr(self, name)}" for name in names if getattr(self, name) < 1
+            f"{name} must be {least} to {most:,}, got {value}"
+            for name, least, most in (
+                ("channels", 1, 2**20),
+                ("height", 1, 2**16),
+                ("width", 1, 2**16),
+                ("levels", 2, 1000),
+                ("features", 1, 2**16),
+                ("blocks", 0, 256),
+                ("heads", 1, 2**16),
+            )
+            if not least <= (value := getattr(self, name)) <= most
         ]
-        if self.levels < 2:
-            problems.append(f"levels must be at least 2, got {self.levels}")
-        if self.blocks < 0:
-            problems.append(f"blocks must not be negative, got {self.blocks}")
         if self.heads >= 1 and self.features % self.heads:
             problems.append(f"features ({self.features}) must be a multiple of heads ({self.heads})")
         if not 0 <= self.dropout < 1:

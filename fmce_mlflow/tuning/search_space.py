@@ -19,8 +19,10 @@ from fmce_mlflow.errors import ConfigError, did_you_mean
 from fmce_mlflow.method.bags import BagConfig
 from fmce_mlflow.method.fitting import FitConfig
 from fmce_mlflow.method.fmce_net import SetConfig
+from fmce_mlflow.reading import parse_json
 
 Space = Mapping[str, BaseDistribution]
+MAX_TEXT = 2**20
 
 DEFAULT_SPACE: Space = {
     "statistics": CategoricalDistribution(["both", "all", "channels", "bag"]),
@@ -91,8 +93,10 @@ def parse_space(text: str) -> Space:
         >>> space["lr"]
         FloatDistribution(high=0.01, log=True, low=0.001, step=None)
     """
+    if len(text) > MAX_TEXT:
+        raise ConfigError(f"space has {len(text):,} characters; at most {MAX_TEXT:,} are read")
     try:
-        given = json.loads(text)
+        given = parse_json(text)
     except ValueError as error:
         raise ConfigError(f"space is no JSON: {error}. An example: " + '{"width": [32, 64], "depth": 2}') from None
     if not isinstance(given, dict):
@@ -109,7 +113,7 @@ def parse_space(text: str) -> Space:
             space[name] = _distribution(name, value)
             for edge in _edges(space[name]):
                 _check(name, edge)
-        except (ConfigError, TypeError, ValueError) as error:
+        except (ConfigError, TypeError, ValueError, OverflowError) as error:
             problems.append(f"space of {name}: {error}")
     if problems:
         raise ConfigError(problems)

@@ -16,17 +16,17 @@ from mlflow.data.pyfunc_dataset_mixin import PyFuncConvertibleDatasetMixin
 from mlflow.entities import DatasetInput, InputTag, LoggedModelInput
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from fmce_mlflow.errors import CaptureError, ConfigError, DataError
 from fmce_mlflow.evaluation_config import EvaluationConfig
 from fmce_mlflow.evaluation_log import Logged, log_findings, log_metrics
 from fmce_mlflow.evaluation_saliency import Saliency, take_saliency
-from fmce_mlflow.findings import Findings, Images, find_source
+from fmce_mlflow.findings import Findings, Images, find_source, model_title
 from fmce_mlflow.image_dataset import inputs_of
 from fmce_mlflow.method.bags import BagConfig
 from fmce_mlflow.method.fmce_net import SetNet
-from fmce_mlflow.method.functional_modules import resolve_modules
+from fmce_mlflow.method.functional_modules import earlier_modules, resolve_modules
 from fmce_mlflow.method.image_inputs import InputBatches, as_preprocessing, input_batches
 from fmce_mlflow.method.image_sets import Preprocessing
 from fmce_mlflow.method.reference import reinitialised
@@ -171,6 +171,7 @@ class _Evaluation:
         self.dataset = dataset
         self.choices: list[str] = []
         self.warnings: list[str] = []
+        self.early: tuple[str, ...] = ()
 
     def run(self) -> Findings:
         self.inputs = inputs_of(self.dataset, input_shape=self.model.input_shape, image_column=self.config.image_column)
@@ -206,10 +207,12 @@ class _Evaluation:
             images=self._images(bag_size),
             scores=scores,
             far=far,
+            early=tuple(name for name in scores if name in self.early),
             saliency=saliency,
             source=source,
             choices=tuple(self.choices),
             warnings=tuple(self.warnings),
+            title=model_title(self.client, self.model),
         )
 
     def _preprocessing(self) -> Preprocessing | None:
@@ -255,9 +258,27 @@ class _Evaluation:
             self.choices.append(
                 f"No module is named, so the last feature stage is evaluated: {found[0]}. Name others in `modules`."
             )
-        elif found != names:
+            return found
+        if found != names:
             self.choices.append(f"Modules that fit {', '.join(names)}: {', '.join(found)}.")
+        self._tell_early(found, pixels)
         return found
+
+    def _tell_early(self, names: tuple[str, ...], example: Tensor) -> None:
+        """Warn of modules from further ahead in the network than any of the predictor's corpus."""
+        rows = self.predictor.predictor.info.get("corpus")
+        known = {row.get("module") for row in rows if isinstance(row, Mapping)} if isinstance(rows, list) else set()
+        unknown = [name for name in names if name not in known]
+        if not known or not unknown:
+            return
+        last, self.early = earlier_modules(self.model.network, unknown, example=example)
+        if self.early:
+            several = len(self.early) > 1
+            self.warnings.append(
+                f"{'Modules' if several else 'Module'} {', '.join(self.early)} {'lie' if several else 'lies'} earlier in "
+                f"the network than its last feature stage, {last}, and the predictor was trained on none such: "
+                f"{'their scores' if several else 'its score'} may mean little."
+            )
 
     def _bag_size(self) -> int:
         if self.config.bag_size is not None:
@@ -303,7 +324,7 @@ class _Evaluation:
             return None
         places = np.unique(np.linspace(0, len(self.probe) - 1, min(most, len(self.probe))).astype(np.int64))
         try:
-            return take_saliency(
+            found = take_saliency(
                 self.model,
                 modules,
                 self._batches(self.probe[places]),
@@ -315,6 +336,15 @@ class _Evaluation:
                 raise
             self.warnings.append(f"There is no Grad-CAM: {error}")
             return None
+        blank = [name for name, values in found.focus.items() if len(values) and not values.any()]
+        if blank:
+            several = len(blank) > 1
+            self.warnings.append(
+                f"Grad-CAM shows nothing in {', '.join(blank)}: {'their maps have' if several else 'its map has'} a "
+                "single position, or no positive gradient reaches it, as where a transformer's class token alone is "
+                "read. Name a module before it."
+            )
+        return found
 
     def _target(self) -> Callable[[int], int | Target] | None:
         wanted = self.config.saliency_target

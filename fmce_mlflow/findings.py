@@ -93,10 +93,12 @@ class Findings:
         images: The images.
         scores: By name of the map, in the order asked for; at least one.
         far: By the same names, whether the module lies too far from the predictor's training corpus.
+        early: Those that lie earlier in the network than the last feature stage, where the corpus has none such.
         saliency: Grad-CAM, where it was taken.
         source: The run that trained the model, where it is known.
         choices: Sentences about what was chosen for the user.
         warnings: Sentences about what the user should know before trusting a figure.
+        title: What a reader calls the model; empty for its URI.
     """
 
     model: TorchModel
@@ -104,10 +106,12 @@ class Findings:
     images: Images
     scores: dict[str, ModuleScore]
     far: dict[str, bool]
+    early: tuple[str, ...]
     saliency: Saliency | None
     source: Source | None
     choices: tuple[str, ...]
     warnings: tuple[str, ...]
+    title: str = ""
 
     @property
     def least_mature(self) -> ModuleScore:
@@ -158,7 +162,8 @@ class Findings:
         for name, s in self.scores.items():
             row = {"module": name, "fmcs": s.fmcs, "std": s.std, "low": s.low, "high": s.high, "level": s.level}
             row |= {f"level_{k}": float(p) for k, p in enumerate(s.levels)}
-            row |= {"distance": s.distance, "far": self.far[name], "focus": self.focus(name), "measured": self.measured}
+            row |= {"distance": s.distance, "far": self.far[name], "early": name in self.early}
+            row |= {"focus": self.focus(name), "measured": self.measured}
             row |= {"bags": s.bags, "channels": s.shape[0], "height": s.shape[1], "width": s.shape[2]}
             rows.append(row)
         return pd.DataFrame(rows).astype({"focus": float, "measured": float})
@@ -187,7 +192,7 @@ class Findings:
         if self.saliency is None or not len(self.saliency.indices):
             return None
         places = dict(zip(self.images.indices.tolist(), range(len(self.images.indices)), strict=True))
-        name = self.model.facts.backbone or self.model.uri
+        name = self.model.facts.backbone or self.title or self.model.uri
         return self.saliency.png(lambda index: self.images.label(places[index]), f"Grad-CAM of {name}")
 
     def page(self, run_id: str, saliency: bytes | None) -> str:
@@ -205,6 +210,7 @@ class Findings:
                 focus=self.focus(name),
                 distance=score.distance if np.isfinite(score.distance) else None,
                 far=self.far[name],
+                early=name in self.early,
                 measured=self.measured,
                 shape=score.shape,
                 bags=score.bags,
@@ -213,7 +219,8 @@ class Findings:
         )
         shown = min(SHOWN, len(self.saliency.indices)) if self.saliency else 0
         report = EvaluationReport(
-            model=self.model.uri,
+            model=self.title or self.model.uri,
+            model_id=self.model.model_id or "",
             run_id=run_id,
             data=DataFacts(
                 name=self.images.name,
@@ -263,6 +270,25 @@ def find_source(client: MlflowClient, facts: TrainingFacts, warnings: list[str])
         )
         return None
     return Source(facts.source_run, facts.snapshot, labels.get(facts.snapshot), convergence)
+
+
+def model_title(client: MlflowClient, model: TorchModel) -> str:
+    """What a reader calls a model: where MLflow named it by its id alone, the registered version that it is.
+
+    Args:
+        client: Client of the server that may have it.
+        model: The model.
+
+    Returns:
+        ``models:/name/version`` of its latest version, else its URI.
+    """
+    if not model.model_id or model.uri != f"models:/{model.model_id}":
+        return model.uri
+    try:
+        versions = json.loads(client.get_logged_model(model.model_id).tags.get("mlflow.modelVersions", "[]"))
+        return f"models:/{versions[-1]['name']}/{versions[-1]['version']}" if versions else model.uri
+    except (MlflowException, ValueError, LookupError, TypeError):
+        return model.uri
 
 
 def metric_name(module: str) -> str:

@@ -82,7 +82,7 @@ def histogram_chart(values: ArrayLike, *, mark: float | None = None, label: str,
         _line(LEFT, y(most), NARROW - RIGHT, y(most), "grid"),
         _text(LEFT - 4, y(most) + 4, str(most), "end", "t-tick"),
         _text(LEFT - 4, bottom + 3, "0", "end", "t-tick"),
-        _text(LEFT, 10, count, "start", "t-tick"),
+        _text(LEFT - 4, 10, count, "end", "t-tick"),
         *(_text(x(v), bottom + 13, f"{v:g}", "middle", "t-tick") for v in (0, 0.25, 0.5, 0.75, 1)),
         _text((LEFT + NARROW - RIGHT) / 2, bottom + 27, quantity, "middle", "t-tick"),
     ]

@@ -65,6 +65,7 @@ class ModuleFinding:
         distance: How far the module's features lie from those of the predictor's training corpus: root mean square in
             the corpus's standard deviations, about 1 inside it. None or NaN where the predictor cannot tell.
         far: Whether that is too far for the figures to be trusted.
+        early: Whether it lies earlier in its network than any module of the predictor's training corpus.
         measured: FMCS by the losses of the run that trained the model, where they are known.
         shape: (C, H, W) of its maps, where known.
         bags: How many bags were scored; 0 where not known.
@@ -80,13 +81,14 @@ class ModuleFinding:
     focus: float | None = None
     distance: float | None = None
     far: bool = False
+    early: bool = False
     measured: float | None = None
     shape: tuple[int, int, int] | None = None
     bags: int = 0
 
     def state(self, mature: float = MATURE) -> State:
         """How its FMCS and interval lie to a bar: ``unknown`` where the predictor is not to be trusted."""
-        if self.far:
+        if self.far or self.early:
             return "unknown"
         if self.fmcs >= mature:
             return "mature" if self.low >= mature or self.low == self.high else "likely"
@@ -144,6 +146,7 @@ class EvaluationReport:
         saliency_text: What it shows, for those who cannot see it.
         notes: Sentences for the reader: choices that were made, warnings. Text in backquotes is set as code.
         mature: FMCS from which a module counts as trained enough.
+        model_id: MLflow's id of the model; empty where it has none.
 
     Raises:
         ConfigError: No module, or figures that cannot be.
@@ -160,6 +163,7 @@ class EvaluationReport:
     saliency_text: str = "Grad-CAM over the first images, by module"
     notes: tuple[str, ...] = ()
     mature: float = MATURE
+    model_id: str = ""
 
     def __post_init__(self) -> None:
         problems = [] if self.modules else ["a report needs at least one module, got none"]
@@ -215,7 +219,10 @@ def evaluation_page(report: EvaluationReport) -> str:
         modules=[_module(finding, mature) for finding in report.modules],
         measured=any(finding.measured is not None for finding in report.modules),
         intervals=interval_chart(
-            [(f"{m.name}{' (?)' if m.far else ''}", m.fmcs, m.low, m.high, m.measured) for m in report.modules],
+            [
+                (f"{m.name}{' (?)' if m.state() == 'unknown' else ''}", m.fmcs, m.low, m.high, m.measured)
+                for m in report.modules
+            ],
             mature=mature,
             label="; ".join(f"{m.name}: FMCS {m.fmcs:.2f}, {m.low:.2f} to {m.high:.2f}" for m in report.modules),
         ),
@@ -254,7 +261,10 @@ def verdict(finding: ModuleFinding, mature: float = MATURE) -> str:
         "unlikely": f"it is probably not yet trained enough to build on, though the interval reaches the bar of {bar}.",
         "immature": "it is not yet trained enough to build on.",
         "unknown": "but its feature maps are unlike those that the predictor was trained on, so this figure may be "
-        "far off.",
+        "far off."
+        if finding.far
+        else "but the predictor was trained on last feature stages alone and this module lies earlier, so this figure "
+        "may be far off.",
     }[finding.state(mature)]
     start = f"{finding.name} is about {finding.fmcs:.0%} of the way to convergence{how_sure}"
     if finding.fmcs >= 0.995:
@@ -278,9 +288,15 @@ def next_steps(report: EvaluationReport) -> tuple[str, ...]:
     for module in report.modules:
         by_state[module.state(report.mature)].append(module.name)
     steps = []
-    if by_state["unknown"]:
+    early = [module.name for module in report.modules if module.early]
+    if early:
         steps.append(
-            f"Score {_names(by_state['unknown'])} with a predictor that knows such models: record runs of this "
+            f"Score {_names(early)} with a predictor that knows such modules: record them in runs like the model's own "
+            "with `fmce build-fmcs --modules …`, then `fmce train-fmce-net`."
+        )
+    if far := [name for name in by_state["unknown"] if name not in early]:
+        steps.append(
+            f"Score {_names(far)} with a predictor that knows such models: record runs of this "
             "architecture or on such data with `fmce build-fmcs`, then `fmce train-fmce-net` on all of them."
         )
     if by_state["immature"] or by_state["unlikely"]:
@@ -298,7 +314,7 @@ def next_steps(report: EvaluationReport) -> tuple[str, ...]:
             f"`fmcs_predicted>={report.mature:g}`."
         )
     for module in report.modules:
-        if module.measured is not None and not module.far and not _agrees(module):
+        if module.measured is not None and module.state() != "unknown" and not _agrees(module):
             steps.append(
                 f"Find out why {module.name} scores {module.fmcs:.2f} where the losses of its run say "
                 f"{module.measured:.2f}. If the validation loss of that run has not fallen, BatchNorm statistics lag "
@@ -317,6 +333,11 @@ def _overall(report: EvaluationReport) -> dict[str, str]:
     if len(report.modules) > 1:
         text = f"The least mature of {len(report.modules)} modules: {text}"
     state = least.state(mature)
+    known = [module for module in report.modules if module.state(mature) != "unknown"]
+    if state == "unknown" and known:
+        other = min(known, key=lambda module: module.fmcs)
+        text += f" Of the modules that it knows{', the least mature' if len(known) > 1 else ''}: "
+        text += verdict(other, mature)
     return {"state": state, "badge": BADGES[state], "text": text}
 
 
@@ -375,6 +396,11 @@ def _trust(report: EvaluationReport) -> list[str]:
             "no others."
         )
     far = [module.name for module in report.modules if module.far]
+    if early := [module.name for module in report.modules if module.early]:
+        texts.append(
+            f"{_names(early)} {'lie' if len(early) > 1 else 'lies'} earlier in the network than the last feature "
+            "stage, and the corpus has last stages alone: the score and its interval are a guess there."
+        )
     known = [m.distance for m in report.modules if m.distance is not None and math.isfinite(m.distance)]
     if far:
         texts.append(

@@ -366,6 +366,49 @@ def test_the_choice_of_a_module_is_said(store, caplog):
     assert "No module is named" in result.artifacts["fmce_report"].content
 
 
+def test_a_module_from_the_middle_of_a_network_is_warned_of(store, caplog, tmp_path):
+    """The bundled predictor's corpus has last stages alone."""
+    save_model(tmp_path / "net", make_predictor(corpus=[{"module": "stage", "runs": 2, "backbone": "b"}]))
+    config = store.config(predictor=str(tmp_path / "net"), modules="st*,norm")
+    for form in ("pickle", "pt2"):
+        result, _ = evaluate(store.uris[form], images(), store, evaluator_config=config)
+        assert result.artifacts["fmce_modules"].content["early"].tolist() == [True, False, True]
+        assert "Modules stem, norm lie earlier in the network than its last feature stage, stage" in caplog.text
+        caplog.clear()
+    page = result.artifacts["fmce_report"].content
+    assert "stem (?)" in page and "stage (?)" not in page and "with a predictor that knows such modules" in page
+    result, _ = evaluate(store.uris["pickle"], images(), store)
+    assert "earlier" not in caplog.text and not result.artifacts["fmce_modules"].content["early"].any()
+
+
+class OnePosition(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stage, self.head = nn.Conv2d(3, 4, 8), nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.head(self.stage(x).relu().flatten(1))
+
+
+def test_grad_cam_that_shows_nothing_is_explained(store, caplog):
+    with mlflow.start_run():
+        uri = log_model(OnePosition().eval()).model_uri
+    result, _ = evaluate(uri, images(), store, evaluator_config=store.config(preprocessing="scale", saliency=4))
+    assert result.metrics["focus/stage"] == 0
+    assert "Grad-CAM shows nothing in stage: its map has a single position" in caplog.text
+
+
+def test_the_page_names_the_registered_version(store):
+    """MLflow hands over a model's id alone."""
+    result, _ = evaluate("models:/tiny/1", images(), store)
+    page = result.artifacts["fmce_report"].content
+    assert "<h1>models:/tiny/1</h1>" in page and store.uris["pickle"].removeprefix("models:/") in page
+    with mlflow.start_run():
+        uri = log_model(tiny().eval()).model_uri
+    result, _ = evaluate(uri, images(), store, evaluator_config=store.config(preprocessing="scale"))
+    assert f"<h1>{uri}</h1>" in result.artifacts["fmce_report"].content
+
+
 def test_more_bags_spread_less_and_the_seed_decides(store):
     found = [
         evaluate(store.uris["pickle"], images(), store, evaluator_config=store.config(seed=seed))[0].metrics

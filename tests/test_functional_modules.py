@@ -14,7 +14,7 @@ from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from fmce_mlflow.errors import BackboneError, CaptureError
 from fmce_mlflow.method.capture import capture
-from fmce_mlflow.method.functional_modules import default_module, list_modules, resolve_modules
+from fmce_mlflow.method.functional_modules import default_module, earlier_modules, list_modules, resolve_modules
 
 X = torch.zeros(2, 3, 8, 8)
 
@@ -242,6 +242,17 @@ def test_the_default_of_a_detector_and_of_a_segmentation_model_is_its_backbone()
         assert default_module(model, x) == "backbone"
         with capture(model, ["backbone"]) as forward:
             assert next(iter(forward(x)[1])) == first
+
+
+def test_modules_that_lie_earlier_than_the_last_stage():
+    names = ["stem", "block1", "block1.relu", "block2.conv", "block2.relu", "block2"]
+    assert earlier_modules(net(), names, example=X) == ("block2", ("stem", "block1", "block1.relu"))
+    resnet = models.resnet18()
+    names = ["bn1", "layer1", "layer4", "layer4.1", "layer4.0.bn2", "layer4.1.bn2"]
+    found = earlier_modules(resnet, names, example=torch.zeros(2, 3, 32, 32))
+    assert found == ("layer4", ("bn1", "layer1", "layer4.0.bn2"))
+    exported = torch.export.unflatten(torch.export.export(resnet.eval(), (torch.zeros(2, 3, 32, 32),)))
+    assert earlier_modules(exported, names, example=torch.zeros(2, 3, 32, 32)) == found
 
 
 # what is left behind

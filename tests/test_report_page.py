@@ -66,6 +66,7 @@ def text(page):
         ),
         (0.62, 0.07, {}, "immature", "is about 62% of the way to convergence (90% interval 50–74%); it is not yet"),
         (0.97, 0.02, {"far": True}, "unknown", "unlike those that the predictor was trained on"),
+        (0.62, 0.07, {"early": True}, "unknown", "trained on last feature stages alone and this module lies earlier"),
         (0.62, 0.0, {}, "immature", "(the predictor gives no interval); it is not yet"),
         (0.95, 0.0, {}, "mature", "(the predictor gives no interval); it is trained enough"),
         (1.0, 0.01, {}, "mature", "x looks fully converged (90% interval 98–100%); it is trained enough"),
@@ -103,8 +104,21 @@ def test_a_page_says_what_was_found():
 def test_a_page_of_several_modules_names_the_least_mature():
     page = text(evaluation_page(reports.several()))
     assert "The least mature of 5 modules: head.tower.0 is about 31% of the way" in page
-    assert "rpn.head.conv (?)" in page and "too far from what the predictor knows" in page
+    assert "rpn.head.conv (?)" in page and "unlike what the predictor knows" in page
     assert "rpn.head.conv lies outside that corpus (distance up to 3.2" in page
+
+
+def test_a_module_from_the_middle_of_a_network_gets_no_verdict():
+    """Issue 4: a converged network's first layer was called 8% of the way to convergence, and to be trained further."""
+    found = report(finding("conv1", 0.08, early=True, measured=1.0), finding("layer4", 0.95, 0.01), model_id="m-1")
+    page = text(evaluation_page(found))
+    assert "cannot tell The least mature of 2 modules: conv1 is about 8%" in page and "conv1 (?)" in page
+    assert "Of the modules that it knows: layer4 is about 95%" in page
+    assert "conv1 lies earlier in the network than the last feature stage" in page
+    steps = " ".join(next_steps(found))
+    assert "Score conv1 with a predictor that knows such modules" in steps
+    assert "Train conv1" not in steps and "Find out why" not in steps and "Let it through" not in steps
+    assert "Logged model m-1" in page
 
 
 def test_what_is_not_known_is_not_shown():

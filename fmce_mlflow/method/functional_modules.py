@@ -152,6 +152,44 @@ def default_module(model: nn.Module, example: Tensor) -> str:
     return next((call.name for call in reversed(staged) if call.size != 1), staged[-1].name)
 
 
+def earlier_modules(model: nn.Module, names: Sequence[str], *, example: Tensor) -> tuple[str, tuple[str, ...]]:
+    """Which modules lie earlier in a network than its last feature stage: weights lie between them and its end.
+
+    Args:
+        model: The model.
+        names: Dotted names of modules or of their outputs, as :func:`resolve_modules` gives them.
+        example: Images (n, 3, h, w) for two forward passes.
+
+    Returns:
+        The last feature stage, and those of ``names`` that lie earlier.
+
+    Raises:
+        CaptureError: No module has a feature map.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Flatten())
+        >>> earlier_modules(net, ["0", "1", "2", "3"], example=torch.zeros(1, 3, 4, 4))
+        ('3', ('0', '1'))
+    """
+    network = unwrap(model)
+    modules = named_modules(network)
+    last = default_module(network, example)
+    ends = {call.name: place for place, call in enumerate(_calls(network, example))}
+    weighty = [
+        place
+        for name, place in ends.items()
+        if place <= ends[last] and any(p.dim() > 1 for p in modules[name].parameters(recurse=False))
+    ]
+    found = []
+    for name in names:
+        module = name
+        while module not in ends and "." in module:  # an output of it
+            module = module.rpartition(".")[0]
+        if module in ends and any(place > ends[module] for place in weighty):
+            found.append(name)
+    return last, tuple(found)
+
+
 def _calls(model: nn.Module, example: Tensor) -> list[_Call]:
     """Every module called in a forward pass, in the order in which the calls ended."""
     network = unwrap(model)

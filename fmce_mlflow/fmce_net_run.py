@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
-import torch
 from mlflow.entities import Metric, Param
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -22,10 +22,11 @@ from fmce_mlflow.fmcs_dataset import load_fmcs_dataset, log_input
 from fmce_mlflow.logged_models import register
 from fmce_mlflow.method.bags import BagConfig, Bags, Read, collect_bags
 from fmce_mlflow.method.baselines import as_predictions, monotone_alpha, run_baselines
-from fmce_mlflow.method.fitting import FitConfig, fit_set, predict_bags
+from fmce_mlflow.method.fitting import PART, FitConfig, fit_set, predict_bags
 from fmce_mlflow.method.fmce_net import FmceNet, Kind, OutlineConfig, Prediction, SetConfig, seen_features
 from fmce_mlflow.method.outline_fitting import fit_outline_split, outline_shape, predict_outline
 from fmce_mlflow.method.protocols import GROUP_COLUMN, PROTOCOLS, Protocol, Scores, Split, score, splits
+from fmce_mlflow.method.row_store import let_go, new_rows
 from fmce_mlflow.predictor_plots import confusion_figure, predictions_figure
 from fmce_mlflow.weight_spectra import snapshot_alphas
 
@@ -159,12 +160,13 @@ def artifact_reader(client: MlflowClient) -> Read:
     Returns:
         A function from a row to maps, float16 (n, C, H, W).
     """
-    readers: dict[str, FeatureMapReader] = {}
+
+    @lru_cache(maxsize=8)  # the rows of a run stand together, and an index of many maps is large
+    def reader_of(run_id: str) -> FeatureMapReader:
+        return FeatureMapReader(client, run_id)
 
     def read(row: Any) -> NDArray[np.floating[Any]]:
-        if row.run_id not in readers:
-            readers[row.run_id] = FeatureMapReader(client, row.run_id)
-        reader = readers[row.run_id]
+        reader = reader_of(row.run_id)
         maps, _ = reader.read(row.module, int(row.snapshot))
         entry = reader.index.entries[row.module, int(row.snapshot)]
         if entry.sha256 != row.sha256:
@@ -291,8 +293,13 @@ class _Run:
         if self.options.kind == "outline":
             return bags
         shape = self._shape()
-        inputs = torch.from_numpy(bags.inputs(reference=shape.reference))
-        return replace(bags, features=seen_features(inputs, shape).numpy())
+        rows, everything = bags.rows(reference=shape.reference), np.arange(len(bags.row))
+        first = seen_features(rows.take(everything[:1]), shape)
+        features = new_rows(len(rows), first.shape[1])
+        for part in np.array_split(everything, -(-len(everything) // PART)):
+            features[part[0] : part[-1] + 1] = seen_features(rows.take(part), shape).numpy()
+            let_go(features)
+        return replace(bags, features=features)
 
     def _spectral_alpha(
         self, bags: Bags, train: NDArray[np.bool_], test: NDArray[np.int64]

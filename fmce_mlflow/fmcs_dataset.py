@@ -116,8 +116,10 @@ def build_fmcs_dataset(
         run = _backbone_run(client, run_id)
         index = FeatureMapReader(client, run_id).index
         epochs = dict(_history(client, run_id, "epoch"))
+        verdict: cv.Convergence | None = None
         for module in _chosen(index.modules, modules, run_id):
-            verdict = _convergence(client, run_id, module, config, signal)
+            if verdict is None or signal == "drift":  # a loss tells the same of all modules
+                verdict = _convergence(client, run_id, module, config, signal)
             found[f"{run_id}/{module}" if signal == "drift" else run_id] = verdict
             if verdict.fmcs is None:
                 reason = verdict.verdict()

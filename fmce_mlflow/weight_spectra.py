@@ -39,15 +39,13 @@ def snapshot_alphas(
         Alpha by row, float64 (rows,), NaN where there is none.
     """
     alphas = np.full(len(table), np.nan)
-    keys = list(zip(table["run_id"], table["snapshot"], table["module"], strict=True))
-    for run_id in table["run_id"].unique():
-        logged = _models(client, run_id)
-        snapshots = sorted({snapshot for run, snapshot, _ in keys if run == run_id and snapshot in logged})
+    for run_id, rows in table.reset_index(drop=True).groupby("run_id", sort=False):
+        logged = _models(client, str(run_id))
+        snapshots = sorted(set(rows["snapshot"]) & set(logged))
         for snapshot in snapshots if len(snapshots) > 1 else ():
             weights = _weights(client, logged[snapshot])
-            for i, (run, number, module) in enumerate(keys):
-                if (run, number) == (run_id, snapshot):
-                    alphas[i] = _alpha(weights, module)
+            for i, module in rows.loc[rows["snapshot"] == snapshot, "module"].items():
+                alphas[i] = _alpha(weights, module)
             if progress is not None:
                 progress(1)
     return alphas

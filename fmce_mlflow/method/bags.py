@@ -1,8 +1,8 @@
 """Bags of an FMCS-dataset, reduced to their statistics.
 
-Maps are read one (run, snapshot, module) at a time and let go; what stays is less than a kilobyte per bag. The probe
-images are cut in two parts once and for all, so that every protocol can be scored on images that the network was not
-trained on.
+Maps are read one (run, snapshot, module) at a time and let go; what stays is less than a kilobyte per bag, and of many
+bags it stays on disk. The probe images are cut in two parts once and for all, so that every protocol can be scored on
+images that the network was not trained on.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,14 @@ from numpy.typing import NDArray
 
 from fmce_mlflow.errors import ConfigError, PredictorError
 from fmce_mlflow.method.bag_statistics import FEATURES, bag_features, check_bag
+from fmce_mlflow.method.row_store import Rows, let_go, new_rows
 
 Read = Callable[[Any], NDArray[np.floating[Any]]]
 
 SCALARS = ("activation deviation", "effective rank")
 """Columns of :attr:`Bags.scalars`."""
+QUEUED = 512
+"""Rows that wait for a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,8 @@ class Bags:
         table: The rows they were drawn from, with at least run_id, backbone, dataset, module, snapshot, fmcs, level.
         row: Position in ``table`` of each bag, int64 (N,).
         test_images: Whether the bag is of the images kept from training, bool (N,).
-        features: :func:`~fmce_mlflow.method.bag_statistics.bag_features` of each, float32 (N, FEATURES).
+        features: :func:`~fmce_mlflow.method.bag_statistics.bag_features` of each, float32 (N, FEATURES); of many bags
+            a memory map of a file, see :func:`~fmce_mlflow.method.row_store.new_rows`.
         scalars: Figures that baselines use, float32 (N, 2), see :data:`SCALARS`.
     """
 
@@ -128,24 +133,36 @@ class Bags:
         Raises:
             PredictorError: If snapshot 0 of a run is not in the table.
         """
+        means, group = self._untrained()
+        return means[group]
+
+    def _untrained(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """References (G, FEATURES) of each run, module and part of the images; which of them is each bag's (N,)."""
         untrained = self.column("snapshot") == 0
         keys = pd.DataFrame({name: self.column(name) for name in ("run_id", "module")}).assign(test=self.test_images)
-        number = keys.groupby(["run_id", "module", "test"], sort=False).ngroup().to_numpy()  # (N,)
-        counts = np.bincount(number[untrained], minlength=number.max() + 1)
+        group = keys.groupby(["run_id", "module", "test"], sort=False).ngroup().to_numpy().astype(np.int64)  # (N,)
+        counts = np.bincount(group[untrained], minlength=group.max() + 1)
         if not counts.all():
-            missing = keys.iloc[int(np.argmax(number == int(np.argmin(counts))))]
+            missing = keys.iloc[int(np.argmax(group == int(np.argmin(counts))))]
             raise PredictorError(
                 f"A net with a reference needs snapshot 0 of each run, and module {missing.module} of run "
                 f"{missing.run_id} has none. Keep it in the FMCS-dataset, or fit a net without reference."
             )
         sums = np.zeros((len(counts), self.features.shape[1]))
-        np.add.at(sums, number[untrained], self.features[untrained])
-        found: NDArray[np.float32] = (sums / counts[:, None]).astype(np.float32)[number]
-        return found
+        np.add.at(sums, group[untrained], np.asarray(self.features)[untrained])
+        means: NDArray[np.float32] = (sums / counts[:, None]).astype(np.float32)
+        return means, group
 
     def inputs(self, *, reference: bool) -> NDArray[np.float32]:
-        """What a ``set`` net sees of each bag: float32 (N, FEATURES), or (N, 2·FEATURES) beside a reference."""
+        """What a ``set`` net sees of each bag: float32 (N, FEATURES), or (N, 2·FEATURES) beside a reference.
+
+        The second is in memory as a whole; :meth:`rows` gives parts of it.
+        """
         return np.hstack([self.features, self.features - self.references]) if reference else self.features
+
+    def rows(self, *, reference: bool) -> Rows:
+        """:meth:`inputs`, to be taken a batch at a time."""
+        return Rows(self.features, *self._untrained()) if reference else Rows(self.features)
 
 
 def collect_bags(
@@ -178,7 +195,7 @@ def collect_bags(
     per_row = 2 * config.bags_per_map
     n = len(table) * per_row
 
-    features = np.empty((n, FEATURES), np.float32)
+    features = new_rows(n, FEATURES)
     scalars = np.empty((n, len(SCALARS)), np.float32)
 
     def reduce(item: tuple[int, Any]) -> None:
@@ -196,9 +213,12 @@ def collect_bags(
         if progress is not None:
             progress(1)
 
+    rows = enumerate(table.itertuples(index=False))
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        for _ in pool.map(reduce, enumerate(table.itertuples(index=False))):
-            pass
+        while part := list(islice(rows, QUEUED)):  # the pool would queue all rows at once
+            for _ in pool.map(reduce, part):
+                pass
+            let_go(features)
     row_of = np.repeat(np.arange(len(table)), per_row)
     is_test = np.tile(np.arange(per_row) >= config.bags_per_map, len(table))
     return Bags(table, row_of, is_test, features, scalars)

@@ -22,11 +22,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fmce_mlflow.errors import ConfigError, PredictorError
 from fmce_mlflow.method.bags import Bags
 from fmce_mlflow.method.fmce_net import NORMAL_90, OutlineConfig, OutlineNet, Prediction, SetConfig, SetNet, soft_labels
+from fmce_mlflow.method.row_store import Rows
 
 Report = Callable[[int, dict[str, float]], Any]
 
 REFERENCE_DROPOUT = 0.15
 """Share of training bags whose contrast with the untrained module is hidden from a net that sees references."""
+PART = 2**16
+"""Bags whose features are looked at together."""
 SCALE_FLOOR = 1e-2
 """Added to a feature's deviation, so that one that hardly varies in training is not blown up elsewhere."""
 
@@ -136,19 +139,19 @@ def fit_set(
     chosen = np.flatnonzero(train)
     if not len(chosen):
         raise PredictorError("There is no bag to train on. Check the protocol and the FMCS-dataset.")
-    features, fmcs = torch.from_numpy(bags.inputs(reference=net_config.reference)), torch.from_numpy(bags.fmcs).float()
+    rows, fmcs = bags.rows(reference=net_config.reference), torch.from_numpy(bags.fmcs).float()
     folds = [(chosen[rest], chosen[held]) for rest, held in _folds(groups[chosen], config.folds)]
     curve: list[float] = []
-    beliefs: list[Tensor] = []
+    ratios: list[Tensor] = []
     if folds:
-        curve, beliefs = _validate(features, fmcs, folds, net_config, config, report)
+        curve, ratios = _validate(rows, fmcs, folds, net_config, config, report)
     passes = int(np.argmin(curve)) + 1 if folds else config.epochs
-    net = _new_net(net_config, features[chosen], config.seed)
+    net = _new_net(net_config, rows, chosen, config.seed)
     for i in range(net_config.members):
-        *_, member = _training(net, features[chosen], fmcs[chosen], config, config.seed + i, passes)
+        *_, member = _training(net, rows, fmcs, chosen, config, config.seed + i, passes)
         net.members[i] = member
     if folds:
-        _calibrate(net, beliefs, fmcs[np.concatenate([held for _, held in folds])])
+        _calibrate(net, torch.cat(ratios))
     return Fitted(net.eval(), passes, curve, bool(folds))
 
 
@@ -213,7 +216,8 @@ def predict_bags(net: SetNet, bags: Bags, index: NDArray[np.int64]) -> list[Pred
     Returns:
         B predictions, in the order of ``index``.
     """
-    return net.predict_features(torch.from_numpy(bags.inputs(reference=net.config.reference)[index]))
+    rows = bags.rows(reference=net.config.reference)
+    return [found for part in _parts(index) for found in net.predict_features(rows.take(part))]
 
 
 def _folds(groups: NDArray[Any], most: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -223,31 +227,37 @@ def _folds(groups: NDArray[Any], most: int) -> list[tuple[NDArray[np.int64], NDA
 
 
 def _validate(
-    features: Tensor,
+    rows: Rows,
     fmcs: Tensor,
     folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
     net_config: SetConfig,
     config: FitConfig,
     report: Report | None,
 ) -> tuple[list[float], list[Tensor]]:
-    """Fit one net per fold, side by side: error on what it has not seen after each pass, beliefs after the best."""
+    """Fit one net per fold, side by side.
+
+    Returns:
+        Error on what the nets have not seen after each pass; after the best, by fold, that error in units of the net's
+        own deviation, (held,).
+    """
     single = replace(net_config, members=1)
     runs = []
     for i, (rest, held) in enumerate(folds):
-        net = _new_net(single, features[rest], config.seed + i)
-        runs.append((net, _training(net, features[rest], fmcs[rest], config, config.seed + i, config.epochs), held))
+        net = _new_net(single, rows, rest, config.seed + i)
+        runs.append((net, _training(net, rows, fmcs, rest, config, config.seed + i, config.epochs), held))
     curve: list[float] = []
     best: list[Tensor] = []
     for number in range(1, config.epochs + 1):
-        beliefs, errors = [], []
+        ratios, errors = [], []
         for net, training, held in runs:
             net.members[0] = next(training)
-            with torch.no_grad():
-                beliefs.append(net.eval()(features[held]))
-            errors.append(float((net.summarize(beliefs[-1])[0] - fmcs[held]).abs().mean()))
+            found, std = _summaries(net.eval(), rows, held)
+            apart = (found - fmcs[held]).abs()
+            ratios.append(apart / std)
+            errors.append(float(apart.mean()))
         curve.append(float(np.mean(errors)))
         if curve[-1] == min(curve):
-            best = beliefs
+            best = ratios
         if report is not None:
             report(number, {"validation_mae": curve[-1]})
         if number - 1 - int(np.argmin(curve)) >= config.patience:
@@ -255,10 +265,23 @@ def _validate(
     return curve, best
 
 
+@torch.no_grad()
+def _summaries(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """FMCS and its deviation for some bags, (B,) each."""
+    found = [net.summarize(net(rows.take(part)))[:2] for part in _parts(index)]
+    fmcs, std = zip(*found, strict=True)
+    return torch.cat(fmcs), torch.cat(std)
+
+
+def _parts(index: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Positions in parts whose features take tens of megabytes."""
+    yield from (index[start : start + PART] for start in range(0, len(index), PART))
+
+
 def _training(
-    net: SetNet, features: Tensor, fmcs: Tensor, config: FitConfig, seed: int, passes: int
+    net: SetNet, rows: Rows, fmcs: Tensor, index: NDArray[np.int64], config: FitConfig, seed: int, passes: int
 ) -> Iterator[torch.nn.Module]:
-    """Train one new member of a net; yields it with its averaged weights after each pass.
+    """Train one new member of a net on some bags; yields it with its averaged weights after each pass.
 
     Its random numbers are its own, whatever else is trained between two passes.
     """
@@ -266,19 +289,19 @@ def _training(
         torch.manual_seed(seed)
         member = SetNet(replace(net.config, members=1)).members[0].train()
         state = torch.get_rng_state()
-    inputs, labels = net.standardize(features), soft_labels(fmcs, config.label_width)
     averaged = AveragedModel(member, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
-    optimizer, schedule = _optimizer(member, config, -(-len(fmcs) // config.batch_size))
+    optimizer, schedule = _optimizer(member, config, -(-len(index) // config.batch_size))
     for _ in range(passes):
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(state)
-            for batch in torch.randperm(len(fmcs)).split(config.batch_size):
-                seen = inputs[batch]
+            for batch in torch.randperm(len(index)).split(config.batch_size):
+                chosen = index[batch.numpy()]
+                seen = net.standardize(rows.take(chosen))
                 if net.config.reference:
                     seen = _without_some_references(seen)
                 if config.noise:
                     seen = seen + config.noise * torch.randn_like(seen)
-                loss = F.cross_entropy(member(seen), labels[batch])
+                loss = F.cross_entropy(member(seen), soft_labels(fmcs[chosen], config.label_width))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -308,27 +331,29 @@ def _optimizer(net: torch.nn.Module, config: FitConfig, steps: int) -> tuple[tor
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def _new_net(config: SetConfig, features: Tensor, seed: int) -> SetNet:
+def _new_net(config: SetConfig, rows: Rows, index: NDArray[np.int64], seed: int) -> SetNet:
     """A net with the scale of its training bags."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = SetNet(config)
-    net.mean.copy_(features.mean(0))
-    net.scale.copy_(features.std(0, correction=0) + SCALE_FLOOR)
+    mean, deviation = rows.moments(index)
+    net.mean.copy_(mean)
+    net.scale.copy_(deviation + SCALE_FLOOR)
     return net
 
 
 @torch.no_grad()
-def _calibrate(net: SetNet, beliefs: Sequence[Tensor], fmcs: Tensor) -> None:
+def _calibrate(net: SetNet, ratios: Tensor) -> None:
     """Scale the net's deviation so that ±1.645 of it held 90 % of what the folds' nets had not seen.
 
     Split conformal prediction with the deviation as the scale of the residual (Lei et al. 2018).
+
+    Args:
+        net: The net.
+        ratios: Errors in units of the deviation, (held,).
     """
-    net.std_scale.fill_(1)
-    found, std, _ = net.summarize(torch.cat(list(beliefs)))
-    ratios = ((found - fmcs).abs() / std).numpy()
     rank = min(1.0, 0.9 * (len(ratios) + 1) / len(ratios))
-    net.std_scale.fill_(max(1e-3, float(np.quantile(ratios, rank)) / NORMAL_90))
+    net.std_scale.fill_(max(1e-3, float(np.quantile(ratios.numpy(), rank)) / NORMAL_90))
 
 
 @torch.no_grad()

@@ -1,0 +1,217 @@
+"""How cost grows: FMCS-datasets of many runs, and training in two processes.
+
+    python benchmarks/scaling.py                      # both parts
+    python benchmarks/scaling.py --part corpus --runs 10 30 100
+    nice -n -5 python benchmarks/scaling.py --part processes
+
+Corpus: runs of 100 snapshots × 3 modules with synthetic feature maps on sqlite and a local artifact folder, labelled by
+`build_fmcs` and fitted by `train_fmce_net`, each size in a fresh process. Peak memory is that of the process, with
+what Linux counts of mapped files beside it.
+
+Processes: the same training by one process and by two under torchrun, one thread each, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import torch
+
+N, CHANNELS, SIDE = 16, 16, 2
+MODULES = ("stage2", "stage3", "stage4")
+FEW_PASSES = 3
+PROCESSES_BAR = 1.6
+
+
+def write_run(client, experiment: str, number: int, snapshots: int) -> str:
+    """A backbone run as `fmce train-backbone` leaves it, its maps drawn at random: images of a class grow alike."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    from fmce_mlflow.feature_maps import Entry, FeatureMapWriter, Probe, artifact_repository, file_name, pack
+
+    rng = np.random.default_rng(number)
+    labels = np.arange(N, dtype=np.int64) % 4
+    params = {"backbone": f"net{number % 5}", "dataset": "synthetic", "seed": str(number)}
+    run_id = client.create_run(experiment, tags={"fmce.role": "backbone"}).info.run_id
+    root = Path(artifact_repository(client, run_id).artifact_dir)
+    losses = 2.3 * np.exp(-np.arange(snapshots) / snapshots * rng.uniform(6, 12))
+    entries = {}
+    for module in MODULES:
+        folder = root / "feature_maps" / module
+        folder.mkdir(parents=True)
+        pattern = rng.normal(size=(4, CHANNELS, SIDE, SIDE))[labels]
+        for snapshot in range(snapshots):
+            mixed = rng.normal(size=pattern.shape) + 2 * (1 - losses[snapshot] / 2.3) * pattern
+            data = pack(np.maximum(mixed, 0).astype(np.float16), labels)
+            (folder / file_name(snapshot)).write_bytes(data)
+            digest = hashlib.sha256(data).hexdigest()
+            entries[module, snapshot] = Entry(module, snapshot, (N, CHANNELS, SIDE, SIDE), "float16", len(data), digest)
+    FeatureMapWriter(client, run_id, Probe("synthetic", N, "a" * 64), labels, entries).write_index()
+    metrics = [
+        Metric(name, float(value), 0, step)
+        for name, values in (("train_loss", losses), ("val_loss", losses), ("epoch", np.arange(snapshots)))
+        for step, value in enumerate(values)
+    ]
+    for start in range(0, len(metrics), 900):
+        client.log_batch(run_id, metrics=metrics[start : start + 900])
+    client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()], tags=[RunTag("synthetic", "true")])
+    client.set_terminated(run_id)
+    return run_id
+
+
+def memory() -> tuple[float, float]:
+    """Resident memory now, in MiB: the process's own, and of mapped files."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    return tuple(int(fields[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile"))
+
+
+class Peak:
+    """The most memory while a block runs, looked at every 50 ms."""
+
+    def __enter__(self) -> Peak:
+        self.own = self.mapped = 0.0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        self._started = time.perf_counter()
+        return self
+
+    def _watch(self) -> None:
+        while True:
+            own, mapped = memory()
+            self.own, self.mapped = max(self.own, own), max(self.mapped, mapped)
+            if self._end.wait(0.05):
+                return
+
+    def __exit__(self, *_) -> None:
+        self.seconds = time.perf_counter() - self._started
+        self._end.set()
+        self._thread.join()
+
+
+def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> dict[str, float]:
+    """Build an FMCS-dataset of some runs and fit FMCE-Net to it: seconds and MiB by phase."""
+    from mlflow import MlflowClient
+
+    from fmce_mlflow import fmce_net_run
+    from fmce_mlflow.backbone_run import BackboneOptions
+    from fmce_mlflow.fmce_net_run import NetOptions, train_fmce_net
+    from fmce_mlflow.fmcs_build import build_fmcs
+    from fmce_mlflow.method.bags import BagConfig
+    from fmce_mlflow.method.fitting import FitConfig
+
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("scaling").experiment_id
+    found: dict[str, float] = {}
+    with Peak() as peak:
+        fmcs_run = client.create_run(experiment).info.run_id
+        dataset = build_fmcs(client, fmcs_run, [BackboneOptions()], {}, source_runs=run_ids, say=lambda _: None)
+    found |= {"rows": len(dataset.table), "build_s": peak.seconds, "build_mib": peak.own, "build_mapped": peak.mapped}
+    del dataset
+
+    collect, seconds = fmce_net_run.collect_bags, []
+
+    def timed(*args, **more):
+        started = time.perf_counter()
+        bags = collect(*args, **more)
+        seconds.append(time.perf_counter() - started)
+        return bags
+
+    fmce_net_run.collect_bags = timed
+    options = NetOptions(
+        fmcs_run=fmcs_run, baselines=False, bags=BagConfig(bag_size=8, bags_per_map=bags_per_map),
+        fit=FitConfig(epochs=passes, patience=passes, folds=2),
+    )  # fmt: skip
+    with Peak() as peak:
+        net_run = client.create_run(experiment).info.run_id
+        result = train_fmce_net(client, net_run, options, say=lambda _: None)
+    found |= {"bags_s": seconds[0], "fit_s": peak.seconds - seconds[0], "net_mib": peak.own, "net_mapped": peak.mapped}
+    found["mae"] = result.scores["run"]["set"].metrics["mae"]
+    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return found
+
+
+def corpus(args: argparse.Namespace) -> None:
+    """Measure each size in a process of its own and print what ten times the runs cost."""
+    from mlflow import MlflowClient
+
+    with tempfile.TemporaryDirectory(prefix="fmce-") as name:
+        folder = Path(args.keep or name)
+        folder.mkdir(exist_ok=True)
+        uri = f"sqlite:///{folder}/mlflow.db"
+        client = MlflowClient(uri)
+        if client.get_experiment_by_name("scaling") is None:
+            client.create_experiment("scaling", artifact_location=(folder / "artifacts").as_uri())
+        experiment = client.get_experiment_by_name("scaling").experiment_id
+        known = sorted(
+            (run.info.start_time, run.info.run_id)
+            for run in client.search_runs([experiment], "tags.`fmce.role` = 'backbone'", max_results=1000)
+        )
+        run_ids = [run_id for _, run_id in known]
+        started = time.perf_counter()
+        while len(run_ids) < max(args.runs):
+            run_ids.append(write_run(client, experiment, len(run_ids), args.snapshots))
+        print(f"{max(args.runs)} synthetic runs written in {time.perf_counter() - started:.0f} s", flush=True)
+        rows = []
+        for count in args.runs:
+            words = [sys.executable, __file__, "--child", json.dumps([uri, run_ids[:count], args.bags, args.passes])]
+            out = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+            rows.append({"runs": count, **json.loads(out.splitlines()[-1])})
+            print(json.dumps({k: round(v, 3) for k, v in rows[-1].items()}), flush=True)
+    print(f"{'runs':>6} {'rows':>7} {'build':>8} {'bags':>8} {'fit':>8} {'own memory':>11} {'mapped':>9}  MAE")
+    for row in rows:
+        print(
+            f"{row['runs']:>6} {row['rows']:>7} {row['build_s']:>6.1f} s {row['bags_s']:>6.1f} s "
+            f"{row['fit_s']:>6.1f} s "
+            f"{max(row['build_mib'], row['net_mib']):>7.0f} MiB {row['net_mapped']:>5.0f} MiB  {row['mae']:.3f}"
+        )
+    first, last = rows[0], rows[-1]
+    more = last["runs"] / first["runs"]
+    for step in ("build", "bags", "fit"):
+        ratio = last[f"{step}_s"] / first[f"{step}_s"] / more
+        print(f"{step}: {more:.0f} times the runs cost {ratio * more:.1f} times the seconds; over linear: {ratio:.2f}")
+    grown = max(last["build_mib"], last["net_mib"]) - max(first["build_mib"], first["net_mib"])
+    print(f"memory: {grown:+.0f} MiB from {first['runs']} to {last['runs']} runs")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=["corpus", "processes"], nargs="+", default=["corpus", "processes"])
+    parser.add_argument("--runs", type=int, nargs="+", default=[10, 30, 100])
+    parser.add_argument("--snapshots", type=int, default=100)
+    parser.add_argument("--bags", type=int, default=2, help="bags per map of each part of the probe images")
+    parser.add_argument("--passes", type=int, default=FEW_PASSES, help="passes of each fit over its bags")
+    parser.add_argument("--keep", help="a folder for the synthetic runs, which stay there")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    if args.child:
+        print(json.dumps(corpus_of(*json.loads(args.child))))
+        return
+    print(
+        f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} cores"
+    )
+    if "corpus" in args.part:
+        corpus(args)
+
+
+if __name__ == "__main__":
+    main()

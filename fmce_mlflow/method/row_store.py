@@ -1,0 +1,107 @@
+"""Large tables of numbers on disk, so that memory does not grow with an FMCS-dataset."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+IN_MEMORY = 64 * 2**20
+"""Bytes up to which a table is kept in memory."""
+_PAGES_LET_GO = getattr(mmap, "MADV_DONTNEED", None)
+
+
+class DiskTable(np.memmap):
+    """A table in a file without a name, mapped into memory; the file is gone with the process."""
+
+    file: Any = None
+
+    @classmethod
+    def empty(cls, count: int, width: int) -> DiskTable:
+        """A new one, float32 (count, width)."""
+        file = tempfile.TemporaryFile(prefix="fmce-")  # noqa: SIM115  # open as long as the table
+        made = cls(file, np.float32, "w+", shape=(count, width))
+        made.file = file
+        return made
+
+
+def new_rows(count: int, width: int, *, in_memory: int = IN_MEMORY) -> NDArray[np.float32]:
+    """An empty table, float32 (count, width): in memory, or where it is larger, on disk.
+
+    The disk is that of temporary files, which ``TMPDIR`` moves.
+
+    Example:
+        >>> isinstance(new_rows(10, 4), DiskTable), isinstance(new_rows(10, 4, in_memory=100), DiskTable)
+        (False, True)
+    """
+    if count * width * 4 <= in_memory:
+        return np.empty((count, width), np.float32)
+    return DiskTable.empty(count, width)
+
+
+def let_go(rows: NDArray[np.float32]) -> None:
+    """Give the memory of a table on disk back to the system; its values stay. Of one in memory, do nothing."""
+    mapped: Any = getattr(rows, "_mmap", None)
+    if mapped is not None and _PAGES_LET_GO is not None:
+        mapped.madvise(_PAGES_LET_GO)
+
+
+class Rows:
+    """Rows of a table by their positions, taken a batch at a time.
+
+    Args:
+        table: float32 (N, F), of :func:`new_rows`.
+        references: float32 (G, F): what a row is also told from, by group; None for rows alone.
+        group: Group of each row, int64 (N,).
+    """
+
+    def __init__(
+        self,
+        table: NDArray[np.float32],
+        references: NDArray[np.float32] | None = None,
+        group: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._table, self._plain = table, np.asarray(table)
+        self._references, self._group = references, group
+
+    def __len__(self) -> int:
+        return len(self._plain)
+
+    def take(self, index: NDArray[np.int64]) -> Tensor:
+        """Rows at some positions: float32 (B, F), or with references (B, 2·F), the rows and what they differ by."""
+        found = self._read(index)
+        if self._references is not None and self._group is not None:
+            found = np.hstack([found, found - self._references[self._group[index]]])
+        return torch.from_numpy(found)
+
+    def _read(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
+        file = getattr(self._table, "file", None)
+        if file is None or not hasattr(os, "preadv"):
+            return self._plain[index]
+        # Through the mapping, the system would map whole neighbourhoods of each row, and with time all of the file.
+        width = self._plain.shape[1]
+        found, size = np.empty((len(index), width), np.float32), 4 * width
+        for row, at in zip(found, index.tolist(), strict=True):
+            os.preadv(file.fileno(), [row.data], at * size)
+        return found
+
+    def moments(self, index: NDArray[np.int64], *, chunk: int = 2**16) -> tuple[Tensor, Tensor]:
+        """Mean and deviation over rows, float32 (F,) each; of many rows in parts, by Chan, Golub and LeVeque (1983)."""
+        if len(index) <= chunk:
+            taken = self.take(index)
+            return taken.mean(0), taken.std(0, correction=0)
+        count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+        for start in range(0, len(index), chunk):
+            part = self.take(index[start : start + chunk]).double()
+            apart = part.mean(0) - mean
+            total = count + len(part)
+            squares = squares + part.var(0, correction=0) * len(part) + apart.square() * (count * len(part) / total)
+            mean = mean + apart * (len(part) / total)
+            count = total
+        return mean.float(), (squares / count).sqrt().float()

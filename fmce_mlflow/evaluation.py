@@ -273,11 +273,11 @@ class _Evaluation:
             return
         last, self.early = earlier_modules(self.model.network, unknown, example=example)
         if self.early:
-            several = len(self.early) > 1
+            many = len(self.early) > 1
             self.warnings.append(
-                f"{'Modules' if several else 'Module'} {', '.join(self.early)} {'lie' if several else 'lies'} earlier in "
-                f"the network than its last feature stage, {last}, and the predictor was trained on none such: "
-                f"{'their scores' if several else 'its score'} may mean little."
+                f"{'Modules' if many else 'Module'} {', '.join(self.early)} {'lie' if many else 'lies'} earlier in the "
+                f"network than its last feature stage, {last}, and the predictor was trained on none such: "
+                f"{'their scores' if many else 'its score'} may mean little."
             )
 
     def _bag_size(self) -> int:

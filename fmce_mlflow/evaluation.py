@@ -267,16 +267,18 @@ class _Evaluation:
     def _tell_early(self, names: tuple[str, ...], example: Tensor) -> None:
         """Warn of modules from further ahead in the network than any of the predictor's corpus."""
         rows = self.predictor.predictor.info.get("corpus")
-        known = {row.get("module") for row in rows if isinstance(row, Mapping)} if isinstance(rows, list) else set()
-        unknown = [name for name in names if name not in known]
-        if not known or not unknown:
+        rows = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+        known = {(row.get("backbone"), row.get("module")) for row in rows}
+        unknown = [name for name in names if name not in {module for _, module in known}]
+        several_of_one = len(known) > len({backbone for backbone, _ in known})
+        if not known or not unknown or several_of_one:
             return
         last, self.early = earlier_modules(self.model.network, unknown, example=example)
         if self.early:
             many = len(self.early) > 1
             self.warnings.append(
                 f"{'Modules' if many else 'Module'} {', '.join(self.early)} {'lie' if many else 'lies'} earlier in the "
-                f"network than its last feature stage, {last}, and the predictor was trained on none such: "
+                f"network than its last feature stage, {last}, and the predictor's corpus has none such: "
                 f"{'their scores' if many else 'its score'} may mean little."
             )
 

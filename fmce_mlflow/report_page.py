@@ -263,7 +263,7 @@ def verdict(finding: ModuleFinding, mature: float = MATURE) -> str:
         "unknown": "but its feature maps are unlike those that the predictor was trained on, so this figure may be "
         "far off."
         if finding.far
-        else "but the predictor was trained on last feature stages alone and this module lies earlier, so this figure "
+        else "but it lies earlier in its network than the modules that the predictor was trained on, so this figure "
         "may be far off.",
     }[finding.state(mature)]
     start = f"{finding.name} is about {finding.fmcs:.0%} of the way to convergence{how_sure}"
@@ -399,7 +399,7 @@ def _trust(report: EvaluationReport) -> list[str]:
     if early := [module.name for module in report.modules if module.early]:
         texts.append(
             f"{_names(early)} {'lie' if len(early) > 1 else 'lies'} earlier in the network than the last feature "
-            "stage, and the corpus has last stages alone: the score and its interval are a guess there."
+            "stage, and that corpus has no such module: the score and its interval are a guess there."
         )
     known = [m.distance for m in report.modules if m.distance is not None and math.isfinite(m.distance)]
     if far:

@@ -377,7 +377,12 @@ def test_a_module_from_the_middle_of_a_network_is_warned_of(store, caplog, tmp_p
         caplog.clear()
     page = result.artifacts["fmce_report"].content
     assert "stem (?)" in page and "stage (?)" not in page and "with a predictor that knows such modules" in page
-    result, _ = evaluate(store.uris["pickle"], images(), store)
+    caplog.clear()
+    corpus = [{"module": name, "runs": 2, "backbone": "b"} for name in ("stage", "middle")]
+    save_model(tmp_path / "wide", make_predictor(corpus=corpus))
+    result, _ = evaluate(
+        store.uris["pickle"], images(), store, evaluator_config={**config, "predictor": str(tmp_path / "wide")}
+    )
     assert "earlier" not in caplog.text and not result.artifacts["fmce_modules"].content["early"].any()
 
 

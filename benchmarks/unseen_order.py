@@ -3,7 +3,7 @@
     fmce --tracking-uri sqlite:///unseen.db build-fmcs --seeds 10,11,12,13,14,15,16,17,18,19
     python benchmarks/unseen_order.py --tracking-uri sqlite:///unseen.db
 
-Each run is ShuffleNet v2 x0.5 on the digits, with seeds that are in no corpus. A run counts where the three scores rise.
+Each run is ShuffleNet v2 x0.5 on the digits, with a seed that is in no corpus. It counts where its three scores rise.
 The predictor sees the maps of 64 probe images, and as the untrained module either the run's own snapshot 0 or, as in an
 evaluation, a copy of the run's final model with fresh weights.
 """

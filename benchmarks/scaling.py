@@ -5,8 +5,8 @@
     nice -n -5 python benchmarks/scaling.py --part processes
 
 Corpus: runs of 100 snapshots × 3 modules with synthetic feature maps on sqlite and a local artifact folder, labelled by
-`build_fmcs` and fitted by `train_fmce_net`, each size in a fresh process. Peak memory is that of the process, with
-what Linux counts of mapped files beside it.
+`build_fmcs` and fitted by `train_fmce_net`, each size in a fresh process. Own memory is the most that the process had
+to itself (RssAnon); mapped files, libraries for the most part, stand beside it.
 
 Processes: the same training by one process and by two under torchrun, one thread each, in turns.
 """
@@ -34,7 +34,8 @@ import torch
 
 N, CHANNELS, SIDE = 16, 16, 2
 MODULES = ("stage2", "stage3", "stage4")
-FEW_PASSES = 3
+STEPS = ("build", "bags", "fit")
+FEW_PASSES = 2
 PROCESSES_BAR = 1.6
 
 
@@ -88,7 +89,7 @@ class Peak:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
-        self._started = time.perf_counter()
+        self._started = time.perf_counter(), time.process_time()
         return self
 
     def _watch(self) -> None:
@@ -99,7 +100,8 @@ class Peak:
                 return
 
     def __exit__(self, *_) -> None:
-        self.seconds = time.perf_counter() - self._started
+        self.seconds = time.perf_counter() - self._started[0]
+        self.cpu = time.process_time() - self._started[1]
         self._end.set()
         self._thread.join()
 
@@ -121,15 +123,15 @@ def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> d
     with Peak() as peak:
         fmcs_run = client.create_run(experiment).info.run_id
         dataset = build_fmcs(client, fmcs_run, [BackboneOptions()], {}, source_runs=run_ids, say=lambda _: None)
-    found |= {"rows": len(dataset.table), "build_s": peak.seconds, "build_mib": peak.own, "build_mapped": peak.mapped}
+    found |= {"rows": len(dataset.table), "build_s": peak.seconds, "build_cpu": peak.cpu, "build_mib": peak.own}
     del dataset
 
     collect, seconds = fmce_net_run.collect_bags, []
 
     def timed(*args, **more):
-        started = time.perf_counter()
+        started = time.perf_counter(), time.process_time()
         bags = collect(*args, **more)
-        seconds.append(time.perf_counter() - started)
+        seconds.extend((time.perf_counter() - started[0], time.process_time() - started[1]))
         return bags
 
     fmce_net_run.collect_bags = timed
@@ -140,7 +142,9 @@ def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> d
     with Peak() as peak:
         net_run = client.create_run(experiment).info.run_id
         result = train_fmce_net(client, net_run, options, say=lambda _: None)
-    found |= {"bags_s": seconds[0], "fit_s": peak.seconds - seconds[0], "net_mib": peak.own, "net_mapped": peak.mapped}
+    found |= {"bags_s": seconds[0], "bags_cpu": seconds[1]}
+    found |= {"fit_s": peak.seconds - seconds[0], "fit_cpu": peak.cpu - seconds[1]}
+    found |= {"net_mib": peak.own, "mapped_mib": peak.mapped}
     found["mae"] = result.scores["run"]["set"].metrics["mae"]
     found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return found
@@ -173,18 +177,17 @@ def corpus(args: argparse.Namespace) -> None:
             out = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
             rows.append({"runs": count, **json.loads(out.splitlines()[-1])})
             print(json.dumps({k: round(v, 3) for k, v in rows[-1].items()}), flush=True)
-    print(f"{'runs':>6} {'rows':>7} {'build':>8} {'bags':>8} {'fit':>8} {'own memory':>11} {'mapped':>9}  MAE")
+    print("\nCPU seconds (wall seconds in brackets)")
+    print(f"{'runs':>5} {'rows':>7} {'build':>15} {'bags':>15} {'fit':>15} {'own memory':>11} {'mapped':>8}")
     for row in rows:
-        print(
-            f"{row['runs']:>6} {row['rows']:>7} {row['build_s']:>6.1f} s {row['bags_s']:>6.1f} s "
-            f"{row['fit_s']:>6.1f} s "
-            f"{max(row['build_mib'], row['net_mib']):>7.0f} MiB {row['net_mapped']:>5.0f} MiB  {row['mae']:.3f}"
-        )
+        times = " ".join(f"{row[f'{s}_cpu']:>7.1f} ({row[f'{s}_s']:.0f})".rjust(15) for s in STEPS)
+        own = max(row["build_mib"], row["net_mib"])
+        print(f"{row['runs']:>5} {row['rows']:>7} {times} {own:>7.0f} MiB {row['mapped_mib']:>4.0f} MiB")
     first, last = rows[0], rows[-1]
     more = last["runs"] / first["runs"]
-    for step in ("build", "bags", "fit"):
-        ratio = last[f"{step}_s"] / first[f"{step}_s"] / more
-        print(f"{step}: {more:.0f} times the runs cost {ratio * more:.1f} times the seconds; over linear: {ratio:.2f}")
+    for step in STEPS:
+        ratio = last[f"{step}_cpu"] / first[f"{step}_cpu"]
+        print(f"{step}: {more:.0f} times the runs cost {ratio:.1f} times the CPU seconds")
     grown = max(last["build_mib"], last["net_mib"]) - max(first["build_mib"], first["net_mib"])
     print(f"memory: {grown:+.0f} MiB from {first['runs']} to {last['runs']} runs")
 
@@ -194,7 +197,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["corpus", "processes"], nargs="+", default=["corpus", "processes"])
     parser.add_argument("--runs", type=int, nargs="+", default=[10, 30, 100])
     parser.add_argument("--snapshots", type=int, default=100)
-    parser.add_argument("--bags", type=int, default=2, help="bags per map of each part of the probe images")
+    parser.add_argument("--bags", type=int, default=1, help="bags per map of each part of the probe images")
     parser.add_argument("--passes", type=int, default=FEW_PASSES, help="passes of each fit over its bags")
     parser.add_argument("--keep", help="a folder for the synthetic runs, which stay there")
     parser.add_argument("--child", help=argparse.SUPPRESS)

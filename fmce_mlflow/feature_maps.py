@@ -14,7 +14,7 @@ import hashlib
 import posixpath
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -311,7 +311,7 @@ def fetched_from(repository: Any, artifact_path: str, owner: str) -> Iterator[Pa
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
     local = isinstance(repository, LocalArtifactRepository)
-    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+    with nullcontext("") if local else tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, posixpath.basename(artifact_path))
         try:
             if local:
@@ -323,7 +323,8 @@ def fetched_from(repository: Any, artifact_path: str, owner: str) -> Iterator[Pa
                 raise ArtifactError(
                     f"{artifact_path} of {owner} cannot be fetched: {error}. See to the artifact store, try again."
                 ) from error
-            path = Path(folder, "missing")
+            yield None
+            return
         if not path.is_file():
             yield None
             return

@@ -33,6 +33,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 import fmce_mlflow
+from fmce_mlflow.bag_rows import Form, bags_of, table_signature
 from fmce_mlflow.errors import ArtifactError, IntegrityError, PredictorError
 from fmce_mlflow.logged_models import log_saved_model
 from fmce_mlflow.method.fmce_net import FmceNet, build_net
@@ -68,13 +69,17 @@ class Predictor:
     card: str = ""
 
 
-def save_model(path: str | Path, predictor: Predictor, mlflow_model: Model | None = None) -> None:
+def save_model(
+    path: str | Path, predictor: Predictor, mlflow_model: Model | None = None, *, form: Form | None = None
+) -> None:
     """Write a predictor as an MLflow model.
 
     Args:
         path: A folder; made if it is not there.
         predictor: What to write.
         mlflow_model: MLflow's description, to be completed; a new one where None.
+        form: What the model takes: None for one bag, an array; else a table with a bag in each row, for Spark, see
+            :mod:`fmce_mlflow.bag_rows`.
 
     Example:
         >>> from fmce_mlflow.method.fmce_net import SetConfig, SetNet
@@ -102,7 +107,9 @@ def save_model(path: str | Path, predictor: Predictor, mlflow_model: Model | Non
     for name, data in written.items():
         (folder / name).write_bytes(data)
     model = mlflow_model or Model()
-    model.signature = model.signature or signature(net.config.levels)
+    if model.signature is None:
+        single = signature(net.config.levels)
+        model.signature = single if form is None else table_signature(single.outputs, form)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in written.items()}
     model.add_flavor(FLAVOR_NAME, format_version=FORMAT_VERSION, kind=net.kind, data=FOLDER, sha256=hashes)
     mlflow.pyfunc.add_to_model(
@@ -190,10 +197,18 @@ class _PyFunc:
         self.predictor = predictor
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Score one bag, (n, C, H, W): one row with fmcs, std, low, high and the levels' probabilities."""
-        found = self.predictor.net.predict(np.asarray(model_input, dtype=np.float32))
+        """Score one bag, (n, C, H, W), or the bags of a table: a row each with fmcs, std, low, high and level_<k>."""
+        if isinstance(model_input, pd.DataFrame):
+            return pd.DataFrame([self._row(bag, f"Row {i}: ") for i, bag in enumerate(bags_of(model_input))])
+        return pd.DataFrame([self._row(model_input)])
+
+    def _row(self, bag: Any, name: str = "") -> dict[str, float]:
+        try:
+            found = self.predictor.net.predict(np.require(bag, np.float32, "W"))
+        except PredictorError as error:
+            raise PredictorError(f"{name}{error}") from None
         values = {"fmcs": found.fmcs, "std": found.std, "low": found.low, "high": found.high}
-        return pd.DataFrame([values | {f"level_{k}": float(p) for k, p in enumerate(found.levels)}])
+        return values | {f"level_{k}": float(p) for k, p in enumerate(found.levels)}
 
 
 def _load_pyfunc(path: str) -> _PyFunc:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
+from fmce_mlflow.bag_rows import Form
 from fmce_mlflow.errors import PredictorError
-from fmce_mlflow.flavor import FLAVOR_NAME, Predictor, load_predictor
+from fmce_mlflow.flavor import FLAVOR_NAME, Predictor, load_predictor, save_model
 from fmce_mlflow.logged_models import tracking
 
 if TYPE_CHECKING:
@@ -96,6 +98,36 @@ def find_predictor(uri: str | None, client: MlflowClient | None = None) -> Named
                 del _kept[next(iter(_kept))]
     model_id = description.model_id
     return NamedPredictor(predictor, uri, f"models:/{model_id}" if model_id else f"{uri} {hashes[-1][-64:][:12]}")
+
+
+def export_for_tables(
+    path: str | Path, uri: str | None = None, *, form: Form = "files", client: MlflowClient | None = None
+) -> None:
+    """Write a predictor as an MLflow model that scores tables with a bag in each row, as Spark has them.
+
+    Args:
+        path: A new folder, which ``mlflow.pyfunc.spark_udf`` takes.
+        uri: As for :func:`find_predictor`.
+        form: How a row has its bag, see :mod:`fmce_mlflow.bag_rows`.
+        client: As for :func:`find_predictor`.
+
+    Raises:
+        PredictorError: As :func:`find_predictor`; or if the folder is not empty.
+        ConfigError: An unknown form.
+
+    Example:
+        >>> import numpy as np, pandas as pd
+        >>> from safetensors.numpy import save
+        >>> folder = Path(tempfile.mkdtemp(), "rows")
+        >>> export_for_tables(folder)
+        >>> table = pd.DataFrame({"content": [save({"maps": np.ones((4, 8, 2, 2), np.float16)})] * 2})
+        >>> len(mlflow.pyfunc.load_model(str(folder)).predict(table))
+        2
+    """
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PredictorError(f"{folder} is there already and not an empty folder. Name a new one.")
+    save_model(folder, find_predictor(uri, client).predictor, form=form)
 
 
 def _read(uri: str) -> Predictor:

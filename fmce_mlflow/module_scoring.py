@@ -31,8 +31,11 @@ AHEAD = 2
 """Bags that wait to be reduced at most."""
 REFERENCE_IMAGES, REFERENCE_BAG = 128, 64
 """Images that an untrained network is shown, and how many make a bag."""
+CHANNELS_LAST_FROM = 512
+"""Images from which a network on the CPU is asked whether it takes them with channels last, which most run faster."""
 FAR = 2.0
 """Distance from the corpus from which a predictor that has no thresholds of its own is not to be trusted."""
+_SAME = 1e-3  # of the largest value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,8 +211,14 @@ def score_modules(
         first, batches = _peek(batches, REFERENCE_IMAGES)
         references = untrained_features(untrained, modules, first, fixed_batch)
     with ThreadPoolExecutor(1, thread_name_prefix="fmce-bags") as pool, capture(network, modules) as forward:
+        layout: torch.memory_format | None = None
         for batch in batches:
-            maps = run_network(forward, network, batch.pixels, fixed_batch)
+            if layout is None:
+                faster = images >= CHANNELS_LAST_FROM and takes_channels_last(
+                    forward, network, batch.pixels, fixed_batch
+                )
+                layout = torch.channels_last if faster else torch.contiguous_format
+            maps = run_network(forward, network, batch.pixels, fixed_batch, layout)
             cutter = cutter or _Cutter(net, tuple(bag_sizes), pool, references)
             cutter.add(batch.indices, maps)
         scores = cutter.finish() if cutter else {}
@@ -261,7 +270,39 @@ def _peek(batches: Iterable[Batch], images: int) -> tuple[list[Tensor], Iterator
     return [batch.pixels for batch in taken], itertools.chain(taken, rest)
 
 
-def run_network(forward: Any, network: nn.Module, pixels: Tensor, fixed_batch: int | None = None) -> dict[str, Tensor]:
+def takes_channels_last(forward: Any, network: nn.Module, pixels: Tensor, fixed_batch: int | None = None) -> bool:
+    """Whether a network on the CPU gives the same maps for images whose channels come last in memory.
+
+    Convolutions on a CPU then run up to twice as fast. A network that looks at how its tensors lie in memory fails, or
+    differs, and is told from others by running it both ways.
+
+    Args:
+        forward: What ``capture`` yields.
+        network: The network.
+        pixels: float32 (n, C, H, W).
+        fixed_batch: As for :func:`score_modules`.
+    """
+    if any(p.device.type != "cpu" for p in network.parameters()):
+        return False
+    plain = run_network(forward, network, pixels, fixed_batch)
+    try:
+        other = run_network(forward, network, pixels, fixed_batch, torch.channels_last)
+    except (ModelError, CaptureError):
+        return False
+    return plain.keys() == other.keys() and all(
+        value.shape == other[name].shape
+        and bool((value - other[name]).abs().max() <= _SAME * value.abs().max().clamp_min(_SAME))
+        for name, value in plain.items()
+    )
+
+
+def run_network(
+    forward: Any,
+    network: nn.Module,
+    pixels: Tensor,
+    fixed_batch: int | None = None,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> dict[str, Tensor]:
     """One forward pass within :func:`~fmce_mlflow.method.capture.capture`; what the network cannot take is told.
 
     Args:
@@ -269,6 +310,7 @@ def run_network(forward: Any, network: nn.Module, pixels: Tensor, fixed_batch: i
         network: The network.
         pixels: float32 (n, C, H, W).
         fixed_batch: As for :func:`score_modules`.
+        layout: How the images lie in memory.
 
     Returns:
         The maps by name, (n, C, H, W) each.
@@ -280,9 +322,10 @@ def run_network(forward: Any, network: nn.Module, pixels: Tensor, fixed_batch: i
     pixels = as_input(network, pixels)
     with told_if_refused(pixels):
         if fixed_batch is None:
-            maps: dict[str, Tensor] = forward(pixels)[1]
+            maps: dict[str, Tensor] = forward(pixels.contiguous(memory_format=layout))[1]
             return maps
-        parts = [forward(padded(chunk, fixed_batch))[1] for chunk in pixels.split(fixed_batch)]
+        chunks = (padded(chunk, fixed_batch) for chunk in pixels.split(fixed_batch))
+        parts = [forward(chunk.contiguous(memory_format=layout))[1] for chunk in chunks]
     return {name: torch.cat([part[name] for part in parts])[: len(pixels)] for name in parts[0]}
 
 

@@ -1,0 +1,61 @@
+"""Images whose channels come last in memory: only for networks that give the same maps for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fmce_mlflow.method.capture import capture
+from fmce_mlflow.method.fmce_net import SetConfig, SetNet
+from fmce_mlflow.method.image_inputs import Batch
+from fmce_mlflow.module_scoring import CHANNELS_LAST_FROM, run_network, score_modules, takes_channels_last
+from tests.nets import plain
+
+PIXELS = torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Reads(nn.Module):
+    """A network whose second stage looks at the memory of its input."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first, self.how = nn.Conv2d(3, 8, 3, padding=1), how
+        self.stage = nn.Conv2d(8, 8, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.first(images)
+        if self.how == "view":
+            maps = maps.view(len(maps), -1).view(len(maps), 8, 8, 8)
+        else:
+            maps = maps.as_strided((len(maps), 8, 8, 8), (512, 64, 8, 1))
+        return self.stage(maps)
+
+
+def test_a_usual_network_takes_them():
+    network = plain().eval()
+    with capture(network, ["stage"]) as forward:
+        assert takes_channels_last(forward, network, PIXELS)
+
+
+@pytest.mark.parametrize("how", ["view", "as_strided"])
+def test_a_network_that_looks_at_memory_is_told_from_others(how):
+    network = Reads(how).eval()
+    with capture(network, ["stage"]) as forward:
+        assert not takes_channels_last(forward, network, PIXELS)
+
+
+@pytest.mark.parametrize("how", ["view", "as_strided", "usual"])
+def test_many_images_have_the_score_that_bags_of_plain_ones_have(how):
+    network = Reads(how).eval() if how != "usual" else nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).eval()
+    module = "stage" if how != "usual" else "1"
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.random((CHANNELS_LAST_FROM, 3, 8, 8), np.float32))
+    torch.manual_seed(0)
+    net = SetNet(SetConfig(members=1)).eval()
+    batches = [Batch(np.arange(i, i + 64), pixels[i : i + 64]) for i in range(0, CHANNELS_LAST_FROM, 64)]
+    found = score_modules(network, [module], batches, net, images=CHANNELS_LAST_FROM, bag_sizes=[64] * 8)[module]
+    with capture(network, [module]) as forward:
+        maps = [run_network(forward, network, batch.pixels)[module] for batch in batches]
+    assert found.fmcs == pytest.approx(np.mean([net.predict(one).fmcs for one in maps]), abs=1e-4)

@@ -7,7 +7,7 @@ it was. ``--parts`` chooses among
 
 - ``paper``: ResNet-50 and ShuffleNet v2 × MNIST and CIFAR-10 × three seeds, as published but for the images' number;
 - ``recipes``: ShuffleNet v2 ×0.5 under five learning rates, four batch sizes and four augmentations, two seeds each;
-- ``attention``: four backbones × two data sets, with a model logged at every marker, for Grad-CAM.
+- ``others``: MobileNet v3, ConvNeXt, a vision transformer and a small ResNet × two data sets.
 
 ``benchmarks/paper_table.py`` and ``benchmarks/open_questions.py`` read them.
 """
@@ -42,18 +42,19 @@ AUGMENTATIONS = ("none", "flip", "crop-flip", "trivial")
 RECIPE_EPOCHS = {"mnist": 10, "cifar10": 24}
 RECIPE_SEEDS = (0, 1)
 
-ATTENTION = {
-    "shufflenet_v2_x0_5": "conv5",
+OTHERS = {
     "mobilenet_v3_small": "features",
-    "timm:test_resnet": "layer4",
     "timm:convnext_atto": "stages",
+    "timm:test_vit": "norm",
+    "timm:test_resnet": "layer4",
 }
+"""Backbones beyond the paper's, and their modules."""
 
 
-def plan(parts: str = "paper,recipes,attention") -> dict[str, dict[str, Any]]:
+def plan(parts: str = "paper,recipes,others") -> dict[str, dict[str, Any]]:
     """The runs by key, each with its part and what it is about."""
     found: dict[str, dict[str, Any]] = {}
-    for part, make in (("paper", _paper), ("recipes", _recipes), ("attention", _attention)):
+    for part, make in (("paper", _paper), ("recipes", _recipes), ("others", _others)):
         if part in parts.split(","):
             found |= {key: {"part": part, **about} for key, about in make()}
     return found
@@ -86,12 +87,12 @@ def _recipes() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"recipes|{dataset}|{name}={value}|{seed}", {**about, "varied": name, "value": value}
 
 
-def _attention() -> Iterator[tuple[str, dict[str, Any]]]:
+def _others() -> Iterator[tuple[str, dict[str, Any]]]:
     for dataset in PAPER_DATA:
-        for backbone, module in ATTENTION.items():
+        for backbone, module in OTHERS.items():
             training = TrainingConfig(cpu=True, epochs=PAPER_EPOCHS[dataset], snapshots_per_epoch=2)
             about = {"backbone": backbone, "dataset": dataset, "seed": 0, "training": training}
-            yield f"attention|{backbone}|{dataset}", {**about, "modules": (module,), "log_checkpoints": True}
+            yield f"others|{backbone}|{dataset}", {**about, "modules": (module,)}
 
 
 def options(about: dict[str, Any], data_root: str, cifar10: str) -> BackboneOptions:
@@ -107,7 +108,6 @@ def options(about: dict[str, Any], data_root: str, cifar10: str) -> BackboneOpti
         validation_size=512,
         probe_size=256,
         model_format="pickle",
-        log_checkpoints=about.get("log_checkpoints", False),
         training=about["training"],
     )
 
@@ -115,7 +115,7 @@ def options(about: dict[str, Any], data_root: str, cifar10: str) -> BackboneOpti
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     training_arguments(parser, "sqlite:///experiments.db")
-    parser.add_argument("--parts", default="paper,recipes,attention")
+    parser.add_argument("--parts", default="paper,recipes,others")
     args = parser.parse_args()
     items: dict[str, Callable[[], BackboneOptions]] = {
         key: partial(options, about, args.data_root, args.cifar10) for key, about in plan(args.parts).items()

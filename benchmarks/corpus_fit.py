@@ -25,9 +25,8 @@ from corpus import EXPERIMENT, MODULES, PAIRED, TAG
 from mlflow import MlflowClient
 
 from fmce_mlflow import flavor, model_card
-from fmce_mlflow.feature_maps import FeatureMapReader
 from fmce_mlflow.fmce_net_run import artifact_reader
-from fmce_mlflow.fmcs_dataset import COLUMNS, _rows
+from fmce_mlflow.fmcs_dataset import build_fmcs_dataset
 from fmce_mlflow.method import convergence as cv
 from fmce_mlflow.method.bags import BagConfig, Bags, collect_bags
 from fmce_mlflow.method.baselines import run_baselines
@@ -50,21 +49,16 @@ def corpus_bags(client: MlflowClient, config: BagConfig, path: Path) -> tuple[Ba
         found: tuple[Bags, dict[str, dict]] = pickle.loads(path.read_bytes())  # our own file
         return found
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    rows, losses = [], {}
-    nothing = cv.Convergence
+    parts, losses = [], {}
     for run in client.search_runs([experiment.experiment_id], max_results=1000):
         run_id, key = run.info.run_id, run.data.tags.get(TAG, "")
         if run.info.status != "FINISHED" or key.startswith("old-"):
             continue
         record = {name: history(client, run_id, name) for name in ("train_loss", "val_loss", "val_accuracy")}
         losses[run_id] = {"key": key, **record}
-        module = MODULES[run.data.params["backbone"]][0]
-        blank = nothing(
-            config=cv.ConvergenceConfig(), signal="train", losses=np.array(record["train_loss"]), smoothed=np.zeros(0),
-            cqi=np.zeros(0), point=None, markers=None, fmcs=None,
-        )  # fmt: skip
-        rows += _rows(run, FeatureMapReader(client, run_id).index, module, blank, {})
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+        modules = [MODULES[run.data.params["backbone"]][0]]
+        parts.append(build_fmcs_dataset(client, [run_id], unconverged="keep", modules=modules).table)
+    table = pd.concat(parts, ignore_index=True)
     table["dataset"] = table["dataset"].where(~table["dataset"].str.startswith("folder:"), "cifar10")
     table["backbone"] = table["backbone"].str.removeprefix("benchmarks.corpus_nets:")
     done = iter(range(1, len(table) + 1))

@@ -6,7 +6,8 @@
 
 ``table`` asks of every run: when it converged; how validation accuracy goes with FMCS and with the bundled predictor's
 FMCS over training; whether the maps' variance falls and Grad-CAM tightens. Spearman's ρ is taken over each run's
-snapshots 0 … T. ``pooling`` fits ``set`` nets to the corpus of twelve runs with maps pooled in four ways, each run held out.
+snapshots 0 … T. ``pooling`` fits ``set`` nets to the corpus of twelve runs, with maps pooled in four ways; each run is
+held out in turn.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import click
 
 from fmce_mlflow.cli_options import Command
 from fmce_mlflow.cli_runs import make_client, say, say_where
+from fmce_mlflow.errors import ConfigError
 
 
 @click.command("sync", cls=Command)
@@ -36,6 +37,11 @@ def sync_command(ctx: click.Context, /, folder: str) -> None:
         run_id, uri = spool.owner(run)
         context: Any = ctx
         if not ctx.obj["tracking_uri"]:
+            if not spool.is_ours(run):
+                raise ConfigError(
+                    f"{run} was written by another user, or others can write it, and names the server {uri}. "
+                    "If that is the right one, say so: fmce --tracking-uri URI sync FOLDER. Your credentials go there."
+                )
             context = click.Context(ctx.command, obj={**ctx.obj, "tracking_uri": uri})
         client = make_client(context)
         status = sync(client, run, say=say)

@@ -104,14 +104,14 @@ class IntegrityError(ArtifactError):
         name: The artifact.
         expected: sha256 recorded when it was written.
         found: sha256 of what was read.
+        way_out: What to do next.
     """
 
-    def __init__(self, name: str, expected: str, found: str) -> None:
+    def __init__(
+        self, name: str, expected: str, found: str, way_out: str = "Restore the file, or record the run again."
+    ) -> None:
         self.name, self.expected, self.found = name, expected, found
-        super().__init__(
-            f"{name} is damaged or was changed: its sha256 should be {expected} and is {found}. "
-            "Restore the file, or record the run again."
-        )
+        super().__init__(f"{name} is damaged or was changed: its sha256 should be {expected} and is {found}. {way_out}")
 
 
 class RunError(FmceError):

@@ -19,6 +19,7 @@ from mlflow.models.evaluation.base import EvaluationArtifact
 
 from fmce_mlflow.errors import ArtifactError, RunError
 from fmce_mlflow.findings import Findings, table_json
+from fmce_mlflow.reading import without_credentials
 from fmce_mlflow.run_records import ROLE_TAG
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def log_findings(client: MlflowClient, run_id: str, findings: Findings) -> Logge
         except _REFUSALS as error:
             kept = shutil.copytree(folder, tempfile.mkdtemp(prefix=f"fmce_evaluation_{run_id}_"), dirs_exist_ok=True)
             raise ArtifactError(
-                f"The tracking server at {client.tracking_uri} does not take the evaluation: {error} "
+                f"The tracking server at {without_credentials(client.tracking_uri)} does not take the evaluation: "
+                f"{error} "
                 f"Its tables, figure and report are kept in {kept}."
             ) from error
     return Logged(artifacts)
@@ -138,14 +140,18 @@ def log_metrics(client: MlflowClient, run_id: str, findings: Findings, dataset: 
         client.log_batch(run_id, [Metric(name, value, now, 0, **tied) for name, value in findings.metrics.items()])
     except _REFUSALS as error:
         raise RunError(
-            f"The tracking server at {client.tracking_uri} refuses the metrics: {error} The figures are in the "
-            f"artifacts {MODULES}.json and {REPORT}.html of run {run_id}."
+            f"The tracking server at {without_credentials(client.tracking_uri)} refuses the metrics: {error} "
+            f"The figures are in the artifacts {MODULES}.json and {REPORT}.html of run {run_id}."
         ) from error
 
 
 def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
     """Role, model and predictor, and which artifacts are tables."""
-    tables = json.loads(known.get(_TABLES_TAG, "[]"))
+    try:
+        tables = json.loads(known.get(_TABLES_TAG, "[]"))
+    except ValueError:
+        tables = []  # not what MLflow wrote
+    tables = tables if isinstance(tables, list) else []
     for name in (MODULES, SAMPLES):
         entry = {"path": f"{name}.json", "type": "table"}
         if entry not in tables:

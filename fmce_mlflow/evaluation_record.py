@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.exceptions import MlflowException
 
 from fmce_mlflow.errors import RunError
+from fmce_mlflow.reading import without_credentials
 from fmce_mlflow.registry import model_id_of
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def read_evaluation(client: MlflowClient, run_id: str, version: ModelVersion) ->
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise RunError(
-            f"There is no run {run_id!r} on {client.tracking_uri}. Name a run of `fmce evaluate`, or leave it out to "
-            "evaluate now."
+            f"There is no run {run_id!r} on {without_credentials(client.tracking_uri)}. Name a run of "
+            "`fmce evaluate`, or leave it out to evaluate now."
         ) from None
     label = f"version {version.version} of {version.name}"
     if run.info.lifecycle_stage != "active":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
 import time
@@ -22,8 +21,10 @@ from mlflow.exceptions import MlflowException
 from fmce_mlflow.errors import ArtifactError, NonFiniteLossError, RunError, did_you_mean
 from fmce_mlflow.feature_maps import FeatureMapReader, Index, fetched
 from fmce_mlflow.fmcs_source import PARQUET, FmcsDatasetSource
+from fmce_mlflow.fmcs_table import MAX_FILE_BYTES, read_table
 from fmce_mlflow.method import convergence as cv
 from fmce_mlflow.method.drift import drift_sequence
+from fmce_mlflow.reading import check_seal, read_file, seal, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -155,6 +156,8 @@ def log_fmcs_dataset(
         path = Path(folder, PARQUET)
         table.to_parquet(path, index=False)
         client.log_artifact(run_id, str(path))
+        for key, value in seal(PARQUET, path.read_bytes()).items():
+            client.set_tag(run_id, key, value)
         notes = {"left_out": dataset.left_out, "unlabelled": dataset.unlabelled}
         path = Path(folder, NOTES)
         path.write_text(json.dumps(notes, indent=1), encoding="utf-8")
@@ -204,17 +207,18 @@ def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
 
     Raises:
         RunError: If there is no such run, or it has no FMCS-dataset.
+        IntegrityError: If it is not what was written.
         ArtifactError: If it cannot be read.
     """
-    _known_run(client, run_id, "fmcs_dataset")
+    run, name = _known_run(client, run_id, "fmcs_dataset"), f"{PARQUET} of run {run_id}"
     with fetched(client, run_id, PARQUET) as path:
         if path is None:
             raise RunError(f"Run {run_id} has no {PARQUET}. Build one with `fmce build-fmcs`.")
-        data = path.read_bytes()
+        data = read_file(path, MAX_FILE_BYTES, name)
+    check_seal(run.data.tags, PARQUET, data, name)
     try:
-        table = pd.read_parquet(io.BytesIO(data))
-        return table[list(COLUMNS)].astype(COLUMNS)
-    except (ValueError, KeyError, OSError) as error:
+        return read_table(data, COLUMNS)
+    except ValueError as error:
         raise ArtifactError(f"{PARQUET} of run {run_id} cannot be read: {error}. Build it again.") from None
 
 
@@ -236,8 +240,8 @@ def _known_run(client: MlflowClient, run_id: str, role: str) -> Run:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise RunError(
-            f"There is no run {run_id!r} on {client.tracking_uri}. MLflow's UI lists {role} runs where they are "
-            f"searched for with tags.`fmce.role` = '{role}'."
+            f"There is no run {run_id!r} on {without_credentials(client.tracking_uri)}. MLflow's UI lists "
+            f"{role} runs where they are searched for with tags.`fmce.role` = '{role}'."
         ) from None
 
 
@@ -297,6 +301,13 @@ def _history(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, fl
     return sorted((m.step, m.value) for m in client.get_metric_history(run_id, name))
 
 
+def _seed(params: Mapping[str, str]) -> int:
+    try:
+        return int(params.get("seed", -1))
+    except ValueError:
+        return -1  # somebody else's parameter of that name
+
+
 def _rows(
     run: Run, index: Index, module: str, verdict: cv.Convergence, epochs: Mapping[int, float]
 ) -> list[dict[str, Any]]:
@@ -312,7 +323,7 @@ def _rows(
                 "run_id": run.info.run_id,
                 "backbone": params.get("backbone", ""),
                 "dataset": params.get("dataset", ""),
-                "seed": int(params.get("seed", -1)),
+                "seed": _seed(params),
                 "module": module,
                 "snapshot": snapshot,
                 "epoch": epochs.get(snapshot, np.nan),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from mlflow.exceptions import MlflowException
 
 from fmce_mlflow.errors import ConfigError, RunError, did_you_mean
+from fmce_mlflow.reading import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -135,8 +136,8 @@ def find_model(client: MlflowClient, name: str) -> RegisteredModel:
             raise
     names = [model.name for model in client.search_registered_models(max_results=1000)]
     raise RunError(
-        f"There is no registered model {name!r} on {client.tracking_uri}.{did_you_mean(name, names)} "
-        "Register one with `fmce train-backbone --register-as NAME`, or in the MLflow UI."
+        f"There is no registered model {name!r} on {without_credentials(client.tracking_uri)}."
+        f"{did_you_mean(name, names)} Register one with `fmce train-backbone --register-as NAME`, or in the MLflow UI."
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mlflow.entities import Metric
 
 from fmce_mlflow import checkpoint
+from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.feature_maps import INDEX, ROOT
 from fmce_mlflow.spool import CHECKPOINT, Row, Spool, Unit
 from fmce_mlflow.upload_retry import retried, short
@@ -58,7 +59,12 @@ def maps_of(unit: Unit) -> list[Path]:
 
 
 def upload_file(client: MlflowClient, run_id: str, unit: Unit, path: Path) -> None:
-    """Upload one file to where it stands in the snapshot's folder."""
+    """Upload one file to where it stands in the snapshot's folder, if it is what was written.
+
+    Raises:
+        IntegrityError: If it is not.
+    """
+    unit.check(path)
     client.log_artifact(run_id, str(path), path.parent.relative_to(unit.folder).as_posix())
 
 
@@ -70,8 +76,10 @@ def upload_state(
     if unit.checkpoint is None:
         return before
     slot = checkpoint.free_slot(before)
-    (path,) = unit.files(CHECKPOINT)
-    path = path.replace(path.with_name(slot))
+    if len(found := unit.files(CHECKPOINT)) != 1:
+        raise ArtifactError(f"{unit.folder / CHECKPOINT} must have one file, got {len(found)}. Remove {unit.folder}.")
+    unit.check(found[0])
+    path = found[0].replace(found[0].with_name(slot))
     after = checkpoint.Pointer(slot, unit.snapshot, unit.checkpoint)
     checkpoint.publish(client, run_id, path, after)
     return after
@@ -174,6 +182,8 @@ class Uploader:
         self._try(lambda: self._upload_state(units[-1]))
         self._try(lambda: upload_metrics(self._client, self._run_id, units, once=False))
         with self._changed:
+            if self._stopped.is_set():  # the folder may be another process's by now
+                return
             for unit in units:
                 self._spool.drop(unit)
             self._claimed = []
@@ -182,6 +192,8 @@ class Uploader:
     def _upload_map(self, unit: Unit, path: Path) -> None:
         self._try(lambda: upload_file(self._client, self._run_id, unit, path))
         with self._changed:
+            if self._stopped.is_set():
+                return
             unit.bytes -= path.stat().st_size
             path.unlink()
             self._changed.notify_all()

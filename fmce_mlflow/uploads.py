@@ -275,6 +275,8 @@ class RemoteUploads:
 
     def _refused(self, error: BaseException) -> UploadError:
         what = described(len(self._spool.units), self._spool.bytes)
+        if isinstance(error, ArtifactError):  # it is not the server that refuses
+            return UploadError(str(error), str(self._spool.folder), what)
         return UploadError(
             f"MLflow at {spool.without_credentials(self._client.tracking_uri)} refuses what run {self._run_id} logs: "
             f"{error}\nIf the run or its experiment was deleted, restore it; if access was withdrawn, renew it.",

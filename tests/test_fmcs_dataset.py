@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Param
 from PIL import Image
 
 from fmce_mlflow.backbone_run import train_backbone
-from fmce_mlflow.errors import ArtifactError, NonFiniteLossError, RunError
+from fmce_mlflow.errors import ArtifactError, IntegrityError, NonFiniteLossError, RunError
 from fmce_mlflow.feature_maps import FeatureMapReader, FeatureMapWriter, Probe
 from fmce_mlflow.fmcs_dataset import (
     COLUMNS,
@@ -363,6 +363,10 @@ def test_a_damaged_or_missing_parquet_is_an_error_that_says_so(client, tmp_path)
     log_fmcs_dataset(client, parent, dataset, config=CONFIG, signal="train")
     file = tmp_path / "artifacts" / parent / "artifacts" / "fmcs_dataset.parquet"
     whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    with pytest.raises(IntegrityError, match=r"fmcs_dataset\.parquet of run .* is damaged"):
+        load_fmcs_dataset(client, parent)
+    client.delete_tag(parent, "fmce.sha256/fmcs_dataset.parquet")  # a run of an earlier release has none
     for damaged in (whole[:-20], whole[: len(whole) // 2], b"", b"not parquet at all"):
         file.write_bytes(damaged)
         with pytest.raises(ArtifactError, match=r"fmcs_dataset\.parquet of run .* cannot be read"):

@@ -79,7 +79,7 @@ def test_a_single_group_is_fitted_without_validation(bags):
 def test_training_stops_when_the_validation_error_no_longer_falls(bags):
     train, _, runs = split_of(bags)
     passes = []
-    config = FitConfig(epochs=60, patience=2, lr=0.05)
+    config = FitConfig(epochs=60, patience=2, lr=0.05, averaging=0.0)
     fitted = fit_set(bags, train, runs, SMALL, config, report=lambda number, figures: passes.append((number, figures)))
     assert len(passes) == len(fitted.validation) < 60
     assert len(passes) == fitted.epochs + config.patience

@@ -44,7 +44,7 @@ def test_a_table_on_disk_has_the_same_rows_and_keeps_them_when_its_memory_is_let
 def test_moments_in_parts_are_those_of_all_rows():
     rows = Rows(filled(1000, 5, in_memory=0))
     index = np.arange(1000)[::3]
-    mean, deviation = rows.moments(index, chunk=77)
+    mean, deviation = rows.moments(index, at_once=0, chunk=77)
     every = rows.take(index).double()
     torch.testing.assert_close(mean, every.mean(0).float())
     torch.testing.assert_close(deviation, every.std(0, correction=0).float())

@@ -28,8 +28,8 @@ Report = Callable[[int, dict[str, float]], Any]
 
 REFERENCE_DROPOUT = 0.15
 """Share of training bags whose contrast with the untrained module is hidden from a net that sees references."""
-PART = 2**16
-"""Bags whose features are looked at together."""
+PART = 2**12
+"""Bags whose features are read at a time."""
 SCALE_FLOOR = 1e-2
 """Added to a feature's deviation, so that one that hardly varies in training is not blown up elsewhere."""
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-IN_MEMORY = 64 * 2**20
+IN_MEMORY = 32 * 2**20
 """Bytes up to which a table is kept in memory."""
 _PAGES_LET_GO = getattr(mmap, "MADV_DONTNEED", None)
 
@@ -91,9 +91,9 @@ class Rows:
             os.preadv(file.fileno(), [row.data], at * size)
         return found
 
-    def moments(self, index: NDArray[np.int64], *, chunk: int = 2**16) -> tuple[Tensor, Tensor]:
+    def moments(self, index: NDArray[np.int64], *, at_once: int = 2**14, chunk: int = 2**12) -> tuple[Tensor, Tensor]:
         """Mean and deviation over rows, float32 (F,) each; of many rows in parts, by Chan, Golub and LeVeque (1983)."""
-        if len(index) <= chunk:
+        if len(index) <= at_once:
             taken = self.take(index)
             return taken.mean(0), taken.std(0, correction=0)
         count, mean, squares = 0, torch.zeros(()), torch.zeros(())

@@ -217,7 +217,7 @@ def score_modules(
                 faster = images >= CHANNELS_LAST_FROM and takes_channels_last(
                     forward, network, batch.pixels, fixed_batch
                 )
-                layout = torch.channels_last if faster else torch.contiguous_format
+                layout = torch.channels_last if faster else torch.preserve_format
             maps = run_network(forward, network, batch.pixels, fixed_batch, layout)
             cutter = cutter or _Cutter(net, tuple(bag_sizes), pool, references)
             cutter.add(batch.indices, maps)
@@ -301,7 +301,7 @@ def run_network(
     network: nn.Module,
     pixels: Tensor,
     fixed_batch: int | None = None,
-    layout: torch.memory_format = torch.contiguous_format,
+    layout: torch.memory_format = torch.preserve_format,
 ) -> dict[str, Tensor]:
     """One forward pass within :func:`~fmce_mlflow.method.capture.capture`; what the network cannot take is told.
 
@@ -322,10 +322,10 @@ def run_network(
     pixels = as_input(network, pixels)
     with told_if_refused(pixels):
         if fixed_batch is None:
-            maps: dict[str, Tensor] = forward(pixels.contiguous(memory_format=layout))[1]
+            maps: dict[str, Tensor] = forward(pixels.to(memory_format=layout))[1]
             return maps
         chunks = (padded(chunk, fixed_batch) for chunk in pixels.split(fixed_batch))
-        parts = [forward(chunk.contiguous(memory_format=layout))[1] for chunk in chunks]
+        parts = [forward(chunk.to(memory_format=layout))[1] for chunk in chunks]
     return {name: torch.cat([part[name] for part in parts])[: len(pixels)] for name in parts[0]}
 
 

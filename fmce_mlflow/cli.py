@@ -39,6 +39,7 @@ from fmce_mlflow.errors import (
     did_you_mean,
 )
 from fmce_mlflow.interrupts import Terminated
+from fmce_mlflow.reading import without_credentials
 
 if TYPE_CHECKING:
     from fmce_mlflow.backbone_run import BackboneOptions
@@ -86,7 +87,8 @@ def friendly_errors() -> Iterator[None]:
 def _fail_of_mlflow(error: Exception) -> None:
     """Tell what MLflow, or what it reaches its server with, complains of; other errors are left alone."""
     if type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "requests.", "urllib3.")):
-        _fail(f"MLflow at {os.environ.get('MLFLOW_TRACKING_URI', 'its default store')} says: {error}")
+        where = without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "its default store"))
+        _fail(f"MLflow at {where} says: {error}")
 
 
 def _fail(message: str, code: int = 1) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmce_mlflow.errors import RunError
+from fmce_mlflow.reading import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,7 +77,7 @@ def say(text: str) -> None:
 
 def say_where(client: MlflowClient, run_id: str) -> None:
     """Print where a run can be looked at."""
-    uri = client.tracking_uri
+    uri = without_credentials(client.tracking_uri)
     if uri.startswith("http"):
         experiment = client.get_run(run_id).info.experiment_id
         say(f"See {uri}/#/experiments/{experiment}/runs/{run_id}")

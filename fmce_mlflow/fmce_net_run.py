@@ -28,6 +28,7 @@ from fmce_mlflow.method.outline_fitting import fit_outline_split, outline_shape,
 from fmce_mlflow.method.protocols import GROUP_COLUMN, PROTOCOLS, Protocol, Scores, Split, score, splits
 from fmce_mlflow.method.row_store import let_go, new_rows
 from fmce_mlflow.predictor_plots import confusion_figure, predictions_figure
+from fmce_mlflow.reading import without_credentials
 from fmce_mlflow.weight_spectra import snapshot_alphas
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def latest_fmcs_run(client: MlflowClient) -> str:
         order_by=["attributes.start_time DESC"],
     )
     if not found:
-        raise RunError(f"There is no finished FMCS-dataset on {client.tracking_uri}. Build one with `fmce build-fmcs`.")
+        where = without_credentials(client.tracking_uri)
+        raise RunError(f"There is no finished FMCS-dataset on {where}. Build one with `fmce build-fmcs`.")
     return str(found[0].info.run_id)
 
 

@@ -49,6 +49,8 @@ _CONSTANTS: dict[str, tuple[Triple, Triple]] = {
 }
 _MINI_IMAGENET_FOLDERS = ("mini_imagenet", "mini-imagenet", "miniImageNet", "miniimagenet")
 _LARGE = 224
+_MAX_IDX_BYTES = 2**30  # a hundred times MNIST's largest; a small .gz can hold any number
+_MAX_CSV_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -159,11 +161,12 @@ def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
     """Read an IDX file of bytes, gzipped or not."""
     path = folder / name
     try:
-        if path.is_file():
-            raw = path.read_bytes()
-        else:
-            path = folder / f"{name}.gz"
-            raw = gzip.decompress(path.read_bytes())
+        packed = not path.is_file()
+        path = folder / f"{name}.gz" if packed else path
+        with gzip.open(path) if packed else path.open("rb") as file:
+            raw = file.read(_MAX_IDX_BYTES + 1)
+        if len(raw) > _MAX_IDX_BYTES:
+            raise ValueError(f"it has more than {_MAX_IDX_BYTES:,} bytes, the most that are read")
         if raw[:3] != b"\0\0\x08":
             raise ValueError("it is no IDX file of bytes")
         n = raw[3]
@@ -346,6 +349,8 @@ def _csv_samples(root: Path) -> list[tuple[str, str]]:
 def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Line numbers and rows of a CSV split."""
     try:
+        if (size := path.stat().st_size) > _MAX_CSV_BYTES:
+            raise csv.Error(f"it has {size:,} bytes, and at most {_MAX_CSV_BYTES:,} are read")
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows = [(reader.line_num, row) for row in reader]

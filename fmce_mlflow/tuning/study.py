@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from optuna.exceptions import DuplicatedStudyError
 
 from fmce_mlflow.errors import ConfigError, RunError, did_you_mean
+from fmce_mlflow.reading import without_credentials
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
 from fmce_mlflow.tuning.storage import open_storage, shown, storage_errors
@@ -246,8 +247,8 @@ def _existing(
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise RunError(
-            f"{where} belongs to run {run_id}, which is not on {client.tracking_uri}. Set --tracking-uri to where it "
-            "is, or begin another study with --study-name."
+            f"{where} belongs to run {run_id}, which is not on {without_credentials(client.tracking_uri)}. "
+            "Set --tracking-uri to where it is, or begin another study with --study-name."
         ) from None
     if info.lifecycle_stage == "deleted":
         raise RunError(

@@ -18,6 +18,7 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fmce_mlflow.errors import FmceError, RunError
+from fmce_mlflow.reading import without_credentials
 from fmce_mlflow.tuning.mirror import RUN, STATES, WHY, TrialMirror, origin, retries
 from fmce_mlflow.tuning.storage import open_storage, quiet, storage_errors
 
@@ -158,8 +159,8 @@ def run_trials(
 
 def _mlflow_failed(job: Job, error: MlflowException) -> RunError:
     return RunError(
-        f"MLflow at {job.tracking_uri} failed: {error.message}. Trials that ended are kept in the study; once it "
-        "answers again, go on with --resume."
+        f"MLflow at {without_credentials(job.tracking_uri)} failed: {error.message}. Trials that ended are kept in the "
+        "study; once it answers again, go on with --resume."
     )
 
 

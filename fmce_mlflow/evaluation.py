@@ -23,11 +23,11 @@ from fmce_mlflow.evaluation_config import EvaluationConfig
 from fmce_mlflow.evaluation_log import Logged, log_findings, log_metrics
 from fmce_mlflow.evaluation_saliency import Saliency, take_saliency
 from fmce_mlflow.findings import Findings, Images, find_source, model_title
-from fmce_mlflow.image_dataset import inputs_of
+from fmce_mlflow.image_dataset import LOOKED_AT, inputs_of, sizes_of
 from fmce_mlflow.method.bags import BagConfig
 from fmce_mlflow.method.fmce_net import SetNet
 from fmce_mlflow.method.functional_modules import earlier_modules, resolve_modules
-from fmce_mlflow.method.image_inputs import InputBatches, as_preprocessing, input_batches
+from fmce_mlflow.method.image_inputs import InputBatches, InputShape, as_preprocessing, input_batches
 from fmce_mlflow.method.image_sets import Preprocessing
 from fmce_mlflow.method.reference import reinitialised
 from fmce_mlflow.module_scoring import as_input, bag_order, is_far, padded, score_modules, told_if_refused
@@ -217,13 +217,13 @@ class _Evaluation:
 
     def _preprocessing(self) -> Preprocessing | None:
         """The config's, else the model's own, else the dataset's."""
-        own, shape = self.model.facts.preprocessing, self.model.input_shape
+        own = self.model.facts.preprocessing
         of_dataset = getattr(self.dataset, "preprocessing", None)
         for where, value in (("config", self.config.preprocessing), ("model", own), ("dataset", of_dataset)):
             if value is None:
                 continue
             try:
-                found = as_preprocessing(value, input_shape=shape)
+                found = as_preprocessing(value, input_shape=self._input_shape(value))
             except ConfigError as error:
                 if where == "config":
                     raise
@@ -233,9 +233,19 @@ class _Evaluation:
             return found
         return None
 
+    def _input_shape(self, preprocessing: Any) -> InputShape:
+        """The model's; where its signature has no size, that of the images if they share one."""
+        channels, height, width = self.model.input_shape or (None, None, None)
+        if (height is None or width is None) and preprocessing != "imagenet":  # which has a size of its own
+            seen = self.inputs.shapes(1 if self.inputs.is_float() else LOOKED_AT)
+            sizes = sizes_of(self.inputs, seen)
+            if len(sizes) == 1:
+                height, width = (known or size for known, size in zip((height, width), sizes.pop(), strict=True))
+        return channels, height, width
+
     def _own(self, value: Mapping[str, Any]) -> Preprocessing | None:
         try:
-            return as_preprocessing(value, input_shape=self.model.input_shape)
+            return as_preprocessing(value, input_shape=self._input_shape(value))
         except ConfigError:
             return None
 
@@ -314,11 +324,12 @@ class _Evaluation:
         )
 
     def _tell_skipped(self, batches: InputBatches) -> None:
-        self.choices += list(dict.fromkeys(batches.notes))
+        self.warnings += list(dict.fromkeys(batches.notes))
         names = list(dict.fromkeys(f"{one.name} ({one.reason})" for one in batches.skipped))
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            self.warnings.append(f"{len(names)} images cannot be read and are left out: {'; '.join(names[:5])}{more}.")
+            what = "1 image cannot be read and is" if len(names) == 1 else f"{len(names)} images cannot be read and are"
+            self.warnings.append(f"{what} left out: {'; '.join(names[:5])}{more}.")
 
     def _saliency(self, modules: tuple[str, ...]) -> Saliency | None:
         most = self.config.saliency_images
@@ -340,11 +351,9 @@ class _Evaluation:
             return None
         blank = [name for name, values in found.focus.items() if len(values) and not values.any()]
         if blank:
-            several = len(blank) > 1
             self.warnings.append(
-                f"Grad-CAM shows nothing in {', '.join(blank)}: {'their maps have' if several else 'its map has'} a "
-                "single position, or no positive gradient reaches it, as where a transformer's class token alone is "
-                "read. Name a module before it."
+                f"Grad-CAM shows nothing in {', '.join(blank)}: the map has a single position, or no positive gradient "
+                "reaches it, as where a transformer's class token alone is read. Name a module before it."
             )
         return found
 

@@ -25,7 +25,7 @@ from fmce_mlflow.torch_models import TorchModel, TrainingFacts
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_NOT_IN_METRIC_NAMES = re.compile(r"[^\w.\-/: ]", re.ASCII)
+_NOT_IN_METRIC_NAMES = re.compile(r"[^\w.\-: ]", re.ASCII)  # nor "/", which MLflow takes for a folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -295,8 +295,8 @@ def metric_name(module: str) -> str:
     """A module's name in the alphabet of MLflow's metric names.
 
     Example:
-        >>> metric_name("blocks.p3@fine")
-        'blocks.p3_fine'
+        >>> metric_name("blocks.p3@fine//1")
+        'blocks.p3_fine__1'
     """
     return _NOT_IN_METRIC_NAMES.sub("_", module)
 

@@ -106,7 +106,7 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
         """Counts, sizes and classes; sizes of files are those of :data:`LOOKED_AT` of them."""
         found: dict[str, Any] = {"num_images": len(self.inputs)}
         if self._seen:
-            sizes = sorted(_sizes(self.inputs, self._seen), key=lambda size: size[0] * size[1])
+            sizes = sorted(sizes_of(self.inputs, self._seen), key=lambda size: size[0] * size[1])
             found["size"] = " to ".join(f"{height} × {width}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
             channels = {shape[0 if self.inputs.is_float() else -1] for shape in self._seen}
             found["channels"] = " or ".join(str(count) for count in sorted(channels))
@@ -213,7 +213,7 @@ def make_image_dataset(
 
     inputs = image_inputs(images, targets, layout=layout, unreadable=unreadable)
     if preprocessing is not None:
-        sizes = _sizes(inputs, inputs.shapes(LOOKED_AT))
+        sizes = sizes_of(inputs, inputs.shapes(LOOKED_AT))
         size = sizes.pop() if len(sizes) == 1 else (None, None)
         preprocessing = as_preprocessing(preprocessing, input_shape=(None, *size))
     return ImageDataset(inputs, _source(source, inputs), name, digest, preprocessing)
@@ -267,7 +267,7 @@ def _source(source: str | DatasetSource | None, inputs: ImageInputs) -> DatasetS
         return resolve_dataset_source(str(source if source is not None else inputs.folder))
 
 
-def _sizes(inputs: ImageInputs, shapes: list[tuple[int, ...]]) -> set[tuple[int, int]]:
+def sizes_of(inputs: ImageInputs, shapes: list[tuple[int, ...]]) -> set[tuple[int, int]]:
     """Heights and widths among shapes."""
     return {(shape[1], shape[2]) if inputs.is_float() else (shape[0], shape[1]) for shape in shapes}
 

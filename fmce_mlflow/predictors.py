@@ -85,7 +85,9 @@ def find_predictor(uri: str | None, client: MlflowClient | None = None) -> Named
         try:
             description = Model.load(uri)
         except (MlflowException, OSError) as error:
-            raise PredictorError(f"The predictor {uri!r} cannot be fetched: {error} {HOW_TO_GET_ONE}") from error
+            raise PredictorError(
+                f"The predictor {uri!r} cannot be fetched: {str(error).rstrip('. ')}. {HOW_TO_GET_ONE}"
+            ) from error
         flavor = description.flavors.get(FLAVOR_NAME)
         if not isinstance(flavor, dict) or not isinstance(flavor.get("sha256"), dict):
             there = ", ".join(sorted(description.flavors))
@@ -135,5 +137,7 @@ def _read(uri: str) -> Predictor:
         try:
             path = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
         except (MlflowException, OSError) as error:
-            raise PredictorError(f"The predictor {uri!r} cannot be fetched: {error} {HOW_TO_GET_ONE}") from error
+            raise PredictorError(
+                f"The predictor {uri!r} cannot be fetched: {str(error).rstrip('. ')}. {HOW_TO_GET_ONE}"
+            ) from error
         return load_predictor(path)

@@ -118,7 +118,7 @@ def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel
             description = Model.load(str(path))
         except (MlflowException, OSError) as error:
             raise ModelError(
-                f"The model {uri!r} cannot be fetched: {error} "
+                f"The model {uri!r} cannot be fetched: {str(error).rstrip('. ')}. "
                 "Expected models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-…, runs:/ID/PATH or a model's folder."
             ) from error
         _check_flavor(description, uri)

@@ -400,7 +400,7 @@ def test_grad_cam_that_shows_nothing_is_explained(store, caplog):
         uri = log_model(OnePosition().eval()).model_uri
     result, _ = evaluate(uri, images(), store, evaluator_config=store.config(preprocessing="scale", saliency=4))
     assert result.metrics["focus/stage"] == 0
-    assert "Grad-CAM shows nothing in stage: its map has a single position" in caplog.text
+    assert "Grad-CAM shows nothing in stage: the map has a single position" in caplog.text
 
 
 def test_the_page_names_the_registered_version(store):
@@ -694,6 +694,52 @@ def test_images_without_preprocessing(store):
     assert "preprocessing" in refusal(uri, images(), store, ConfigError)
 
 
+def test_a_model_without_signature_takes_images_at_their_own_size(store):
+    """Issue 4: a preprocessing of mean and std was refused for want of a size, for float images too."""
+    with mlflow.start_run():
+        uri = log_model(tiny().eval(), signature=False, input_example=None).model_uri
+    scale = {"mean": 0.5, "std": 0.5}
+    for data in (images(), mlflow.data.from_images(as_input(pixels()))):
+        result, _ = evaluate(uri, data, store, evaluator_config=store.config(preprocessing=scale))
+        assert 0 <= result.metrics["fmcs_predicted"] <= 1
+    mixed = [pixels(1)[0], pixels(1)[0][:4]] * 4
+    text = refusal(uri, mlflow.data.from_images(mixed), store, ConfigError, preprocessing=scale)
+    assert "lacks height, and neither the model's signature nor one size of all images says it" in text
+    floats = [image.transpose(2, 0, 1).astype(np.float32) for image in mixed]
+    text = refusal(uri, mlflow.data.from_images(floats), store, DataError, preprocessing=scale)
+    assert "Images are of several sizes: image 0 is (C, H, W) = (3, 8, 8), image 1 (3, 4, 8)" in text
+
+
+def test_floats_that_look_like_bytes_are_warned_of(store, caplog):
+    data = mlflow.data.from_images(pixels().transpose(0, 3, 1, 2).astype(np.float32))
+    with caplog.at_level(logging.WARNING, logger="mlflow.fmce"):
+        evaluate(store.uris["pickle"], data, store)
+    assert "as unscaled 8-bit pixels do" in caplog.text
+
+
+class Broken(torch.utils.data.Dataset):
+    """Its third item cannot be read, and its labels are in its items."""
+
+    def __len__(self):
+        return IMAGES
+
+    def __getitem__(self, index):
+        if index == 3:
+            raise ValueError("broken row")
+        return pixels()[index], index % 10
+
+
+def test_an_unreadable_item_of_a_torch_dataset(store, caplog):
+    """Issue 4: it was raised where the dataset was made, whatever `unreadable` said."""
+    text = refusal(store.uris["pickle"], mlflow.data.from_images(Broken()), store, DataError)
+    assert "image 3 cannot be read as an image: Broken raised ValueError: broken row" in text
+    data = mlflow.data.from_images(Broken(), unreadable="skip")
+    result, _ = evaluate(store.uris["pickle"], data, store)
+    samples = result.artifacts["fmce_samples"].content
+    assert samples.loc[samples["score"].isna(), "image"].tolist() == [3]
+    assert "1 image cannot be read and is left out: image 3" in caplog.text
+
+
 def test_an_unreadable_file_among_many(store, tmp_path, caplog):
     paths = write_files(tmp_path / "files", pixels())
     Path(paths[5]).write_bytes(b"no image")
@@ -704,7 +750,7 @@ def test_an_unreadable_file_among_many(store, tmp_path, caplog):
     )
     samples = result.artifacts["fmce_samples"].content
     assert samples.loc[samples["score"].isna(), "image"].tolist() == [5]
-    assert "1 images cannot be read" in caplog.text and "005.png" in caplog.text
+    assert "1 image cannot be read and is left out" in caplog.text and "005.png" in caplog.text
 
 
 def test_a_model_that_is_no_network(store):
@@ -802,6 +848,33 @@ def test_metrics_that_are_refused_are_in_the_artifacts(store):
     store.client.delete_run(run_id)
     with pytest.raises(RunError, match=r"refuses the metrics: .*artifacts fmce_modules.json and fmce_report.html"):
         log_metrics(store.client, run_id, findings, dataset)
+
+
+class Named(nn.Module):
+    def __init__(self, names):
+        super().__init__()
+        self.parts = nn.ModuleDict({name: nn.Conv2d(3, 3, 3, padding=1) for name in names})
+        self.head = nn.Linear(3, 10)
+
+    def forward(self, x):
+        for part in self.parts.values():
+            x = part(x).relu()
+        return self.head(x.mean((2, 3)))
+
+
+def test_names_of_modules_are_no_paths_and_no_html(store):
+    """PyTorch forbids dots in them and nothing else."""
+    names = ["/etc", "//up//", "a\\b", "<script>alert(1)</script>", "é %00"]
+    with mlflow.start_run():
+        uri = log_model(Named(names).eval()).model_uri
+    modules = [f"parts.{name}" for name in names]
+    config = store.config(modules=modules, preprocessing="scale", saliency=2)
+    result, run = evaluate(uri, images(), store, evaluator_config=config)
+    assert result.artifacts["fmce_modules"].content["module"].tolist() == modules
+    assert {"fmcs_predicted/parts._etc", "fmcs_std/parts.__up__", "focus/parts.a_b"} <= set(run.data.metrics)
+    assert "<script>" not in result.artifacts["fmce_report"].content
+    files = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+    assert files == {"fmce_modules.json", "fmce_samples.json", "fmce_report.html", "fmce_saliency.png"}
 
 
 def test_names_from_outside_are_escaped(store):

@@ -196,7 +196,9 @@ def as_preprocessing(
     problems = [f"preprocessing has no {k!r}.{did_you_mean(str(k), known)}" for k in values if k not in known]
     for name, size in (("height", height), ("width", width)):
         if values.setdefault(name, size) is None:
-            problems.append(f"preprocessing lacks {name}, and the model's signature does not say it")
+            problems.append(
+                f"preprocessing lacks {name}, and neither the model's signature nor one size of all images says it"
+            )
     problems += [
         f"preprocessing lacks {name}, of pixels scaled to [0, 1]" for name in ("mean", "std") if name not in values
     ]

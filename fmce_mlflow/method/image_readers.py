@@ -308,8 +308,13 @@ class DatasetImages(ImageInputs):
 
     @cached_property
     def _read_labels(self) -> NDArray[Any]:
-        labels = as_targets([_scalar(self._item(i)[1]) for i in range(len(self))], len(self))
-        return cast("NDArray[Any]", labels)
+        return cast("NDArray[Any]", as_targets([self._label(i) for i in range(len(self))], len(self)))
+
+    def _label(self, index: int) -> Any:
+        try:
+            return _scalar(self._item(index)[1])
+        except UnreadableError:  # told when it is evaluated on
+            return None
 
     def read(self, index: int) -> NDArray[Any]:
         """Image ``index``; see :meth:`ImageInputs.read`."""
@@ -344,8 +349,13 @@ class DatasetImages(ImageInputs):
 
     def digest(self) -> str:
         """From at most 256 items, and the targets where they are known without reading all."""
-        sample = (np.ascontiguousarray(self.read(int(i))) for i in _sample(len(self), HASHED_BYTES + 1))
-        return _digest([len(self)], sample, self._given)
+        return _digest([len(self)], map(self._hashed, _sample(len(self), HASHED_BYTES + 1).tolist()), self._given)
+
+    def _hashed(self, index: int) -> Any:
+        try:
+            return np.ascontiguousarray(self.read(index))
+        except UnreadableError:  # told when it is evaluated on
+            return b""
 
 
 def as_targets(targets: ArrayLike | None, n: int) -> NDArray[Any] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow.artifacts
+import mlflow.environment_variables
 import mlflow.pytorch
 import numpy as np
 import torch
@@ -193,6 +194,8 @@ def _check_flavor(description: Model, name: str) -> None:
 def _load_network(path: Path, uri: str) -> nn.Module:
     try:
         if (path / EXPORTED).is_file():
+            if not _pickles_allowed():
+                mlflow.pytorch.load_model(str(path))  # which looks for pickles in the archive first, and refuses them
             return load_exported(path)
         network = mlflow.pytorch.load_model(str(path), map_location="cpu", weights_only=False)
     except BackboneError as error:
@@ -207,6 +210,12 @@ def _load_network(path: Path, uri: str) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise ModelError(f"{uri} holds {_kind(network)} and no torch.nn.Module. {HOW_TO_LOG}")
     return network
+
+
+def _pickles_allowed() -> bool:
+    """Whether MLflow may unpickle here, by its own environment variable; releases without it know no other way."""
+    setting = getattr(mlflow.environment_variables, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION", None)
+    return setting is None or bool(setting.get())
 
 
 def _uri(description: Model) -> str | None:

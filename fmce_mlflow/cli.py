@@ -39,7 +39,7 @@ from fmce_mlflow.errors import (
     did_you_mean,
 )
 from fmce_mlflow.interrupts import Terminated
-from fmce_mlflow.reading import without_credentials
+from fmce_mlflow.reading import hide_credentials, without_credentials
 
 if TYPE_CHECKING:
     from fmce_mlflow.backbone_run import BackboneOptions
@@ -92,7 +92,7 @@ def _fail_of_mlflow(error: Exception) -> None:
 
 
 def _fail(message: str, code: int = 1) -> None:
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {hide_credentials(message)}", err=True)
     sys.exit(code)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmce_mlflow.errors import RunError
-from fmce_mlflow.reading import without_credentials
+from fmce_mlflow.reading import hide_credentials, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,7 +71,7 @@ def say(text: str) -> None:
     """Print a line, above a progress bar where there is one."""
     from tqdm import tqdm
 
-    tqdm.write(text, file=sys.stdout)
+    tqdm.write(hide_credentials(text), file=sys.stdout)
     sys.stdout.flush()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ SEAL = "fmce.sha256"
 """Tags of a run, ``fmce.sha256/<artifact path>``: the hash of an artifact that nothing else vouches for."""
 MAX_DEPTH = 100
 """Lists and objects within one another that a JSON text may have."""
+_USER = re.compile(r"(?<=://)[^/\s@'\"]*@")
 _SECRETS = ("password", "passwd", "pwd", "token", "secret", "sslpassword", "api_key", "apikey")
 
 
@@ -162,6 +164,16 @@ def without_credentials(uri: str) -> str:
         return uri
     changed = parts._replace(netloc=parts.netloc.rpartition("@")[2])
     return urlunsplit(changed if kept == query else changed._replace(query=urlencode(kept)))
+
+
+def hide_credentials(text: str) -> str:
+    """A text, such as another package's error, without the user names and passwords of URIs in it.
+
+    Example:
+        >>> hide_credentials("API request to http://me:secret@host:5000/api failed")
+        'API request to http://host:5000/api failed'
+    """
+    return _USER.sub("", text)
 
 
 def _inner(value: Any) -> list[Any]:

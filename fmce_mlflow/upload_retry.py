@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
 from fmce_mlflow.errors import FmceError
+from fmce_mlflow.reading import hide_credentials
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 PASSING_STATUS = frozenset({408, 425, 429})
@@ -91,7 +92,7 @@ def short(error: BaseException) -> str:
         >>> short(OSError("no space\\n" + 400 * "x"))[:30]
         'OSError: no space xxxxxxxxxxxx'
     """
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = hide_credentials(" ".join(f"{type(error).__name__}: {error}".split()))
     return text if len(text) <= 300 else text[:299] + "…"
 
 

@@ -17,6 +17,7 @@ from mlflow.entities import Metric, Param, RunTag
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from fmce_mlflow.reading import hide_credentials
 from fmce_mlflow.tuning.storage import quiet
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class TrialMirror:
                 metrics.append(Metric(f"best_{METRIC}", trial.value, at, 0))
         tags = {"fmce.trial_state": STATES[trial.state]}
         if why := trial.user_attrs.get(WHY, why):
-            tags["fmce.trial_reason"] = str(why)[:4000]
+            tags["fmce.trial_reason"] = hide_credentials(str(why))[:4000]
         self._log(run_id, trial.params, trial.intermediate_values, metrics, tags)
         self.client.set_terminated(run_id, _STATUS[trial.state])
         self._logged.pop(run_id, None)

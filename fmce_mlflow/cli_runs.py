@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sys
+import tempfile
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,7 +31,19 @@ def make_client(ctx: click.Context) -> MlflowClient:
 
     if uri := ctx.obj["tracking_uri"]:
         mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient()
+    uri = mlflow.get_tracking_uri()
+    with _alone(uri) if uri.startswith("sqlite:///") else nullcontext():
+        return mlflow.MlflowClient()  # makes the tables of a new database
+
+
+def _alone(uri: str) -> AbstractContextManager[Any]:
+    """A lock on an SQLite file: of two processes that make its tables at the same time, MLflow fails one."""
+    from filelock import FileLock
+
+    path = os.path.realpath(uri.removeprefix("sqlite:///").partition("?")[0])
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    name = hashlib.sha256(path.encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir(), f"fmce-{user}-{name}.lock"))
 
 
 def open_run(client: MlflowClient, ctx: click.Context, name: str | None = None, *, cpu: bool = True) -> str:

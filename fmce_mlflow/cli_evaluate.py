@@ -127,9 +127,12 @@ def evaluate_command(ctx: click.Context, /, model: str, **values: Any) -> None:
     config = parse_evaluation_options({**values, "model": model})
     client = make_client(ctx)
     from fmce_mlflow.evaluation import evaluate_model
+    from fmce_mlflow.evaluation_log import REPORT
+    from fmce_mlflow.run_records import set_role
 
     data = evaluation_images(values)
-    run_id = open_run(client, ctx, name="evaluation")
+    run_id = open_run(client, ctx, name=f"evaluation of {model}")
+    set_role(client, run_id, "evaluation")
     try:
         found = evaluate_model(client, model, data, config, run_id)
     except BaseException as error:
@@ -141,7 +144,7 @@ def evaluate_command(ctx: click.Context, /, model: str, **values: Any) -> None:
     for text in found.findings.warnings:
         say(f"Warning: {text}")
     say(found.findings.verdict())
-    say(f"Evaluation {run_id}")
+    say(f"Evaluation {run_id}, its report is the artifact {REPORT}.html.")
     say_where(client, run_id)
 
 

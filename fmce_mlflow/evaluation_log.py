@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 import tempfile
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from mlflow.data.evaluation_dataset import EvaluationDataset
 
 MODULES, SAMPLES, SALIENCY, REPORT = "fmce_modules", "fmce_samples", "fmce_saliency", "fmce_report"
+NOTE = "**FMCE**"
+"""How the run's description begins where it is ours."""
+_NOTE_TAG = "mlflow.note.content"  # what the MLflow UI shows as the run's description
 _TABLES_TAG = "mlflow.loggedArtifacts"  # what the MLflow UI shows as tables
 _REFUSALS = (MlflowException, requests.exceptions.RequestException, OSError)
 
@@ -166,4 +170,7 @@ def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
     }
     if findings.model.model_id:
         tags["fmce.model_id"] = findings.model.model_id
+    if known.get(_NOTE_TAG, NOTE).startswith(NOTE):  # nobody else's
+        told = [html.escape(line) for line in (*findings.verdict().splitlines(), *findings.warnings)]
+        tags[_NOTE_TAG] = "\n\n".join([NOTE, *told, f"More in the artifact `{REPORT}.html`."])[:5000]
     return tags if ROLE_TAG in known else {ROLE_TAG: "evaluation", **tags}

@@ -239,6 +239,8 @@ def test_artifacts_are_where_mlflow_looks_for_them(store):
         stored = mlflow.load_table(f"{name}.json", run_ids=[run_id])
         assert stored.shape == result.artifacts[name].content.shape
         assert store.client.get_run(run_id).info.artifact_uri in result.artifacts[name].uri
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("**FMCE**") and "stage: FMCS " in note and "fmce_report.html" in note
     tables = json.loads(run.data.tags["mlflow.loggedArtifacts"])
     assert [one["path"] for one in tables] == ["fmce_modules.json", "fmce_samples.json"]
 
@@ -783,13 +785,14 @@ def test_a_model_is_left_as_it_was(store):
 
 
 def test_a_run_with_a_role_keeps_it_and_a_second_evaluation_replaces_the_first(store):
-    with mlflow.start_run(tags={"fmce.role": "backbone"}) as run:
+    with mlflow.start_run(tags={"fmce.role": "backbone"}, description="Mine.") as run:
         for modules in ("stem", "stage,norm"):
             result = mlflow.models.evaluate(
                 store.uris["pickle"], images(), model_type="fmce", evaluators="fmce",
                 evaluator_config=store.config(modules=modules),
             )  # fmt: skip
-    assert mlflow.get_run(run.info.run_id).data.tags["fmce.role"] == "backbone"
+    tags = mlflow.get_run(run.info.run_id).data.tags
+    assert tags["fmce.role"] == "backbone" and tags["mlflow.note.content"] == "Mine."
     assert len(mlflow.load_table("fmce_modules.json", run_ids=[run.info.run_id])) == 2
     assert result.tables["fmce_modules"]["module"].tolist() == ["stage", "norm"]
 
@@ -872,7 +875,7 @@ def test_names_of_modules_are_no_paths_and_no_html(store):
     result, run = evaluate(uri, images(), store, evaluator_config=config)
     assert result.artifacts["fmce_modules"].content["module"].tolist() == modules
     assert {"fmcs_predicted/parts._etc", "fmcs_std/parts.__up__", "focus/parts.a_b"} <= set(run.data.metrics)
-    assert "<script>" not in result.artifacts["fmce_report"].content
+    assert "<script>" not in result.artifacts["fmce_report"].content + run.data.tags["mlflow.note.content"]
     files = {file.path for file in store.client.list_artifacts(run.info.run_id)}
     assert files == {"fmce_modules.json", "fmce_samples.json", "fmce_report.html", "fmce_saliency.png"}
 

@@ -123,7 +123,7 @@ def attack(name: str, seconds: float, hang: float, report: Path, engine: str) ->
             session.read(example)
 
         if engine == "atheris":
-            # libFuzzer ends by exit: the counts are on disk by then
+            session.end = float("inf")  # libFuzzer ends the process by itself; the counts are on disk by then
             atheris.Setup([sys.argv[0], f"-max_total_time={int(seconds)}", "-timeout=0", "-rss_limit_mb=0",
                            "-handle_alrm=0"], read.hypothesis.fuzz_one_input)  # fmt: skip
             atheris.Fuzz()

@@ -20,6 +20,7 @@ import logging
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -192,6 +193,68 @@ def corpus(args: argparse.Namespace) -> None:
     print(f"memory: {grown:+.0f} MiB from {first['runs']} to {last['runs']} runs")
 
 
+def trained(epochs: int, batch_size: int) -> None:
+    """Train ShuffleNet on digits in this process and those beside it; the first prints seconds of each epoch."""
+    from fmce_mlflow.method.backbones import build_backbone
+    from fmce_mlflow.method.images import load_images
+    from fmce_mlflow.method.training import TrainingConfig, make_accelerator, train
+
+    config = TrainingConfig(
+        epochs=epochs, snapshots_per_epoch=1, batch_size=batch_size, optimizer="sgd", lr=0.05, cpu=True
+    )
+    data = load_images("digits", image_size=32, probe_size=256, validation_size=256)
+    torch.manual_seed(0)
+    model = build_backbone("shufflenet_v2_x0_5", num_classes=10, image_size=32)
+    accelerator = make_accelerator(config)
+    found, started = [], 0.0
+    for snapshot in train(model, data, config, ["conv5"], accelerator=accelerator):
+        if snapshot.index == 1:
+            started = time.process_time()
+        if snapshot.index:
+            found.append((snapshot.images_per_second, snapshot.train_seconds, snapshot.probe_seconds))
+    spent = accelerator.reduce(
+        torch.tensor(time.process_time() - started)
+    )  # by all processes, the first epoch left out
+    if accelerator.is_main_process:
+        print(json.dumps({"processes": accelerator.num_processes, "epochs": found, "cpu": float(spent)}))
+
+
+def processes(args: argparse.Namespace) -> None:
+    """One process and two take turns; print how many times as many images two train on in a second."""
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    whole: dict[int, list[float]] = {1: [], 2: []}
+    spent: dict[int, list[float]] = {1: [], 2: []}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for turn in range(args.turns):
+        for count in (1, 2):
+            words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+            words += [__file__, "--child-training", json.dumps([args.epochs, args.batch_size])]
+            out = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+            record = json.loads(next(line for line in out.splitlines() if line.startswith('{"processes"')))
+            assert record["processes"] == count
+            later = record["epochs"][1:]  # the first epoch warms up
+            spent[count].append(record["cpu"] / len(later))
+            rates[count] += [rate for rate, _, _ in later]
+            whole[count] += [training + probe for _, training, probe in later]
+            print(
+                f"turn {turn + 1}, {count} process{'es' if count > 1 else ''}: "
+                f"{', '.join(f'{rate:.0f}' for rate, _, _ in later)} images/s; load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+    one, two = (statistics.median(rates[count]) for count in (1, 2))
+    print(
+        f"training: {one:.0f} images/s by one process, {two:.0f} by two, one thread each: ratio {two / one:.2f}, "
+        f"bar {PROCESSES_BAR}: {'passed' if two / one >= PROCESSES_BAR else 'FAILED'}"
+    )
+    one, two = (statistics.median(spent[count]) for count in (1, 2))
+    print(
+        f"CPU seconds of all processes for an epoch and its snapshot: {one:.2f} and {two:.2f}, so two cores that nobody "
+        f"else uses give at most {2 * one / two:.2f}"
+    )
+    one, two = (statistics.median(whole[count]) for count in (1, 2))
+    print(f"an epoch with its snapshot, which the first process takes alone: {one:.2f} s and {two:.2f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=["corpus", "processes"], nargs="+", default=["corpus", "processes"])
@@ -200,12 +263,19 @@ def main() -> None:
     parser.add_argument("--bags", type=int, default=1, help="bags per map of each part of the probe images")
     parser.add_argument("--passes", type=int, default=FEW_PASSES, help="passes of each fit over its bags")
     parser.add_argument("--keep", help="a folder for the synthetic runs, which stay there")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--child-training", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    if args.child_training:
+        trained(*json.loads(args.child_training))
+        return
     if args.child:
         print(json.dumps(corpus_of(*json.loads(args.child))))
         return
@@ -214,6 +284,8 @@ def main() -> None:
     )
     if "corpus" in args.part:
         corpus(args)
+    if "processes" in args.part:
+        processes(args)
 
 
 if __name__ == "__main__":

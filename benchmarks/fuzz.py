@@ -158,9 +158,9 @@ def main() -> None:
             command = [sys.executable, __file__, "--one", name, "--report", str(report), "--engine", args.engine,
                        "--seconds", str(args.seconds), "--hang", str(args.hang)]  # fmt: skip
             try:
-                ended = subprocess.run(command, timeout=args.seconds + 180, capture_output=True, text=True)
+                ended = subprocess.run(command, timeout=2 * args.seconds + 600, capture_output=True, text=True)
                 died = ended.returncode != 0
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired:  # an example that no signal interrupts; starting may take minutes
                 ended, died = None, True
             found = json.loads(report.read_text()) if report.exists() else {"crashes_seen": {}}
         crashes = found.get("crashes", 0) + (died and ended is not None)

@@ -212,9 +212,7 @@ def trained(epochs: int, batch_size: int) -> None:
             started = time.process_time()
         if snapshot.index:
             found.append((snapshot.images_per_second, snapshot.train_seconds, snapshot.probe_seconds))
-    spent = accelerator.reduce(
-        torch.tensor(time.process_time() - started)
-    )  # by all processes, the first epoch left out
+    spent = accelerator.reduce(torch.tensor(time.process_time() - started))  # but for the first epoch
     if accelerator.is_main_process:
         print(json.dumps({"processes": accelerator.num_processes, "epochs": found, "cpu": float(spent)}))
 
@@ -248,8 +246,8 @@ def processes(args: argparse.Namespace) -> None:
     )
     one, two = (statistics.median(spent[count]) for count in (1, 2))
     print(
-        f"CPU seconds of all processes for an epoch and its snapshot: {one:.2f} and {two:.2f}, so two cores that nobody "
-        f"else uses give at most {2 * one / two:.2f}"
+        f"CPU seconds of all processes for an epoch and its snapshot: {one:.2f} and {two:.2f}, so two idle cores "
+        f"give at most {2 * one / two:.2f}"
     )
     one, two = (statistics.median(whole[count]) for count in (1, 2))
     print(f"an epoch with its snapshot, which the first process takes alone: {one:.2f} s and {two:.2f} s")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,16 +25,22 @@ TINY = (
 ).split()
 
 
-def begin(folder: Path, name: str, uri: str, *words: str) -> subprocess.Popen:
-    """A command of fmce as a process of its own; what it says is in folder/name.log."""
-    environment = {
+def environment(folder: Path, uri: str) -> dict[str, str]:
+    """Of a command that works in a folder and logs to a server."""
+    return {
         **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": uri,
         "MLFLOW_EXPERIMENT_NAME": "many", "FMCE_SPOOL": str(folder / "spool"),
     }  # fmt: skip
+
+
+def begin(
+    folder: Path, name: str, uri: str, command: str, *words: str, python: Sequence[str] = (sys.executable, "-m")
+) -> subprocess.Popen:
+    """A command of fmce as a process of its own; what it says is in folder/name.log."""
     with (folder / f"{name}.log").open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "fmce_mlflow.cli", *words, *TINY],
-            cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT,
+            [*python, "fmce_mlflow.cli", command, *TINY, *words],
+            cwd=folder, env=environment(folder, uri), stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
 
@@ -49,7 +56,7 @@ def figures(client: MlflowClient, run) -> dict[str, list[tuple[int, float]]]:
     return {name: [(m.step, m.value) for m in values] for name, values in history.items()}
 
 
-def check_run(client: MlflowClient, run) -> None:
+def check_run(client: MlflowClient, run, modules: Sequence[str] = ("stem", "stage")) -> None:
     """Each metric and each map of a backbone run is there once, and each map is what was written."""
     assert run.info.status == "FINISHED"
     for name, values in figures(client, run).items():
@@ -57,10 +64,10 @@ def check_run(client: MlflowClient, run) -> None:
         first = 1 if name.startswith("drift/") or name == "cqi" else 0
         assert steps == list(range(first, SNAPSHOTS)), (name, steps)
     reader = FeatureMapReader(client, run.info.run_id)
-    assert Counter(reader.index.entries) == Counter((m, s) for m in ("stem", "stage") for s in range(SNAPSHOTS))
+    assert set(reader.index.entries) == {(m, s) for m in modules for s in range(SNAPSHOTS)}
     for module, snapshot in reader.index.entries:
         reader.read(module, snapshot)  # checks its sha256
-    for module in ("stem", "stage"):
+    for module in modules:
         assert len(client.list_artifacts(run.info.run_id, f"feature_maps/{module}")) == SNAPSHOTS
 
 

@@ -43,7 +43,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from fmce_mlflow import checkpoint, spool
 from fmce_mlflow.errors import ArtifactError, UploadError
-from fmce_mlflow.feature_maps import Sink, artifact_repository
+from fmce_mlflow.feature_maps import STAGING, Sink, artifact_repository
 from fmce_mlflow.upload_options import UploadOptions
 from fmce_mlflow.upload_retry import passes, retried, short
 from fmce_mlflow.uploader import Uploader, replay
@@ -102,6 +102,14 @@ class LocalUploads:
 
     def __init__(self, client: MlflowClient, run_id: str, root: Path) -> None:
         self._client, self._run_id, self._root = client, run_id, root
+        root.mkdir(parents=True, exist_ok=True)
+        for left in root.glob(f"{STAGING}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+
+    @property
+    def staging(self) -> Path:
+        """Where files can be written that are then moved, and not copied."""
+        return self._root
 
     @contextmanager
     def snapshot(self, index: int) -> Iterator[Sink]:
@@ -112,7 +120,10 @@ class LocalUploads:
         """Copy a file into the run's folder; a file of that name is there, whole, at any moment."""
         target = self._root / (artifact_path or "") / Path(local_path).name
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".artifact.uploading.{target.name}")  # MLflow lists no such names
+        if Path(local_path).is_relative_to(self.staging):
+            Path(local_path).replace(target)
+            return
+        part = target.with_name(f"{STAGING}{target.name}")
         try:
             shutil.copyfile(local_path, part)
             part.replace(target)
@@ -292,6 +303,11 @@ class Recorder:
         self.folder = folder
         self.metrics: list[spool.Row] = []
         self.checkpoint: str | None = None
+
+    @property
+    def staging(self) -> Path:
+        """The snapshot's own folder."""
+        return self.folder
 
     def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
         """Take a file; it is moved."""

@@ -23,9 +23,11 @@ from fmce_mlflow.feature_maps import (
     Probe,
     fetched,
     file_name,
+    is_finite,
     pack,
     read_entry,
     unpack,
+    write_file,
 )
 from tests.conftest import new_run
 from tests.servers import tracking_server
@@ -65,6 +67,25 @@ def test_what_is_packed_is_unpacked(maps):
     read, read_labels = unpack(data, entry_of(data, maps.shape))
     assert read.dtype == np.float16 and (read.view(np.uint16) == maps.view(np.uint16)).all()
     assert read_labels.dtype == np.int64 and (read_labels == labels).all()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(maps=arrays(np.float16, st.tuples(*[st.integers(1, 9)] * 4), elements=st.floats(-65504, 65504, width=16)))
+def test_a_file_has_the_bytes_that_safetensors_gives_it(tmp_path, maps):
+    labels, path = np.arange(len(maps)), tmp_path / "maps.safetensors"
+    size, sha256 = write_file(path, maps.T.copy().T, labels)
+    data = save({"maps": maps, "labels": labels})
+    assert path.read_bytes() == data == pack(maps, labels)
+    assert (size, sha256) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize("at", [0, 2**17 - 1, 2**17, 3 * 2**17 - 1])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_is_found_wherever_it_is(at, value):
+    maps = np.full(3 * 2**17, -65504, np.float16)
+    assert is_finite(maps)
+    maps[at] = value
+    assert not is_finite(maps)
 
 
 def test_maps_that_are_not_contiguous(client):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,10 +82,14 @@ def test_handlers_of_others_are_left_alone_and_ours_do_not_outlive_the_block():
 
 def test_a_worker_process_dies_of_sigterm_as_any_other():
     with stoppable():
+        ready, begun = os.pipe()
         worker = os.fork()
         if worker == 0:
-            signal.pause()
+            os.write(begun, b"1")  # a signal right behind fork() is lost: Python forgets what was pending
+            for _ in range(1200):
+                time.sleep(0.05)  # a signal between two bytecodes and pause() would leave that waiting
             os._exit(0)
+        os.read(ready, 1)
         os.kill(worker, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == -signal.SIGTERM
 

@@ -266,7 +266,8 @@ def cluster_statistics(maps: Tensor) -> Tensor:
 
 
 def _rms(maps: Tensor) -> Tensor:
-    return (torch.linalg.vector_norm(maps) / math.sqrt(maps.numel())).clamp_min(_TINY)
+    rms: Tensor = torch.linalg.vector_norm(maps) / math.sqrt(maps.numel())
+    return rms.clamp_min(_TINY)
 
 
 def _sorted(values: Tensor) -> Tensor:

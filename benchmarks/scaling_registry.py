@@ -1,4 +1,4 @@
-"""What MLflow's calls cost where it knows 10, 1,000 or 100,000 models: the calls that a scored and promoted model makes.
+"""What the calls that a scored and promoted model makes cost, where MLflow knows 10, 1,000 or 100,000 models.
 
     python benchmarks/scaling_registry.py
 

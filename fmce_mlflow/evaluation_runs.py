@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fmce_mlflow.evaluation import evaluate_model
+from fmce_mlflow.run_records import ROLE_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,7 +32,8 @@ def nested_evaluations(
     experiment = client.get_run(parent).info.experiment_id
 
     def evaluate(model_uri: str) -> str:
-        run = client.create_run(experiment, run_name=f"evaluation of {model_uri}", tags={"mlflow.parentRunId": parent})
+        tags = {"mlflow.parentRunId": parent, ROLE_TAG: "evaluation"}
+        run = client.create_run(experiment, run_name=f"evaluation of {model_uri}", tags=tags)
         run_id = str(run.info.run_id)
         try:
             found = evaluate_model(client, model_uri, data, config, run_id).findings

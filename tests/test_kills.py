@@ -54,6 +54,22 @@ def undisturbed(folder, empty_store, data, epochs):
     return everything(client, run_id)
 
 
+def killed(process, after, delay):
+    """What a process says. It is killed some seconds after so many snapshots, if it has not ended by then."""
+    said, seen = [], 0
+    killer = threading.Timer(delay, process.kill)
+    if after == 0:
+        killer.start()
+    for line in process.stdout:
+        said.append(line)
+        seen += "snapshot " in line and "/" in line
+        if seen == after and killer.ident is None:
+            killer.start()
+    process.wait()
+    killer.cancel()
+    return "".join(said)
+
+
 @pytest.mark.parametrize("store", ["sqlite", "server"])
 def test_kills_at_random_moments_lose_nothing(tmp_path, _empty_store, data, server, store, request):
     """A run is killed until it is complete, then another one, until there were 20 kills."""
@@ -67,11 +83,8 @@ def test_kills_at_random_moments_lose_nothing(tmp_path, _empty_store, data, serv
             run_id, words = experiment_run(client), []
             while True:
                 with training(client.tracking_uri, run_id, LONG, *words) as process:
-                    killer = threading.Timer(random_moment.uniform(0.2, 4.0), process.kill)
-                    if kills < KILLS and at[-1:] != ["outside"]:  # that one may end, so that moments are spread
-                        killer.start()
-                    said = process.communicate()[0]
-                    killer.cancel()
+                    after = random_moment.randrange(60) if kills < KILLS else -1
+                    said = killed(process, after, random_moment.uniform(0.0, 0.6))
                 if process.returncode == 0:
                     break
                 assert process.returncode == -signal.SIGKILL, said

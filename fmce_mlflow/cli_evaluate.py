@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FOLDER = "folder:"
 ALL_HELD_OUT = 1_000_000_000
 MAX_JSON = 2**16
+MOST_DIGITS = 18
 
 data_options = apply_options(
     [
@@ -152,14 +153,14 @@ def _saliency(text: str, problems: list[str]) -> bool | int | None:
     words = {"auto": None, "": None, "true": True, "false": False}
     if text in words:
         return words[text]
-    if text.isdecimal():
+    if text.isdecimal() and len(text) <= MOST_DIGITS:
         return int(text)
     problems.append(f"saliency must be auto, true, false or a number of images, got {text!r}")
     return None
 
 
 def _target(text: str | None) -> str | int | None:
-    return int(text) if text and text.isdecimal() else text
+    return int(text) if text and text.isdecimal() and len(text) <= MOST_DIGITS else text
 
 
 def _preprocessing(text: str | None, problems: list[str]) -> Any:

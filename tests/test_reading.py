@@ -304,3 +304,11 @@ def test_json_options_are_bounded(option, tmp_path):
     if "--space" in option:
         result = CliRunner().invoke(main, [*option, "/dev/zero"], prog_name="fmce")
         assert result.exit_code == 2 and "no regular file" in result.output
+
+
+@pytest.mark.parametrize("option", ["--saliency", "--saliency-target"])
+def test_a_number_of_thousands_of_digits_is_an_error_of_its_own(option):
+    """Python reads no such numbers: benchmarks/fuzz.py found a traceback."""
+    words = ["promote", option, "9" * 5000]
+    result = CliRunner().invoke(main, words, prog_name="fmce")
+    assert result.exit_code == 2 and isinstance(result.exception, SystemExit)

@@ -206,6 +206,8 @@ class Uploader:
         self._pointer = upload_state(self._client, self._run_id, unit, self._pointer)
 
     def _try(self, call: Callable[[], None]) -> None:
+        if self._stopped.is_set():
+            raise InterruptedError  # nothing is begun any more: another process may have the folder
         retried(call, self._stopped, failed=self._failed)
         with self._changed:
             back, self.failure = self.failure is not None, None

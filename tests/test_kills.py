@@ -119,7 +119,7 @@ def test_a_process_that_is_told_to_stop_closes_its_run(tmp_path, _empty_store, d
     with training(server, run_id, 4) as process:
         wait_for(process, "snapshot 2/8")
         process.send_signal(number)
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=200)[0]
     assert f"Stopped. Go on with: fmce train-backbone --resume {run_id}" in said
     assert client.get_run(run_id).info.status == "KILLED"
     train_backbone(client, run_id, stored_options(client, run_id), say=lambda _: None, data=data)
@@ -136,7 +136,7 @@ def test_the_command_ends_with_the_signals_code(tmp_path):
         try:
             wait_for(process, "snapshot 1/")
             process.terminate()
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=200)
         finally:
             process.kill()
     assert process.returncode == 143 and err.endswith("Error: Stopped.\n") and "--resume" in out

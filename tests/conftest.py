@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +21,9 @@ from fmce_mlflow.method.convergence import ConvergenceConfig
 from fmce_mlflow.method.images import ImageData
 from fmce_mlflow.method.training import TrainingConfig
 from tests import postgres
+
+# Shells start jobs in the background with Ctrl-C ignored, and processes hand that on: tests that press it set it right.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in ("mlflow", "alembic"):
     logging.getLogger(name).setLevel(logging.WARNING)

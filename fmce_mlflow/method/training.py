@@ -423,9 +423,11 @@ def _observe(
     n_probe, n = len(data.probe), len(data.validation)
     edges = [*range(0, n_probe, batch), *range(n_probe, n, batch), n]
     chunks = [list(range(a, b)) for a, b in itertools.pairwise(edges)]
+    pinned = device.type == "cuda"  # copies then run beside the next batch
     maps: dict[str, Tensor] = {}
-    clipped: dict[str, int] = {}
-    loss, correct = 0.0, 0
+    over: dict[str, list[Tensor]] = {}
+    losses: list[Tensor] = []
+    correct: list[Tensor] = []
     with capture(model, modules, map_size=map_size) as forward:
         for chunk, (x, y) in zip(
             chunks, loader(data.validation, preprocessing=data.preprocessing, batches=chunks), strict=True
@@ -436,17 +438,19 @@ def _observe(
                 for name, value in captured.items():  # (b, C, H, W)
                     value = value.float()  # bfloat16 has no number between 65280 and 65536 to compare with
                     if name not in maps:
-                        maps[name] = torch.empty((n_probe, *value.shape[1:]), dtype=torch.float16)
-                    over = int((value.abs() > FLOAT16_MAX).sum())
-                    clipped[name] = clipped.get(name, 0) + over
-                    value = value.clamp(-FLOAT16_MAX, FLOAT16_MAX) if over else value
-                    maps[name][chunk[0] : chunk[-1] + 1].copy_(value)
+                        shape = (n_probe, *value.shape[1:])
+                        maps[name] = torch.empty(shape, dtype=torch.float16, pin_memory=pinned)
+                    over.setdefault(name, []).append((value.abs() > FLOAT16_MAX).sum())
+                    value = value.clamp(-FLOAT16_MAX, FLOAT16_MAX).half()
+                    maps[name][chunk[0] : chunk[-1] + 1].copy_(value, non_blocking=pinned)
             else:
                 with torch.no_grad():
                     output = model(x.to(device, non_blocking=True))
-            loss += float(F.cross_entropy(output.float(), y, reduction="sum"))
-            correct += int((output.argmax(1) == y).sum())
-    return loss / n, correct / n, maps, clipped
+            losses.append(F.cross_entropy(output.float(), y, reduction="sum"))
+            correct.append((output.argmax(1) == y).sum())
+    # Only here the GPU is waited for, and with it the copies that were queued before.
+    loss, right = sum(map(float, losses)), sum(map(int, correct))
+    return loss / n, right / n, maps, {name: sum(map(int, counts)) for name, counts in over.items()}
 
 
 def _untrained_loss(

@@ -827,3 +827,9 @@ def test_trivial_augment_changes_most_images_and_keeps_their_range(digits):
 def test_wrong_loader_options(digits, option):
     with pytest.raises(ConfigError, match=rf"^{next(iter(option)).replace('_', '-')} must"):
         loader(digits.train, preprocessing=PLAIN, batches=[[0]], **option)
+
+
+@pytest.mark.parametrize("name", ["9" * 5000, "~nobody-of-this-name/photos", "photos\0"])
+def test_names_that_can_be_no_file_are_unknown_data_sets(name):
+    (problem,) = check_images(name)
+    assert "is unknown" in problem

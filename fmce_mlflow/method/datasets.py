@@ -86,7 +86,7 @@ def unknown_dataset(dataset: str) -> str:
     if dataset in named:
         return ""
     listed = f"There are {', '.join(named)} and folder:<path>."
-    if Path(dataset).expanduser().is_dir():
+    if os.path.isdir(os.path.expanduser(dataset)):
         return f"dataset {dataset!r} is unknown. Did you mean {FOLDER}{dataset}? {listed}"
     return f"dataset {dataset!r} is unknown.{did_you_mean(dataset.lower(), named, how_to_list=listed)}"
 

@@ -118,8 +118,7 @@ def test_bag_statistics_equal_the_slow_ones(n):
     expected = np.concatenate([slow_view(maps.reshape(n, -1)), slow_view(maps.mean((2, 3))), slow_spatial(maps)])
     found = bag_statistics(torch.from_numpy(maps)).numpy()
     assert found.shape == (BAG_STATISTICS,)
-    # The logarithm of a share of 0, of which float32 makes 4e-7, differs by 4e-3.
-    np.testing.assert_allclose(found, expected, atol=6e-3)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_pooling_over_channels_by_hand():

@@ -136,7 +136,7 @@ def _positions(maps: Tensor) -> Tensor:
 
 def _grams(positions: Tensor) -> tuple[_Gram, _Gram]:
     """Inner products between the maps of images, (n, P, C), and between their means over positions."""
-    return _Gram(positions.flatten(1)), _Gram(positions.mean(1))
+    return _Gram(positions.flatten(1)), _Gram(positions.mean(1, dtype=torch.float64))
 
 
 def pooled_statistics(maps: Tensor) -> Tensor:
@@ -288,10 +288,11 @@ class _Gram:
 
     def __init__(self, vectors: Tensor) -> None:
         n = len(vectors)
-        self.gram = gram = vectors @ vectors.T  # (n, n)
+        gram = vectors @ vectors.T  # (n, n)
         rows = gram.mean(0)
-        self.centred = gram - rows - rows[:, None] + rows.mean()  # (n, n)
-        shares = torch.linalg.eigvalsh(self.centred.double()).flip(0).clamp_min(0)[: n - 1].float()  # (n - 1,)
+        centred = gram - rows - rows[:, None] + rows.mean()  # (n, n)
+        self.gram, self.centred = gram.float(), centred.float()
+        shares = torch.linalg.eigvalsh(centred.double()).flip(0).clamp_min(0)[: n - 1].float()  # (n - 1,)
         self.shares = shares / shares.sum().clamp_min(_TINY)
 
 

@@ -97,7 +97,22 @@ def open_uploads(
     return RemoteUploads(client, run_id, options, say)
 
 
-class LocalUploads:
+class _Files:
+    """Logs a folder file by file."""
+
+    def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
+        """Log a file."""
+        raise NotImplementedError
+
+    def log_artifacts(self, run_id: str, local_dir: str, artifact_path: str | None = None) -> None:
+        """Log all files of a folder."""
+        for path in sorted(Path(local_dir).rglob("*")):
+            if path.is_file():
+                below = path.relative_to(local_dir).parent
+                self.log_artifact(run_id, str(path), str(Path(artifact_path or "") / below))
+
+
+class LocalUploads(_Files):
     """Writes snapshots at once, to a database and a folder of this machine."""
 
     def __init__(self, client: MlflowClient, run_id: str, root: Path) -> None:
@@ -130,13 +145,6 @@ class LocalUploads:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-
-    def log_artifacts(self, run_id: str, local_dir: str, artifact_path: str | None = None) -> None:
-        """Copy all files of a folder."""
-        for path in sorted(Path(local_dir).rglob("*")):
-            if path.is_file():
-                below = path.relative_to(local_dir).parent
-                self.log_artifact(run_id, str(path), str(Path(artifact_path or "") / below))
 
     def log_batch(self, run_id: str, metrics: Sequence[Metric] = ()) -> None:
         """As the client does."""
@@ -296,7 +304,7 @@ class RemoteUploads:
         )
 
 
-class Recorder:
+class Recorder(_Files):
     """A sink that keeps a snapshot on disk."""
 
     def __init__(self, folder: Path) -> None:
@@ -314,13 +322,6 @@ class Recorder:
         target = self.folder / (artifact_path or "") / Path(local_path).name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(local_path, target)
-
-    def log_artifacts(self, run_id: str, local_dir: str, artifact_path: str | None = None) -> None:
-        """Take all files of a folder; they are moved."""
-        for path in sorted(Path(local_dir).rglob("*")):
-            if path.is_file():
-                below = path.relative_to(local_dir).parent
-                self.log_artifact(run_id, str(path), str(Path(artifact_path or "") / below))
 
     def log_batch(self, run_id: str, metrics: Sequence[Metric] = ()) -> None:
         """Keep metrics."""

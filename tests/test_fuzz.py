@@ -28,7 +28,7 @@ def attack(name: str, folder: Path, examples: int) -> int:
 
     @settings(
         max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck),
-        derandomize=True,  # benchmarks/fuzz.py is what looks for new ones
+        derandomize=examples == QUICK,  # the long one looks for new ones
         phases=(Phase.generate, Phase.shrink),
     )  # fmt: skip
     @given(target.examples)

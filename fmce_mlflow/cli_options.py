@@ -187,6 +187,7 @@ backbone_options = apply_options(
             "augmentation", "none", "Augmentation.", click.Choice(["none", "flip", "crop-flip", "trivial"])
         ),
         option("precision", "no", "Mixed precision.", click.Choice(["no", "bf16", "fp16"])),
+        flag("channels-last", "Keep channels last in memory: faster on GPUs with mixed precision."),
         option("num-workers", 0, "Processes that read images.", int),
         flag("cpu", "Stay on the CPU."),
         convergence_options,

@@ -5,32 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fmce_mlflow.method.capture import capture
 from fmce_mlflow.method.fmce_net import SetConfig, SetNet
 from fmce_mlflow.method.image_inputs import Batch
 from fmce_mlflow.module_scoring import CHANNELS_LAST_FROM, run_network, score_modules, takes_channels_last
-from tests.nets import plain
+from tests.nets import Reads, plain
 
 PIXELS = torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-class Reads(nn.Module):
-    """A network whose second stage looks at the memory of its input."""
-
-    def __init__(self, how: str) -> None:
-        super().__init__()
-        self.first, self.how = nn.Conv2d(3, 8, 3, padding=1), how
-        self.stage = nn.Conv2d(8, 8, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps = self.first(images)
-        if self.how == "view":
-            maps = maps.view(len(maps), -1).view(len(maps), 8, 8, 8)
-        else:
-            maps = maps.as_strided((len(maps), 8, 8, 8), (512, 64, 8, 1))
-        return self.stage(maps)
 
 
 def test_a_usual_network_takes_them():

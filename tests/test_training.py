@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from fmce_mlflow.errors import CaptureError, ConfigError, NonFiniteLossError
 from fmce_mlflow.method.training import (
     TrainingConfig,
+    _only_running_statistics,
     epoch_order,
     learning_rate,
     load_weights,
@@ -193,6 +194,37 @@ def test_gradient_accumulation_equals_the_full_batch(data):
         assert y.train_loss == pytest.approx(x.train_loss, rel=1e-5)
         for name, value in x.state.model.items():
             torch.testing.assert_close(y.state.model[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_channels_last_is_the_same_training(data):
+    plain, _ = trained(data, FAST, nets.normed)
+    last, model = trained(data, replace(FAST, channels_last=True), nets.normed)  # no dropout: its draws follow memory
+    for x, y in zip(plain, last, strict=True):
+        assert y.train_loss == pytest.approx(x.train_loss, rel=1e-4)
+        torch.testing.assert_close(y.maps["stage"].float(), x.maps["stage"].float(), rtol=5e-3, atol=2e-3)
+        values = (*y.state.model.values(), *y.state.optimizer.values(), *y.maps.values())
+        assert all(value.is_contiguous() for value in values)
+    assert all(p.is_contiguous() for p in model.parameters())
+
+
+def test_channels_last_goes_on_where_it_was(data):
+    config = replace(FAST, channels_last=True)
+    whole, _ = trained(data, config)
+    resumed, _ = trained(data, config, resume=whole[2].state)
+    for x, y in zip(whole[3:], resumed, strict=True):
+        assert same(x, y)
+
+
+@pytest.mark.parametrize("how", ["view", "as_strided"])
+def test_a_network_that_cannot_take_channels_last_is_told(data, how):
+    with pytest.raises(ConfigError, match="channels-last"):
+        trained(data, replace(FAST, channels_last=True), lambda: nets.Reads(how))
+
+
+def test_processes_share_buffers_that_are_not_running_statistics():
+    weighted = nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 4, 1))
+    assert _only_running_statistics(nets.tiny()) and _only_running_statistics(nets.plain())
+    assert not _only_running_statistics(nn.Sequential(nn.BatchNorm2d(3), weighted))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

@@ -117,7 +117,8 @@ def through_mlflow(data: ImageData, epochs: int) -> None:
     """The same training as an MLflow run on sqlite and a local artifact folder, everything logged."""
     import mlflow
 
-    from fmce_mlflow.backbone_run import BackboneOptions, train_backbone
+    from fmce_mlflow.backbone_options import BackboneOptions
+    from fmce_mlflow.backbone_run import train_backbone
 
     config = training(epochs)
     model = network(data)

@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that benchmarks.corpus_
 import torch
 from mlflow import MlflowClient
 
-from fmce_mlflow.backbone_run import BackboneOptions, load_options_images, train_backbone
+from fmce_mlflow.backbone_options import BackboneOptions, load_options_images
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.method.training import TrainingConfig
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from corpus import train_missing, training_arguments
 
-from fmce_mlflow.backbone_run import BackboneOptions
+from fmce_mlflow.backbone_options import BackboneOptions
 from fmce_mlflow.method.training import TrainingConfig
 
 TAG = "fmce.experiment"

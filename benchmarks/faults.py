@@ -27,7 +27,8 @@ import mlflow
 import torch
 
 from fmce_mlflow import backbone_run, uploader
-from fmce_mlflow.backbone_run import BackboneOptions, load_options_images, train_backbone
+from fmce_mlflow.backbone_options import BackboneOptions, load_options_images
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.method.images import ImageData
 from fmce_mlflow.method.training import TrainingConfig
 from fmce_mlflow.upload_options import UploadOptions

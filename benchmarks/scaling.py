@@ -112,7 +112,7 @@ def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> d
     from mlflow import MlflowClient
 
     from fmce_mlflow import fmce_net_run
-    from fmce_mlflow.backbone_run import BackboneOptions
+    from fmce_mlflow.backbone_options import BackboneOptions
     from fmce_mlflow.fmce_net_run import NetOptions, train_fmce_net
     from fmce_mlflow.fmcs_build import build_fmcs
     from fmce_mlflow.method.bags import BagConfig

@@ -23,7 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from numpy.typing import NDArray
 
-from fmce_mlflow.backbone_run import BackboneOptions, load_options_images
+from fmce_mlflow.backbone_options import BackboneOptions, load_options_images
 from fmce_mlflow.feature_maps import FeatureMapReader
 from fmce_mlflow.method.fmce_net import SetNet
 from fmce_mlflow.method.reference import reinitialised

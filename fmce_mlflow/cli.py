@@ -42,7 +42,7 @@ from fmce_mlflow.interrupts import Terminated
 from fmce_mlflow.reading import hide_credentials, without_credentials
 
 if TYPE_CHECKING:
-    from fmce_mlflow.backbone_run import BackboneOptions
+    from fmce_mlflow.backbone_options import BackboneOptions
     from fmce_mlflow.method.images import ImageData
 
 
@@ -128,7 +128,8 @@ def train_backbone_command(ctx: click.Context, /, resume: str, **values: Any) ->
     """
     options = parse_backbone_options(values)
     client = make_client(ctx)
-    from fmce_mlflow.backbone_run import stored_options, train_backbone
+    from fmce_mlflow.backbone_options import stored_options
+    from fmce_mlflow.backbone_run import train_backbone
 
     if resume:
         stored = stored_options(client, resume)
@@ -229,7 +230,7 @@ def _rehearse(jobs: list[BackboneOptions]) -> dict[str, ImageData]:
     """Find the images and build each network once, before a run is made: what is missing is said now, all of it."""
     import torch
 
-    from fmce_mlflow.backbone_run import load_options_images
+    from fmce_mlflow.backbone_options import load_options_images
     from fmce_mlflow.method.backbones import build_backbone
     from fmce_mlflow.method.functional_modules import resolve_modules
 
@@ -257,7 +258,7 @@ def _rehearse(jobs: list[BackboneOptions]) -> dict[str, ImageData]:
 
 def _refuse_changes(given: BackboneOptions, stored: BackboneOptions) -> None:
     """A resumed run keeps its options: say which of the given ones differ from them and from the defaults."""
-    from fmce_mlflow.backbone_run import BackboneOptions
+    from fmce_mlflow.backbone_options import BackboneOptions
 
     default, before = BackboneOptions().flat(), stored.flat()
     changed = [

@@ -68,7 +68,7 @@ def main_command(ctx: click.Context, /, **values: Any) -> None:
     """
     options = parse_story_options(values)
     client = make_client(ctx)
-    from fmce_mlflow.backbone_run import load_options_images
+    from fmce_mlflow.backbone_options import load_options_images
     from fmce_mlflow.story import tell_story
 
     data = load_options_images(options.backbone)

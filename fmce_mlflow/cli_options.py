@@ -10,7 +10,7 @@ import click
 from fmce_mlflow.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from fmce_mlflow.backbone_run import BackboneOptions
+    from fmce_mlflow.backbone_options import BackboneOptions
     from fmce_mlflow.upload_options import UploadOptions
 
     _ParamType = click.ParamType[Any]
@@ -243,7 +243,7 @@ def parse_backbone_options(values: Mapping[str, Any], *, seed: int | None = None
     """
     from dataclasses import fields
 
-    from fmce_mlflow.backbone_run import BackboneOptions
+    from fmce_mlflow.backbone_options import BackboneOptions
     from fmce_mlflow.method.convergence import ConvergenceConfig
     from fmce_mlflow.method.training import TrainingConfig
 

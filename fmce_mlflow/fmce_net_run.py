@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fmce_mlflow import flavor, model_card
-from fmce_mlflow.backbone_run import set_role
 from fmce_mlflow.errors import ConfigError, IntegrityError, RunError
 from fmce_mlflow.feature_maps import FeatureMapReader
 from fmce_mlflow.flavor import Predictor
@@ -29,6 +28,7 @@ from fmce_mlflow.method.protocols import GROUP_COLUMN, PROTOCOLS, Protocol, Scor
 from fmce_mlflow.method.row_store import let_go, new_rows
 from fmce_mlflow.predictor_plots import confusion_figure, predictions_figure
 from fmce_mlflow.reading import without_credentials
+from fmce_mlflow.run_records import set_role
 from fmce_mlflow.weight_spectra import snapshot_alphas
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from mlflow.exceptions import MlflowException
 
-from fmce_mlflow.backbone_run import BackboneOptions, train_backbone
+from fmce_mlflow.backbone_options import BackboneOptions
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.dataset_page import dataset_page
 from fmce_mlflow.errors import NonFiniteLossError, RunError
 from fmce_mlflow.fmcs_dataset import FmcsDataset, build_fmcs_dataset, log_fmcs_dataset

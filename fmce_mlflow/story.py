@@ -12,7 +12,8 @@ import pandas as pd
 from mlflow.entities import Metric, Param, RunTag
 from torch.utils.data import Subset
 
-from fmce_mlflow.backbone_run import BackboneOptions, BackboneResult, load_options_images, train_backbone
+from fmce_mlflow.backbone_options import BackboneOptions, load_options_images
+from fmce_mlflow.backbone_run import BackboneResult, train_backbone
 from fmce_mlflow.errors import ConfigError, PromotionRefused, RunError
 from fmce_mlflow.evaluation_config import EvaluationConfig
 from fmce_mlflow.evaluation_runs import nested_evaluations

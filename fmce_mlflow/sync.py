@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from mlflow.exceptions import MlflowException
 
 from fmce_mlflow import checkpoint, spool, uploader
-from fmce_mlflow.backbone_run import stored_options, train_backbone
+from fmce_mlflow.backbone_options import stored_options
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.errors import DataError, RunError
 from fmce_mlflow.upload_options import UploadOptions
 from fmce_mlflow.upload_retry import passes

@@ -16,7 +16,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from fmce_mlflow.backbone_run import BackboneOptions, load_options_images
+from fmce_mlflow.backbone_options import BackboneOptions, load_options_images
 from fmce_mlflow.method.convergence import ConvergenceConfig
 from fmce_mlflow.method.images import ImageData
 from fmce_mlflow.method.training import TrainingConfig

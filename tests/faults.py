@@ -31,7 +31,8 @@ SCRIPT = """
 import sys
 from mlflow import MlflowClient
 from fmce_mlflow import upload_retry
-from fmce_mlflow.backbone_run import stored_options, train_backbone
+from fmce_mlflow.backbone_options import stored_options
+from fmce_mlflow.backbone_run import train_backbone
 from tests.conftest import fast_options
 
 upload_retry.FIRST_WAIT = 0.05

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from fmce_mlflow import checkpoint
-from fmce_mlflow.backbone_run import BackboneOptions, stored_options, train_backbone
+from fmce_mlflow.backbone_options import BackboneOptions, stored_options
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.errors import ArtifactError, ConfigError, NonFiniteLossError, RunError
 from fmce_mlflow.feature_maps import FeatureMapReader
 from fmce_mlflow.method.convergence import Convergence, ConvergenceConfig
@@ -28,7 +29,8 @@ REPOSITORY = Path(__file__).parents[1]
 SCRIPT = """
 import sys
 from mlflow import MlflowClient
-from fmce_mlflow.backbone_run import stored_options, train_backbone
+from fmce_mlflow.backbone_options import stored_options
+from fmce_mlflow.backbone_run import train_backbone
 from tests.conftest import fast_options
 
 client, run_id = MlflowClient(sys.argv[1]), sys.argv[2]

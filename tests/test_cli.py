@@ -393,7 +393,7 @@ def test_absent_values_can_be_written_out():
 
 
 def test_defaults_are_those_of_the_python_interface():
-    from fmce_mlflow.backbone_run import BackboneOptions
+    from fmce_mlflow.backbone_options import BackboneOptions
     from fmce_mlflow.cli_options import parse_backbone_options
 
     params = main.commands["train-backbone"].make_context("train-backbone", []).params

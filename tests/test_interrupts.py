@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from fmce_mlflow import checkpoint
-from fmce_mlflow.backbone_run import stored_options, train_backbone
+from fmce_mlflow.backbone_options import stored_options
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.cli import friendly_errors, main
 from fmce_mlflow.feature_maps import FeatureMapReader
 from fmce_mlflow.interrupts import Terminated, held, stoppable

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from fmce_mlflow import upload_retry
-from fmce_mlflow.backbone_run import stored_options, train_backbone
+from fmce_mlflow.backbone_options import stored_options
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.cli import main
 from fmce_mlflow.errors import RunError
 from fmce_mlflow.upload_options import UploadOptions

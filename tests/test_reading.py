@@ -17,8 +17,9 @@ import yaml
 from click.testing import CliRunner
 from safetensors.torch import save as save_tensors
 
-from fmce_mlflow import backbone_run, flavor, model_logging, reading, spool
-from fmce_mlflow.backbone_run import OPTIONS, stored_options, train_backbone
+from fmce_mlflow import flavor, model_logging, reading, spool
+from fmce_mlflow.backbone_options import OPTIONS, stored_options
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.cli import main
 from fmce_mlflow.errors import ArtifactError, DataError, IntegrityError, PredictorError
 from fmce_mlflow.feature_maps import INDEX, ROOT, FeatureMapReader, fetched
@@ -27,6 +28,7 @@ from fmce_mlflow.fmcs_table import read_table
 from fmce_mlflow.method import archive_weights, datasets
 from fmce_mlflow.method.fmce_net import SetConfig, SetNet
 from fmce_mlflow.reading import parse_json, read_file, without_credentials
+from fmce_mlflow.run_records import log_json
 from fmce_mlflow.spool import Spool
 from tests.conftest import fast_options, new_run
 from tests.fuzzing import SECRET, lay_out, outside
@@ -132,7 +134,7 @@ def test_the_index_of_a_finished_run_is_checked(finished):
 def begun(client):
     """A run that died in training."""
     run_id = new_run(client, **{"fmce.role": "backbone"})
-    stored = backbone_run.log_json(client, run_id, fast_options().to_dict(), OPTIONS)
+    stored = log_json(client, run_id, fast_options().to_dict(), OPTIONS)
     for key, value in reading.seal(OPTIONS, stored).items():
         client.set_tag(run_id, key, value)
     client.log_param(run_id, "backbone", "tests.nets:tiny")

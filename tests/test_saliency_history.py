@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from fmce_mlflow.backbone_run import SALIENCY, stored_options, train_backbone
+from fmce_mlflow.backbone_options import stored_options
+from fmce_mlflow.backbone_run import SALIENCY, train_backbone
 from fmce_mlflow.method.convergence import ConvergenceConfig
 from fmce_mlflow.method.saliency import focus, grad_cam
 from fmce_mlflow.method.saliency_history import IMAGES, LARGEST, SaliencyHistory, input_images, spread_snapshots

@@ -365,7 +365,8 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from mlflow import MlflowClient
-from fmce_mlflow.backbone_run import load_options_images, train_backbone
+from fmce_mlflow.backbone_options import load_options_images
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.method.training import make_accelerator, train
 from tests import nets
 from tests.conftest import FAST_TRAINING, fast_options

@@ -18,7 +18,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from fmce_mlflow import backbone_run, checkpoint, spool, upload_retry
-from fmce_mlflow.backbone_run import stored_options, train_backbone
+from fmce_mlflow.backbone_options import stored_options
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.cli import main
 from fmce_mlflow.errors import ArtifactError, RunError, UploadError
 from fmce_mlflow.spool import Spool

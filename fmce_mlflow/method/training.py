@@ -331,7 +331,7 @@ def train(
     if config.channels_last:
         layout = torch.channels_last
         _check_layout(model, data)
-        model.to(memory_format=layout)  # type: ignore[call-overload]
+        model.to(memory_format=layout)
     network, optimizer = accelerator.prepare(model, _make_optimizer(model, config))
     model = accelerator.unwrap_model(network)
     if resume is not None:
@@ -395,7 +395,7 @@ def train(
         _check(loss, index)
         yield snapshot(index, loss, time.perf_counter() - started, (end - begin) * batch_size)
     if config.channels_last:
-        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        model.to(memory_format=torch.contiguous_format)
 
 
 def _train_steps(

@@ -1,10 +1,10 @@
 """The bundled predictor: fit FMCE-Net to the corpus, and score it on what it has not seen.
 
-    python benchmarks/corpus_fit.py --tracking-uri sqlite:///corpus.db --out fmce_mlflow/resources/fmce_net
+    python benchmarks/corpus_fit.py --out fmce_mlflow/resources/fmce_net
 
-Labels come from the losses in MLflow, features from the maps of each run's last feature stage. Runs whose network is at
-chance in eval mode where its loss has converged are left out and named: their labels would be wrong. Every run,
-architecture and data set is held out once; runs in ``--run-folds`` groups.
+Losses, and statistics of the maps of each run's last feature stage, come from the file of `corpus_bags.py`. Runs whose
+network is at chance in eval mode where its loss has converged are left out and named: their labels would be wrong.
+Every run, architecture and data set is held out once; runs in ``--run-folds`` groups.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pickle
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,14 +20,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pandas as pd
 import torch
-from corpus import EXPERIMENT, MODULES, PAIRED, TAG
-from mlflow import MlflowClient
+from corpus import PAIRED
+from corpus_bags import CONFIG, FILE, read
 
 from fmce_mlflow import flavor, model_card
-from fmce_mlflow.fmce_net_run import artifact_reader
-from fmce_mlflow.fmcs_dataset import build_fmcs_dataset
 from fmce_mlflow.method import convergence as cv
-from fmce_mlflow.method.bags import BagConfig, Bags, collect_bags
+from fmce_mlflow.method.bags import Bags
 from fmce_mlflow.method.baselines import run_baselines
 from fmce_mlflow.method.fitting import FitConfig, fit_set, predict_bags
 from fmce_mlflow.method.fmce_net import SetConfig, seen_features
@@ -36,38 +33,6 @@ from fmce_mlflow.method.protocols import score
 
 CHANCE = 2.0
 """A run is at chance where its accuracy around T is below so many times that of guessing."""
-
-
-def history(client: MlflowClient, run_id: str, name: str) -> list[float]:
-    values = {m.step: m.value for m in client.get_metric_history(run_id, name)}
-    return [values[step] for step in sorted(values)]
-
-
-def corpus_bags(client: MlflowClient, config: BagConfig, path: Path) -> tuple[Bags, dict[str, dict]]:
-    """Statistics of all bags of the corpus, kept in a file, and the losses of its runs."""
-    if path.exists():
-        found: tuple[Bags, dict[str, dict]] = pickle.loads(path.read_bytes())  # our own file
-        return found
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    parts, losses = [], {}
-    for run in client.search_runs([experiment.experiment_id], max_results=1000):
-        run_id, key = run.info.run_id, run.data.tags.get(TAG, "")
-        if run.info.status != "FINISHED" or key.startswith("old-"):
-            continue
-        record = {name: history(client, run_id, name) for name in ("train_loss", "val_loss", "val_accuracy")}
-        losses[run_id] = {"key": key, **record}
-        modules = [MODULES[run.data.params["backbone"]][0]]
-        parts.append(build_fmcs_dataset(client, [run_id], unconverged="keep", modules=modules).table)
-    table = pd.concat(parts, ignore_index=True)
-    table["dataset"] = table["dataset"].where(~table["dataset"].str.startswith("folder:"), "cifar10")
-    table["backbone"] = table["backbone"].str.removeprefix("benchmarks.corpus_nets:")
-    done = iter(range(1, len(table) + 1))
-    bags = collect_bags(
-        table.assign(fmcs=0.0), artifact_reader(client), config,
-        progress=lambda _: print(f"\r{next(done)}/{len(table)}", end="", flush=True),
-    )  # fmt: skip
-    path.write_bytes(pickle.dumps((bags, losses)))
-    return bags, losses
 
 
 def labelled(bags: Bags, losses: dict, signal: str, config: cv.ConvergenceConfig) -> tuple[Bags, dict[str, str]]:
@@ -131,9 +96,7 @@ def cross_validate(bags: Bags, protocol: str, shape: SetConfig, fit: FitConfig, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tracking-uri", default="sqlite:///corpus.db")
-    parser.add_argument("--bags", default="corpus_bags.pickle", help="where statistics of bags are kept")
-    parser.add_argument("--bags-per-map", type=int, default=2)
+    parser.add_argument("--bags", type=Path, default=FILE, help="statistics of the corpus, by corpus_bags.py")
     parser.add_argument("--signal", default="train", choices=["train", "val"])
     parser.add_argument("--spacing", default="loss", choices=["time", "loss"])
     parser.add_argument("--statistics", default="all")
@@ -148,14 +111,11 @@ def main() -> None:
     parser.add_argument("--results", default="", help="write figures to this JSON file")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    client = MlflowClient(args.tracking_uri)
-    config = BagConfig(bags_per_map=args.bags_per_map)
-    bags, losses = corpus_bags(client, config, Path(args.bags))
+    bags, losses = read(args.bags)
     if args.paired:
         backbones = PAIRED
         keys = {f"{b}|{d}|{s}|default" for b in backbones for d in ("mnist", "cifar10") for s in (0, 1)}
-        chosen = {run_id for run_id, one in losses.items() if one["key"] in keys}
-        rows = bags.table["run_id"].isin(chosen).to_numpy()
+        rows = bags.table["run_id"].isin(keys).to_numpy()
         place, kept = np.cumsum(rows) - 1, rows[bags.row]
         bags = Bags(
             bags.table[rows].reset_index(drop=True), place[bags.row[kept]], bags.test_images[kept],
@@ -186,7 +146,7 @@ def main() -> None:
         Path(args.results).write_text(json.dumps(record, indent=1))
     if args.out:
         fitted = fit_set(bags, np.ones(len(bags.row), bool), bags.column("run_id"), shape, fit)
-        params = {**asdict(config), **asdict(convergence), "signal": args.signal}
+        params = {**asdict(CONFIG), **asdict(convergence), "signal": args.signal}
         info = model_card.describe(bags.table, "corpus", {k: str(v) for k, v in params.items()}, scores)
         inputs = torch.from_numpy(bags.inputs(reference=shape.reference))
         distances = fitted.net.standardize(inputs).square().mean(1).sqrt().numpy()

@@ -25,7 +25,7 @@ import torch
 from corpus import EXPERIMENT as CORPUS
 from corpus import PAIRED
 from corpus import TAG as CORPUS_TAG
-from corpus_fit import history
+from corpus_bags import history
 from experiments import EXPERIMENT, TAG, plan
 from mlflow import MlflowClient
 from numpy.typing import NDArray

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from fmce_mlflow.errors import CaptureError, ConfigError, NonFiniteLossError
 from fmce_mlflow.method.training import (
     TrainingConfig,
-    _only_running_statistics,
     epoch_order,
     learning_rate,
     load_weights,
@@ -219,12 +218,6 @@ def test_channels_last_goes_on_where_it_was(data):
 def test_a_network_that_cannot_take_channels_last_is_told(data, how):
     with pytest.raises(ConfigError, match="channels-last"):
         trained(data, replace(FAST, channels_last=True), lambda: nets.Reads(how))
-
-
-def test_processes_share_buffers_that_are_not_running_statistics():
-    weighted = nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 4, 1))
-    assert _only_running_statistics(nets.tiny()) and _only_running_statistics(nets.plain())
-    assert not _only_running_statistics(nn.Sequential(nn.BatchNorm2d(3), weighted))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -248,10 +248,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=False)
     try:
         accelerator = Accelerator(
-            mixed_precision=config.precision,
-            cpu=config.cpu,
-            gradient_accumulation_steps=config.gradient_accumulation,
-            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+            mixed_precision=config.precision, cpu=config.cpu, gradient_accumulation_steps=config.gradient_accumulation
         )
     except ValueError as error:
         raise ConfigError(f"precision {config.precision!r} cannot be had here: {error} Use bf16 or no.") from None
@@ -325,8 +322,6 @@ def train(
     at = snapshot_steps(steps, config.snapshots_per_epoch)
     if resume is not None:
         load_weights(model, resume.model)
-    if accelerator.ddp_handler is not None:
-        accelerator.ddp_handler.broadcast_buffers = not _only_running_statistics(model)
     layout = torch.preserve_format
     if config.channels_last:
         layout = torch.channels_last
@@ -499,17 +494,6 @@ def _untrained_loss(
             for x, y in images
         ]
     return float(np.mean(losses))
-
-
-def _only_running_statistics(model: nn.Module) -> bool:
-    """Whether all buffers are BatchNorm's, which no process but the first needs: it alone computes in eval mode."""
-    known = {
-        id(buffer)
-        for module in model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        for buffer in module.buffers(recurse=False)
-    }
-    return all(id(buffer) in known for buffer in model.buffers())
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -94,6 +96,19 @@ def cross_validate(bags: Bags, protocol: str, shape: SetConfig, fit: FitConfig, 
     return {name: score(pd.concat(rows[name], ignore_index=True), predictions[name], shape.levels) for name in rows}
 
 
+def score_predictor(folder: Path, bags: Bags, only: str) -> None:
+    """Print the figures of a predictor that is there already, on test images of the runs whose key matches."""
+    net = flavor.load_predictor(folder).net
+    chosen = np.array([re.search(only, key) is not None for key in bags.table["run_id"]])
+    index = np.flatnonzero(chosen[bags.row] & bags.test_images)
+    rows = bags.table.iloc[bags.row[index]].reset_index(drop=True)
+    m = score(rows, predict_bags(net, bags, index), net.config.levels).metrics
+    print(
+        f"{rows['run_id'].nunique()} runs: accuracy {m['accuracy']:.3f}  within one {m['within_one']:.3f}  MAE "
+        f"{m['mae']:.3f}  ρ {m['spearman']:.3f}  holds {m['coverage']:.3f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bags", type=Path, default=FILE, help="statistics of the corpus, by corpus_bags.py")
@@ -101,12 +116,15 @@ def main() -> None:
     parser.add_argument("--spacing", default="loss", choices=["time", "loss"])
     parser.add_argument("--statistics", default="all")
     parser.add_argument("--reference", action="store_true")
-    parser.add_argument("--protocols", default="run,architecture,dataset")
+    parser.add_argument("--protocols", default="architecture,run,dataset")
     parser.add_argument("--run-folds", type=int, default=10)
     parser.add_argument("--paired", action="store_true", help="the corpus of twelve runs alone, each held out in turn")
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--score", type=Path, help="fit nothing: score the predictor in this folder")
+    parser.add_argument("--only", default="", help="with --score, runs whose key matches this regular expression")
+    parser.add_argument("--jobs", type=int, default=2, help="protocols at a time, a process each")
     parser.add_argument("--out", default="", help="write the predictor, fitted to everything, to this folder")
     parser.add_argument("--results", default="", help="write figures to this JSON file")
     args = parser.parse_args()
@@ -127,20 +145,29 @@ def main() -> None:
     print(f"\n{len(counts)} runs, {counts['backbone'].nunique()} architectures, {len(bags.row)} bags; left out:")
     for key, reason in left_out.items():
         print(f"  {key.replace('benchmarks.corpus_nets:', '')}: {reason[:110]}")
+    if args.score:
+        score_predictor(args.score, bags, args.only)
+        return
     shape = SetConfig(statistics=args.statistics, reference=args.reference, members=args.members)
     batch = 32 if args.paired else 128
     fit = FitConfig(epochs=args.epochs, patience=max(4, args.epochs // 3), folds=3, batch_size=batch, averaging=0.95)
     scores = {}
-    for protocol in filter(None, args.protocols.split(",")):
-        run_folds = len(counts) if args.paired else args.run_folds
-        scores[protocol] = cross_validate(bags, protocol, shape, fit, run_folds, not args.no_baselines)
-        for name, one in scores[protocol].items():
-            m = one.metrics
-            print(
-                f"{protocol:12s} {name:20s} accuracy {m['accuracy']:.3f}  within one {m['within_one']:.3f}  MAE "
-                f"{m['mae']:.3f}  ρ {m['spearman']:.3f}  holds {m.get('coverage', np.nan):.3f}",
-                flush=True,
-            )
+    protocols = [name for name in args.protocols.split(",") if name]
+    run_folds = len(counts) if args.paired else args.run_folds
+    with ProcessPoolExecutor(args.jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting = {
+            protocol: pool.submit(cross_validate, bags, protocol, shape, fit, run_folds, not args.no_baselines)
+            for protocol in protocols
+        }
+        for protocol in protocols:
+            scores[protocol] = waiting[protocol].result()
+            for name, one in scores[protocol].items():
+                m = one.metrics
+                print(
+                    f"{protocol:12s} {name:20s} accuracy {m['accuracy']:.3f}  within one {m['within_one']:.3f}  MAE "
+                    f"{m['mae']:.3f}  ρ {m['spearman']:.3f}  holds {m.get('coverage', np.nan):.3f}",
+                    flush=True,
+                )
     if args.results:
         record = {p: {n: one.metrics for n, one in group.items()} for p, group in scores.items()}
         Path(args.results).write_text(json.dumps(record, indent=1))

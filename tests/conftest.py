@@ -16,7 +16,9 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from fmce_mlflow import upload_retry
 from fmce_mlflow.backbone_options import BackboneOptions, load_options_images
+from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.method.convergence import ConvergenceConfig
 from fmce_mlflow.method.images import ImageData
 from fmce_mlflow.method.training import TrainingConfig
@@ -86,6 +88,28 @@ def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(tmp_path: Path, _empty_store: Path) -> MlflowClient:
     """A client as of `new_client`, in tmp_path."""
     return new_client(tmp_path, _empty_store)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path, data: ImageData) -> dict[str, Any]:
+    """Everything of an undisturbed run of `fast_options` on a local store."""
+    from tests.faults import everything
+
+    client = new_client(tmp_path_factory.mktemp("undisturbed"), _empty_store)
+    run_id = new_run(client)
+    train_backbone(client, run_id, fast_options(), say=lambda _: None, data=data)
+    return everything(client, run_id)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What waits for a server waits in tmp_path, and for seconds only."""
+    from tests.faults import IMPATIENT
+
+    for name, value in IMPATIENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FMCE_SPOOL", str(tmp_path / "spool"))
+    monkeypatch.setattr(upload_retry, "FIRST_WAIT", 0.05)
 
 
 @pytest.fixture(scope="session")

@@ -22,14 +22,6 @@ from tests.conftest import fast_options, new_client, new_run
 from tests.faults import everything
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, _empty_store, data):
-    client = new_client(tmp_path_factory.mktemp("undisturbed"), _empty_store)
-    run_id = new_run(client)
-    train_backbone(client, run_id, fast_options(), say=lambda _: None, data=data)
-    return everything(client, run_id)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_of_a_snapshot_lets_it_be_finished(client, data, whole, monkeypatch, number):
     original, said, run_id = checkpoint.save, [], new_run(client)

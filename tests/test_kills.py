@@ -16,27 +16,18 @@ import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
 
-from fmce_mlflow import upload_retry
 from fmce_mlflow.backbone_options import stored_options
 from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.cli import main
 from fmce_mlflow.errors import RunError
 from fmce_mlflow.upload_options import UploadOptions
 from tests.conftest import fast_options, new_client, new_run
-from tests.faults import IMPATIENT, REPOSITORY, everything, experiment_run, training, wait_for
+from tests.faults import REPOSITORY, everything, experiment_run, training, wait_for
 from tests.faulty_proxy import MODES, Fault, faulty_proxy
 from tests.servers import tracking_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.usefixtures("impatient")]
 KILLS, LONG, EPOCHS = 20, 100, 15
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch, tmp_path):
-    for name, value in IMPATIENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("FMCE_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.setattr(upload_retry, "FIRST_WAIT", 0.05)
 
 
 @pytest.fixture(scope="module")

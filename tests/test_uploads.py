@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from fmce_mlflow import backbone_run, checkpoint, spool, upload_retry
+from fmce_mlflow import backbone_run, checkpoint, spool
 from fmce_mlflow.backbone_options import stored_options
 from fmce_mlflow.backbone_run import train_backbone
 from fmce_mlflow.cli import main
@@ -25,8 +25,8 @@ from fmce_mlflow.errors import ArtifactError, RunError, UploadError
 from fmce_mlflow.spool import Spool
 from fmce_mlflow.upload_options import UploadOptions
 from fmce_mlflow.uploads import RemoteUploads
-from tests.conftest import fast_options, new_client, new_run
-from tests.faults import IMPATIENT, everything, experiment_run
+from tests.conftest import fast_options
+from tests.faults import everything, experiment_run
 from tests.faulty_proxy import MODES, Fault, faulty_proxy
 from tests.servers import tracking_server
 
@@ -40,11 +40,7 @@ def server(tmp_path_factory, _empty_store):
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch, tmp_path):
-    for name, value in IMPATIENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("FMCE_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.setattr(upload_retry, "FIRST_WAIT", 0.05)
+def own_server(impatient, monkeypatch):
     before = mlflow.get_tracking_uri()
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield
@@ -60,15 +56,6 @@ def proxy(server):
 @pytest.fixture
 def remote(proxy):
     return MlflowClient(proxy.uri)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, _empty_store, data):
-    """Everything of an undisturbed run on a local store."""
-    client = new_client(tmp_path_factory.mktemp("undisturbed"), _empty_store)
-    run_id = new_run(client)
-    train_backbone(client, run_id, fast_options(), say=lambda _: None, data=data)
-    return everything(client, run_id)
 
 
 @pytest.fixture

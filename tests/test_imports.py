@@ -18,6 +18,7 @@ LAYERS = (
     {"method", "reading"},
     {"feature_index", "feature_maps"},
     {
+        "backbone_options",
         "checkpoint",
         "interrupts",
         "spool",

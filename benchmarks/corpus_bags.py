@@ -49,9 +49,8 @@ def read(path: Path) -> tuple[Bags, dict[str, dict[str, Any]]]:
     """
     runs = known(path)
     with np.load(path, allow_pickle=False) as file:
+        _check(file, path)
         features, scalars = file["features"].astype(np.float32), file["scalars"]
-        if features.shape[1] != FEATURES or json.loads(file["config"].tobytes()) != asdict(CONFIG):
-            raise SystemExit(f"{path} was made by another release: remove it, and train the corpus.")
     table = pd.concat(
         [
             pd.DataFrame({"run_id": run["key"], **{name: run[name] for name in COLUMNS}, "snapshot": run["snapshots"]})
@@ -66,10 +65,15 @@ def read(path: Path) -> tuple[Bags, dict[str, dict[str, Any]]]:
 
 
 def add(client: MlflowClient, path: Path, experiment: str, tag: str, modules: dict[str, tuple[str, ...]]) -> None:
-    """Reduce the finished runs that the file lacks, and write it anew."""
+    """Reduce the finished runs that the file lacks, and write it anew.
+
+    Raises:
+        SystemExit: As :func:`read`; or if there is no run at all.
+    """
     runs, parts = known(path), []
     if runs:
         with np.load(path, allow_pickle=False) as file:
+            _check(file, path)
             parts.append((file["features"], file["scalars"]))
     have = {run["key"] for run in runs}
     found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], max_results=5000)
@@ -88,6 +92,8 @@ def add(client: MlflowClient, path: Path, experiment: str, tag: str, modules: di
         losses = {name: history(client, run.info.run_id, name) for name in LOSSES}
         runs.append({"key": key, **first, **losses, "snapshots": table["snapshot"].astype(int).tolist()})
         print(f"{key}: {len(bags.row)} bags", flush=True)
+    if not parts:
+        raise SystemExit("There is no finished run of the corpus. Train it with `corpus.py train`.")
     features, scalars = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     path.with_suffix(".new.npz").unlink(missing_ok=True)
     np.savez_compressed(
@@ -95,6 +101,11 @@ def add(client: MlflowClient, path: Path, experiment: str, tag: str, modules: di
     )
     path.with_suffix(".new.npz").replace(path)
     print(f"{path.name}: {len(runs)} runs, {len(features)} bags, {path.stat().st_size / 2**20:.1f} MiB")
+
+
+def _check(file: Any, path: Path) -> None:
+    if file["features"].shape[1] != FEATURES or json.loads(file["config"].tobytes()) != asdict(CONFIG):
+        raise SystemExit(f"{path} was made by another release: remove it, and train the corpus.")
 
 
 def history(client: MlflowClient, run_id: str, name: str) -> list[float]:

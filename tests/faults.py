@@ -27,7 +27,6 @@ IMPATIENT = {
 }
 """MLflow's client gives up after seconds, so that what is behind it has to hold."""
 
-
 SCRIPT = """
 import sys
 from mlflow import MlflowClient

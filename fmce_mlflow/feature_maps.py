@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import posixpath
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +56,7 @@ __all__ = [
     "fetched",
     "fetched_from",
     "file_name",
+    "flush",
     "pack",
     "read_entry",
     "unpack",
@@ -88,7 +90,9 @@ def pack(maps: NDArray[np.float16], labels: NDArray[np.int64], *, name: str = "T
 def write_file(
     path: Path, maps: NDArray[np.float16], labels: NDArray[np.int64], *, name: str = "The feature map"
 ) -> tuple[int, str]:
-    """Write the bytes of :func:`pack` to a file, and hash them meanwhile; the maps are not copied.
+    """Write the bytes of :func:`pack` to a file and flush it to the disk, and hash them meanwhile.
+
+    The maps are not copied.
 
     Args:
         path: The file.
@@ -116,9 +120,16 @@ def write_file(
         with path.open("wb") as file:
             for part in parts:
                 file.write(part)
+        flush(path)
         if not finite.result():
             raise _not_finite(name)
         return sum(map(len, parts)), sha256.result()
+
+
+def flush(path: Path) -> None:
+    """Have what was written to a file brought to the disk, where it outlives a machine that stops."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _header(maps: NDArray[np.float16], labels: NDArray[np.int64]) -> bytes:

@@ -10,7 +10,8 @@ and metrics. They reach MLflow in this order, so that whatever moment anything d
   missing.
 
 **Local** (sqlite or files, with an artifact folder of this machine): written at once. Each file takes the place of
-the one before it only when it is whole, so a full disk or a kill leaves what was there readable.
+the one before it only when it is whole and on the disk, so a full disk, a kill or a machine that stops leaves what was
+there readable.
 
 **Remote**: a snapshot is written to a folder on disk, which gets its name once all of it is there
 (:mod:`fmce_mlflow.spool`), and training goes on. One thread takes whatever waits, any number of snapshots at once:
@@ -43,7 +44,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from fmce_mlflow import checkpoint, spool
 from fmce_mlflow.errors import ArtifactError, UploadError
-from fmce_mlflow.feature_maps import STAGING, Sink, artifact_repository
+from fmce_mlflow.feature_maps import STAGING, Sink, artifact_repository, flush
 from fmce_mlflow.upload_options import UploadOptions
 from fmce_mlflow.upload_retry import passes, retried, short
 from fmce_mlflow.uploader import Uploader, replay
@@ -141,6 +142,7 @@ class LocalUploads(_Files):
         part = target.with_name(f"{STAGING}{target.name}")
         try:
             shutil.copyfile(local_path, part)
+            flush(part)
             part.replace(target)
         except BaseException:
             part.unlink(missing_ok=True)

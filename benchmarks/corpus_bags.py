@@ -84,7 +84,7 @@ def add(client: MlflowClient, path: Path, experiment: str, tag: str, modules: di
         module = modules[run.data.params["backbone"]][0]
         table = build_fmcs_dataset(client, [run.info.run_id], unconverged="keep", modules=[module]).table
         table["dataset"] = table["dataset"].where(~table["dataset"].str.startswith("folder:"), "cifar10")
-        table["backbone"] = table["backbone"].str.removeprefix("benchmarks.corpus_nets:")
+        table["backbone"] = table["backbone"].str.replace(r"^benchmarks\.\w+:", "", regex=True)
         bags = collect_bags(table.assign(fmcs=0.0), artifact_reader(client), CONFIG, threads=1)
         parts.append((np.asarray(bags.features).astype(np.float16), bags.scalars))
         first = {name: value if isinstance(value, str) else int(value) for name, value in table.iloc[0].items()

@@ -154,14 +154,119 @@ def _blocks(draw: np.random.Generator, norm: str, act: Callable[[], nn.Module]) 
     return kind, make
 
 
+class _Token(nn.Module):
+    """A block over tokens (n, L, C): attention or a perceptron over positions, then one over channels."""
+
+    def __init__(self, width: int, tokens: int, expand: int, mixing: bool, scale: float, act: nn.Module) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = None if mixing else nn.MultiheadAttention(width, 4, batch_first=True)
+        self.over_tokens = nn.Sequential(nn.Linear(tokens, 48), act, nn.Linear(48, tokens)) if mixing else None
+        self.over_channels = nn.Sequential(nn.Linear(width, expand * width), act, nn.Linear(expand * width, width))
+        self.scale = nn.Parameter(torch.full((width,), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.norm1(x)
+        if self.attention is not None:
+            mixed = self.attention(seen, seen, seen, need_weights=False)[0]
+        else:
+            mixed = self.over_tokens(seen.transpose(1, 2)).transpose(1, 2)  # type: ignore[misc]
+        x = x + self.scale * mixed
+        out: Tensor = x + self.scale * self.over_channels(self.norm2(x))
+        return out
+
+
+class _Tokens(nn.Module):
+    """Patches as tokens, blocks over them, the mean or the class token to a linear head."""
+
+    def __init__(self, draw: np.random.Generator, act: Callable[[], nn.Module], num_classes: int) -> None:
+        super().__init__()
+        patch, width = int(draw.choice([4, 4, 8])), int(draw.choice([48, 64, 96]))
+        mixing = draw.random() < 0.3
+        self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.02) if draw.random() < 0.5 else None
+        tokens = (32 // patch) ** 2 + (self.cls is not None)
+        scale, expand = float(draw.choice([1.0, 1.0, 0.1])), int(draw.integers(2, 5))
+        self.stem = nn.Conv2d(3, width, patch, patch)
+        self.place = nn.Parameter(torch.randn(1, tokens, width) * 0.02)
+        depth = int(draw.integers(2, 5))
+        self.stages = nn.Sequential(*(_Token(width, tokens, expand, mixing, scale, act()) for _ in range(depth)))
+        self.features = nn.LayerNorm(width) if draw.random() < 0.7 else nn.Identity()
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.stem(x).flatten(2).transpose(1, 2)
+        if self.cls is not None:
+            tokens = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1)
+        tokens = self.features(self.stages(tokens + self.place))
+        scores: Tensor = self.head(tokens.mean(1) if self.cls is None else tokens[:, 0])
+        return scores
+
+
+def _scaled(layers: list[nn.Module], width: int, scale: float) -> nn.Module:
+    """A residual block whose body is scaled by channel: after Touvron et al. 2021."""
+    body = nn.Sequential(*layers, nn.Conv2d(width, width, 1, groups=width, bias=False))
+    nn.init.constant_(body[-1].weight, scale)  # type: ignore[arg-type]
+    return _Residual(body, nn.Identity(), None)
+
+
+def _hierarchy(draw: np.random.Generator, num_classes: int) -> nn.Module:
+    """Stages of depthwise blocks: with layer normalisation after ConvNeXt, or batch normalisation after MobileNet."""
+    modern = draw.random() < 0.5
+    width, count = int(draw.choice([24, 32, 40])), int(draw.integers(2, 4))
+    patch = int(draw.choice([2, 4])) if modern else 2
+    scale, expand = float(draw.choice([1e-6, 1e-2, 1.0])), int(draw.integers(2, 5))
+    act: Callable[[], nn.Module] = nn.GELU if modern else [nn.Hardswish, nn.ReLU6, nn.SiLU][draw.integers(3)]
+    momentum, gate = float(draw.choice([0.1, 0.01])), draw.random() < 0.5
+
+    def norm(channels: int) -> nn.Module:
+        return _ChannelNorm(channels) if modern else nn.BatchNorm2d(channels, momentum=momentum)
+
+    def block(channels: int) -> nn.Module:
+        wide = channels * expand
+        if modern:
+            layers = [
+                nn.Conv2d(channels, channels, 7, padding=3, groups=channels), norm(channels),
+                nn.Conv2d(channels, wide, 1), act(), nn.Conv2d(wide, channels, 1),
+            ]  # fmt: skip
+            return _scaled(layers, channels, scale)
+        layers = [
+            nn.Conv2d(channels, wide, 1, bias=False), norm(wide), act(),
+            nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False), norm(wide), act(),
+            *([_Gate(wide)] if gate else []), nn.Conv2d(wide, channels, 1, bias=False), norm(channels),
+        ]  # fmt: skip
+        return _Residual(nn.Sequential(*layers), nn.Identity(), None)
+
+    stem = [nn.Conv2d(3, width, patch, patch), norm(width), *([] if modern else [act()])]
+    stages: list[nn.Module] = []
+    for stage in range(count):
+        parts: list[nn.Module] = []
+        if stage:
+            parts = [norm(width), nn.Conv2d(width, 2 * width, 2, 2)] if modern else [
+                nn.Conv2d(width, 2 * width, 3, 2, 1, bias=False), norm(2 * width), act(),
+            ]  # fmt: skip
+            width *= 2
+        stages.append(nn.Sequential(*parts, *(block(width) for _ in range(int(draw.integers(1, 3))))))
+    tail: list[nn.Module] = []
+    if not modern and draw.random() < 0.6:
+        tail = [nn.Conv2d(width, 3 * width, 1, bias=False), norm(3 * width), act()]
+        width *= 3
+    head = [nn.LayerNorm(width)] if modern else [nn.Linear(width, 64), act()] if draw.random() < 0.3 else []
+    last = nn.Linear(64 if len(head) == 2 else width, num_classes)
+    return _Network(nn.Sequential(*stem), nn.Sequential(*stages), nn.Sequential(*tail), nn.Sequential(*head, last))
+
+
 def build(number: int, num_classes: int) -> nn.Module:
     """The network of a number.
 
     Args:
-        number: Which one, from 0.
+        number: Which one, from 0. From 200, every second one is over tokens, the others have depthwise blocks.
         num_classes: Classes.
     """
     draw = np.random.default_rng(number)
+    if number >= 200 and number % 2:
+        return _hierarchy(draw, num_classes)
+    if number >= 200:
+        return _Tokens(draw, [nn.GELU, nn.ReLU, nn.SiLU][draw.integers(3)], num_classes)
     norm = str(draw.choice(NORMS))
     act: Callable[[], nn.Module] = ACTIVATIONS[draw.integers(len(ACTIVATIONS))]
     _, block = _blocks(draw, norm, act)

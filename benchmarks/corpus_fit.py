@@ -4,7 +4,8 @@
 
 Losses, and statistics of the maps of each run's last feature stage, come from the file of `corpus_bags.py`. Runs whose
 network is at chance in eval mode where its loss has converged are left out and named: their labels would be wrong.
-Every run, architecture and data set is held out once; runs in ``--run-folds`` groups.
+Every run, architecture and data set is held out once; runs in ``--run-folds`` groups. Networks drawn at random are
+fitted to and never scored, and where a data set is held out, not fitted to either.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 from corpus import PAIRED
-from corpus_bags import CONFIG, FILE, read
+from corpus_bags import CONFIG, FILE, is_random, read
 
 from fmce_mlflow import flavor, model_card
 from fmce_mlflow.method import convergence as cv
@@ -35,6 +36,9 @@ from fmce_mlflow.method.protocols import score
 
 CHANCE = 2.0
 """A run is at chance where its accuracy around T is below so many times that of guessing."""
+
+
+RANDOM_NETWORKS = "networks drawn at random"
 
 
 def labelled(bags: Bags, losses: dict, signal: str, config: cv.ConvergenceConfig) -> tuple[Bags, dict[str, str]]:
@@ -69,11 +73,13 @@ def labelled(bags: Bags, losses: dict, signal: str, config: cv.ConvergenceConfig
 
 def folds(bags: Bags, protocol: str, run_folds: int) -> list[np.ndarray]:
     """Rows of the table that are held out, one array per fold."""
+    table = bags.table
+    named = table[~table["backbone"].map(is_random)]
     if protocol == "run":
-        runs = np.random.default_rng(0).permutation(bags.table["run_id"].unique())
-        return [bags.table["run_id"].isin(runs[i::run_folds]).to_numpy() for i in range(run_folds)]
+        runs = np.random.default_rng(0).permutation(named["run_id"].unique())
+        return [table["run_id"].isin(runs[i::run_folds]).to_numpy() for i in range(run_folds)]
     column = {"architecture": "backbone", "dataset": "dataset"}[protocol]
-    return [(bags.table[column] == name).to_numpy() for name in bags.table[column].unique()]
+    return [(table[column] == name).to_numpy() for name in named[column].unique()]
 
 
 def cross_validate(bags: Bags, protocol: str, shape: SetConfig, fit: FitConfig, run_folds: int, baselines: bool):
@@ -142,7 +148,11 @@ def main() -> None:
     convergence = cv.ConvergenceConfig(spacing=args.spacing)
     bags, left_out = labelled(bags, losses, args.signal, convergence)
     counts = bags.table.drop_duplicates("run_id")
-    print(f"\n{len(counts)} runs, {counts['backbone'].nunique()} architectures, {len(bags.row)} bags; left out:")
+    random = counts["backbone"].map(is_random)
+    print(
+        f"\n{(~random).sum()} runs of {counts['backbone'][~random].nunique()} architectures, {random.sum()} of "
+        f"{RANDOM_NETWORKS}, {len(bags.row)} bags; left out:"
+    )
     for key, reason in left_out.items():
         print(f"  {key.replace('benchmarks.corpus_nets:', '')}: {reason[:110]}")
     if args.score:
@@ -174,7 +184,12 @@ def main() -> None:
     if args.out:
         fitted = fit_set(bags, np.ones(len(bags.row), bool), bags.column("run_id"), shape, fit)
         params = {**asdict(CONFIG), **asdict(convergence), "signal": args.signal}
-        info = model_card.describe(bags.table, "corpus", {k: str(v) for k, v in params.items()}, scores)
+        table = bags.table
+        shown = table.assign(backbone=table["backbone"].mask(table["backbone"].map(is_random), RANDOM_NETWORKS))
+        info = model_card.describe(shown, "corpus", {k: str(v) for k, v in params.items()}, scores)
+        for record in info["corpus"]:
+            if record["backbone"] == RANDOM_NETWORKS:
+                record |= dict.fromkeys(("channels", "height", "width"), "various")
         inputs = torch.from_numpy(bags.inputs(reference=shape.reference))
         distances = fitted.net.standardize(inputs).square().mean(1).sqrt().numpy()
         info["corpus_distance"] = {"far": float(np.quantile(distances, 0.99)), "median": float(np.median(distances))}

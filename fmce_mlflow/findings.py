@@ -148,7 +148,7 @@ class Findings:
         """
         ordered = sorted(self.scores.values(), key=lambda one: one.fmcs)
         lines = [
-            f"{score.module}: FMCS {score.fmcs:.2f} ± {score.std:.2f}, most probably level {score.level} of "
+            f"{score.module}: FMCS {score.fmcs:.2f} ± {score.std:.2f}, level {score.level} of "
             f"{len(score.levels) - 1}" + (f"; {self.measured:.2f} by its losses" if self.measured is not None else "")
             for score in ordered
         ]

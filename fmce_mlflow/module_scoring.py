@@ -62,6 +62,7 @@ class ModuleScore:
         low: Lower end of the 90 % interval, fmcs − 1.645·std, in [0, 1].
         high: Upper end.
         levels: Mean probability of each of the K levels, float64 (K,).
+        level: The level that the net decides for.
         distance: Mean distance from the predictor's training corpus; NaN where unknown.
         bags: How many there were.
         shape: (C, H, W) of its maps.
@@ -74,15 +75,11 @@ class ModuleScore:
     low: float
     high: float
     levels: NDArray[np.float64]
+    level: int
     distance: float
     bags: int
     shape: tuple[int, int, int]
     image_scores: NDArray[np.float64]
-
-    @property
-    def level(self) -> int:
-        """The most probable level."""
-        return int(self.levels.argmax())
 
 
 def bag_order(n: int, *, bag_size: int, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -227,7 +224,7 @@ def score_modules(
         raise PredictorError(
             f"A bag needs the feature maps of at least 2 images, got {seen}. Pass more images; 64 serve well."
         )
-    return {name: _merge(name, found, images) for name, found in scores.items()}
+    return {name: _merge(name, found, images, net) for name, found in scores.items()}
 
 
 def untrained_features(
@@ -443,13 +440,14 @@ class _Cutter:
 
 
 def _merge(
-    name: str, found: tuple[tuple[int, int, int], list[tuple[NDArray[np.int64], BagScore]]], images: int
+    name: str, found: tuple[tuple[int, int, int], list[tuple[NDArray[np.int64], BagScore]]], images: int, net: FmceNet
 ) -> ModuleScore:
     shape, bags = found
     predictions = [one.prediction for _, one in bags]
     fmcs = np.array([p.fmcs for p in predictions])
     mean = float(fmcs.mean())
     std = float(np.sqrt(np.mean([p.std**2 for p in predictions]) + fmcs.var()))
+    levels = np.mean([p.levels for p in predictions], axis=0)
     total, times = np.zeros(images), np.zeros(images)
     for (members, _), value in zip(bags, fmcs, strict=True):
         np.add.at(total, members, value)
@@ -460,7 +458,8 @@ def _merge(
         std=std,
         low=max(0.0, mean - NORMAL_90 * std),
         high=min(1.0, mean + NORMAL_90 * std),
-        levels=np.mean([p.levels for p in predictions], axis=0),
+        levels=levels,
+        level=net.decide(levels),
         distance=float(np.mean([one.distance for _, one in bags])),
         bags=len(bags),
         shape=shape,

@@ -344,13 +344,12 @@ def _overall(report: EvaluationReport) -> dict[str, str]:
 def _module(finding: ModuleFinding, mature: float) -> dict[str, Any]:
     """What the template shows of a module."""
     levels = len(finding.levels)
-    best = int(np.argmax(finding.levels))
     scores = finding.sample_scores[np.isfinite(finding.sample_scores)]
     facts = [
         ("FMCS, predicted", f"{finding.fmcs:.2f}"),
         ("90% interval", f"{finding.low:.2f} – {finding.high:.2f}" if finding.low < finding.high else "none given"),
         ("standard deviation", f"{finding.std:.3f}" if finding.std else "none given"),
-        ("most probable level", f"{best} of 0 … {levels - 1} ({finding.levels[best]:.0%})"),
+        ("expected level", f"{np.dot(finding.levels, np.arange(levels)):.1f} of 0 … {levels - 1}"),
     ]
     if finding.measured is not None:
         inside = "" if finding.low == finding.high else ", inside" if _agrees(finding) else ", outside the interval"

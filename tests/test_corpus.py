@@ -109,12 +109,15 @@ def test_the_file_in_the_repository_is_of_this_release(corpus, corpus_bags):
     planned = {run.key for run in corpus.plan()}
     assert len(losses) >= 100 and set(losses) <= planned
     assert set(bags.table["dataset"]) == set(corpus.SIZES)
+    random = bags.table["run_id"].map(corpus_bags.is_random).to_numpy()[bags.row]
+    assert not bags.test_images[random].any() and bags.test_images[~random].mean() == 0.5
+    assert np.isfinite(bags.features).all()
 
 
 def test_a_file_of_another_release_is_refused(corpus_bags, tmp_path):
     with np.load(corpus_bags.FILE) as file:
         parts = dict(file)
-    parts["features"] = parts["features"][:, 1:]
+    parts["high"] = parts["high"][1:]
     np.savez(tmp_path / "other.npz", **parts)
     with pytest.raises(SystemExit, match="made by another release"):
         corpus_bags.read(tmp_path / "other.npz")

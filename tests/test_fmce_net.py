@@ -144,3 +144,20 @@ def test_a_net_with_a_reference_sees_the_contrast_and_does_without_it():
     assert net.predict(maps, before).fmcs == pytest.approx(net.predict(maps).fmcs)
     plain = set_net()
     assert plain.predict(maps, before).fmcs == plain.predict(maps).fmcs
+
+
+def test_the_set_decides_for_the_expected_level_and_the_outline_for_the_most_probable():
+    levels = np.array([0.4, 0.0, 0.1, 0.3, 0.2])  # expected: 1.9
+    assert SetNet.decide(levels) == 2 and OutlineNet.decide(levels) == 0
+    assert SetNet.decide(np.eye(5)[4]) == OutlineNet.decide(np.eye(5)[4]) == 4
+
+
+def test_a_prediction_has_the_level_that_its_net_decides_for():
+    torch.manual_seed(0)
+    net = SetNet(SetConfig()).eval()
+    maps = torch.randn(8, 6, 4, 4)
+    found = net.predict(maps)
+    assert found.level == round(float(found.levels @ np.arange(5)))
+    outline = OutlineNet(OutlineConfig(channels=6, height=4, width=4)).eval()
+    found = outline.predict(maps)
+    assert found.level == found.levels.argmax()

@@ -12,7 +12,7 @@ from tests import bags_of_noise
 
 
 def prediction(fmcs: float, level: int, half: float = 0.1) -> Prediction:
-    return Prediction(fmcs, half / 1.645, max(0, fmcs - half), min(1, fmcs + half), np.eye(5)[level])
+    return Prediction(fmcs, half / 1.645, max(0, fmcs - half), min(1, fmcs + half), np.eye(5)[level], level)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_figures_by_hand():
 
 def test_a_constant_prediction_has_no_order_and_no_interval_no_coverage():
     table = bags_of_noise.table(runs=2, snapshots=5)
-    m = score(table, [Prediction(0.5, 0, 0.5, 0.5, np.eye(5)[2])] * len(table), 5).metrics
+    m = score(table, [Prediction(0.5, 0, 0.5, 0.5, np.eye(5)[2], 2)] * len(table), 5).metrics
     assert m["spearman"] == 0 and "coverage" not in m and m["accuracy"] == pytest.approx(0.2)
 
 

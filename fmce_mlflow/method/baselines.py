@@ -80,8 +80,9 @@ def run_baselines(
 def as_predictions(fmcs: NDArray[np.float64], levels: int) -> list[Prediction]:
     """Bare scores as predictions: the nearest level for certain, and no interval."""
     return [
-        Prediction(value, 0.0, value, value, np.eye(levels)[round(value * (levels - 1))])
+        Prediction(value, 0.0, value, value, np.eye(levels)[nearest], nearest)
         for value in np.clip(fmcs, 0, 1).tolist()
+        for nearest in [round(value * (levels - 1))]
     ]
 
 

@@ -8,7 +8,6 @@ kind can score a training run that it has not seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -45,6 +44,7 @@ class Prediction:
         low: Lower end of the 90 % interval, in [0, 1].
         high: Upper end.
         levels: Probability of each of the K levels, float64 (K,), summing to 1.
+        level: The level that it decides for, 0 … K − 1; see the networks' ``decide``.
     """
 
     fmcs: float
@@ -52,11 +52,7 @@ class Prediction:
     low: float
     high: float
     levels: NDArray[np.float64]
-
-    @property
-    def level(self) -> int:
-        """The most probable level, 0 … K − 1."""
-        return int(self.levels.argmax())
+    level: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +262,20 @@ class SetNet(nn.Module):
     def predict_features(self, features: Tensor) -> list[Prediction]:
         """Score bags from their features, as for :meth:`standardize`; the net should be in eval mode."""
         fmcs, std, levels = (part.cpu().double().numpy() for part in self.summarize(self(features)))
-        return [_prediction(float(f), float(s), p) for f, s, p in zip(fmcs, std, levels, strict=True)]
+        return [_prediction(float(f), float(s), p, self.decide(p)) for f, s, p in zip(fmcs, std, levels, strict=True)]
+
+    @staticmethod
+    def decide(levels: NDArray[np.float64]) -> int:
+        """The level nearest to the expected one: levels are in order, and to be two off is worse than one.
+
+        Args:
+            levels: Probabilities of the K levels, (K,).
+
+        Example:
+            >>> SetNet.decide(np.array([0.4, 0.0, 0.3, 0.3]))
+            2
+        """
+        return round(float(levels @ np.arange(len(levels)) / levels.sum()))
 
 
 class OutlineNet(nn.Module):
@@ -339,7 +348,16 @@ class OutlineNet(nn.Module):
         levels = self(bag).softmax(1).mean(0).double().numpy()  # (K,)
         scores = np.arange(c.levels) / (c.levels - 1)
         fmcs = float(levels @ scores)
-        return _prediction(fmcs, float(np.sqrt(levels @ (scores - fmcs) ** 2)), levels)
+        return _prediction(fmcs, float(np.sqrt(levels @ (scores - fmcs) ** 2)), levels, self.decide(levels))
+
+    @staticmethod
+    def decide(levels: NDArray[np.float64]) -> int:
+        """The most probable level, as published.
+
+        Args:
+            levels: Probabilities of the K levels, (K,).
+        """
+        return int(levels.argmax())
 
 
 FmceNet: TypeAlias = SetNet | OutlineNet
@@ -456,7 +474,7 @@ def _median(belief: Tensor) -> Tensor:
     return ((place - 0.5 + (0.5 - before) / mass) / (BINS - 1)).clamp(0, 1)
 
 
-def _prediction(fmcs: float, std: float, levels: Sequence[float] | NDArray[np.float64]) -> Prediction:
+def _prediction(fmcs: float, std: float, levels: NDArray[np.float64], level: int) -> Prediction:
     half = NORMAL_90 * std
     shares = np.asarray(levels, dtype=np.float64)
-    return Prediction(fmcs, std, max(0.0, fmcs - half), min(1.0, fmcs + half), shares / shares.sum())
+    return Prediction(fmcs, std, max(0.0, fmcs - half), min(1.0, fmcs + half), shares / shares.sum(), level)

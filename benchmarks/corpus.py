@@ -97,8 +97,6 @@ RECIPES = {
     "overfitting": replace(DEFAULT, epochs=40, snapshots_per_epoch=1),
 }
 """How runs are trained; the last three end without convergence, or in overfitting."""
-HALF = "/2"
-"""Behind a recipe's name: with half the batch, so twice the steps."""
 VARIED = (
     "sgd-constant", "adamw-constant", "large-batch", "augmented", "adamw-large-rate", "smoothed-labels",
     "adamw-small-rate",
@@ -131,9 +129,7 @@ class Plan:
         return f"{self.backbone}|{self.dataset}|{self.seed}|{self.recipe}"
 
     def options(self, data_root: str, cifar10: str) -> BackboneOptions:
-        recipe = self.recipe.removesuffix(HALF)
-        half = recipe != self.recipe
-        training = replace(RECIPES[recipe], seed=self.seed)
+        training = replace(RECIPES[self.recipe], seed=self.seed)
         size = SIZES[self.dataset]
         if self.recipe == "overfitting":
             size = 300
@@ -143,8 +139,6 @@ class Plan:
                 epochs=EPOCHS[self.dataset] + training.epochs - DEFAULT.epochs,
                 snapshots_per_epoch=SNAPSHOTS[self.dataset],
             )
-        if half:
-            training = replace(training, batch_size=training.batch_size // 2)
         return BackboneOptions(
             backbone=self.backbone, dataset=cifar10 if self.dataset == "cifar10" else self.dataset, data_root=data_root,
             modules=MODULES[self.backbone], image_size=32, train_size=size, validation_size=512, probe_size=256,
@@ -161,10 +155,8 @@ def _rounds() -> Iterator[Plan]:
     backbones = [name for name in MODULES if name not in RANDOM]
     twice = [backbone for backbone in backbones if backbone not in ONCE]
     yield from _twins(PAIRED, ("mnist", "cifar10"))
-    for steps in (HALF, ""):
-        for i, backbone in enumerate(RANDOM):
-            recipe = "default" if i % 2 else VARIED[i // 2 % len(VARIED)]
-            yield Plan(backbone, list(SIZES)[i % 3], 0, recipe + steps)
+    for i, backbone in enumerate(RANDOM):
+        yield Plan(backbone, list(SIZES)[i % 3], 0, "default" if i % 2 else VARIED[i // 2 % len(VARIED)])
     yield from _most(twice)
     for backbone in ONCE:
         for dataset in SIZES:

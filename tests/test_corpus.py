@@ -77,13 +77,6 @@ def test_no_run_of_the_plan_is_there_twice_and_each_can_be_trained(corpus):
         assert options.modules == corpus.MODULES[run.backbone] and options.training.seed == run.seed
 
 
-def test_half_the_batch_is_all_that_differs(corpus):
-    plain = corpus.Plan("shufflenet_v2_x0_5", "mnist", 0, "augmented").options("data", "cifar10")
-    half = corpus.Plan("shufflenet_v2_x0_5", "mnist", 0, "augmented/2").options("data", "cifar10")
-    assert half.training.batch_size * 2 == plain.training.batch_size
-    assert half.training.to_dict() | {"batch_size": plain.training.batch_size} == plain.training.to_dict()
-
-
 def test_what_a_run_is_reduced_to_is_read_back_and_is_not_added_twice(client, data, corpus_bags, tmp_path):
     file = tmp_path / "bags.npz"
     run_id = client.create_run(client.get_experiment_by_name(EXPERIMENT).experiment_id, tags={TAG: "tiny|d|0|x"})

@@ -82,7 +82,7 @@ def folds(bags: Bags, protocol: str, run_folds: int) -> list[np.ndarray]:
     return [(table[column] == name).to_numpy() for name in named[column].unique()]
 
 
-def cross_validate(bags: Bags, protocol: str, shape: SetConfig, fit: FitConfig, run_folds: int, baselines: bool):
+def cross_validate(bags: Bags, protocol: str, shape: SetConfig, fit: FitConfig, run_folds: int, which: str):
     rows, predictions = {}, {}
     column = {"run": "run_id", "architecture": "backbone", "dataset": "run_id"}[protocol]
     seen = replace(
@@ -92,9 +92,11 @@ def cross_validate(bags: Bags, protocol: str, shape: SetConfig, fit: FitConfig, 
         train = ~held[bags.row] & ~bags.test_images
         test = np.flatnonzero(held[bags.row] & bags.test_images)
         part = bags.table.iloc[bags.row[test]].reset_index(drop=True)
-        net = fit_set(bags, train, bags.column(column), shape, fit).net
-        found = {"set": predict_bags(net, bags, test)}
-        if baselines:
+        found = {}
+        if which != "baselines":
+            net = fit_set(bags, train, bags.column(column), shape, fit).net
+            found["set"] = predict_bags(net, bags, test)
+        if which != "set":
             found |= run_baselines(seen, np.flatnonzero(train), test, shape.levels)
         for name, values in found.items():
             rows.setdefault(name, []).append(part)
@@ -125,7 +127,7 @@ def main() -> None:
     parser.add_argument("--protocols", default="architecture,run,dataset")
     parser.add_argument("--run-folds", type=int, default=10)
     parser.add_argument("--paired", action="store_true", help="the corpus of twelve runs alone, each held out in turn")
-    parser.add_argument("--no-baselines", action="store_true")
+    parser.add_argument("--predictors", default="all", choices=["all", "set", "baselines"])
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--score", type=Path, help="fit nothing: score the predictor in this folder")
@@ -166,7 +168,7 @@ def main() -> None:
     run_folds = len(counts) if args.paired else args.run_folds
     with ProcessPoolExecutor(args.jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting = {
-            protocol: pool.submit(cross_validate, bags, protocol, shape, fit, run_folds, not args.no_baselines)
+            protocol: pool.submit(cross_validate, bags, protocol, shape, fit, run_folds, args.predictors)
             for protocol in protocols
         }
         for protocol in protocols:

@@ -93,8 +93,8 @@ def _norm(kind: str, width: int) -> nn.Module:
     return nn.GroupNorm(1, width) if kind == "layer" else nn.Identity()
 
 
-def _blocks(draw: np.random.Generator, norm: str, act: Callable[[], nn.Module]) -> tuple[str, Make]:
-    """A kind of block that keeps the width, and what makes one."""
+def _blocks(draw: np.random.Generator, norm: str, act: Callable[[], nn.Module]) -> Make:
+    """What makes blocks of one kind, which keep the width."""
     kind = str(draw.choice([
         "plain", "residual", "before", "bottleneck", "inverted", "gated", "wide-kernel", "attention", "grouped",
         "branches", "dense", "mixer",
@@ -151,7 +151,7 @@ def _blocks(draw: np.random.Generator, norm: str, act: Callable[[], nn.Module]) 
         mix = _Residual(nn.Sequential(*layers), nn.Identity(), None)
         return nn.Sequential(mix, *conv(width, width, 1), act())
 
-    return kind, make
+    return make
 
 
 class _Token(nn.Module):
@@ -269,7 +269,7 @@ def build(number: int, num_classes: int) -> nn.Module:
         return _Tokens(draw, [nn.GELU, nn.ReLU, nn.SiLU][draw.integers(3)], num_classes)
     norm = str(draw.choice(NORMS))
     act: Callable[[], nn.Module] = ACTIVATIONS[draw.integers(len(ACTIVATIONS))]
-    _, block = _blocks(draw, norm, act)
+    block = _blocks(draw, norm, act)
     stem = int(draw.choice([2, 2, 2, 4]))
     width = int(draw.choice([16, 24, 32])) if stem == 2 else int(draw.choice([32, 48, 64]))
     count = int(draw.integers(2, 4)) if stem == 2 else int(draw.integers(1, 3))

@@ -101,7 +101,21 @@ def cross_validate(bags: Bags, protocol: str, shape: SetConfig, fit: FitConfig, 
         for name, values in found.items():
             rows.setdefault(name, []).append(part)
             predictions.setdefault(name, []).extend(values)
-    return {name: score(pd.concat(rows[name], ignore_index=True), predictions[name], shape.levels) for name in rows}
+    scores = {name: score(pd.concat(rows[name], ignore_index=True), predictions[name], shape.levels) for name in rows}
+    return scores, by_group(rows, predictions, {"architecture": "backbone", "dataset": "dataset"}.get(protocol), shape)
+
+
+def by_group(rows: dict, predictions: dict, column: str | None, shape: SetConfig) -> list[tuple[str, str, int, dict]]:
+    """Predictor, group, its runs, and the figures of each group that was held out; none where groups have no name."""
+    found = []
+    for name in rows if column else ():
+        table = pd.concat(rows[name], ignore_index=True)
+        for group, part in table.groupby(column).indices.items():
+            figures = score(
+                table.iloc[part].reset_index(drop=True), [predictions[name][i] for i in part], shape.levels
+            ).metrics
+            found.append((name, group, table["run_id"].iloc[part].nunique(), figures))
+    return found
 
 
 def score_predictor(folder: Path, bags: Bags, only: str) -> None:
@@ -111,9 +125,13 @@ def score_predictor(folder: Path, bags: Bags, only: str) -> None:
     index = np.flatnonzero(chosen[bags.row] & bags.test_images)
     rows = bags.table.iloc[bags.row[index]].reset_index(drop=True)
     m = score(rows, predict_bags(net, bags, index), net.config.levels).metrics
-    print(
-        f"{rows['run_id'].nunique()} runs: accuracy {m['accuracy']:.3f}  within one {m['within_one']:.3f}  MAE "
-        f"{m['mae']:.3f}  ρ {m['spearman']:.3f}  holds {m['coverage']:.3f}"
+    print(f"{rows['run_id'].nunique()} runs: {told(m)}")
+
+
+def told(m: dict[str, float]) -> str:
+    return (
+        f"accuracy {m['accuracy']:.3f}  within one {m['within_one']:.3f}  MAE {m['mae']:.3f}  ρ {m['spearman']:.3f}  "
+        f"holds {m.get('coverage', np.nan):.3f}"
     )
 
 
@@ -172,14 +190,12 @@ def main() -> None:
             for protocol in protocols
         }
         for protocol in protocols:
-            scores[protocol] = waiting[protocol].result()
+            scores[protocol], groups = waiting[protocol].result()
             for name, one in scores[protocol].items():
-                m = one.metrics
-                print(
-                    f"{protocol:12s} {name:20s} accuracy {m['accuracy']:.3f}  within one {m['within_one']:.3f}  MAE "
-                    f"{m['mae']:.3f}  ρ {m['spearman']:.3f}  holds {m.get('coverage', np.nan):.3f}",
-                    flush=True,
-                )
+                print(f"{protocol:12s} {name:20s} {told(one.metrics)}", flush=True)
+            for name, group, runs, figures in groups:
+                if name in ("set", "extra_trees"):
+                    print(f"    {name:12s} {group:36s} {runs:3d} runs  {told(figures)}", flush=True)
     if args.results:
         record = {p: {n: one.metrics for n, one in group.items()} for p, group in scores.items()}
         Path(args.results).write_text(json.dumps(record, indent=1))

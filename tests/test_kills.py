@@ -27,7 +27,7 @@ from tests.faulty_proxy import MODES, Fault, faulty_proxy
 from tests.servers import tracking_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.usefixtures("impatient")]
-KILLS, LONG, EPOCHS = 20, 100, 15
+KILLS, LONG, EPOCHS = 20, 60, 15
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path, _empty_store, data, serv
             run_id, words = experiment_run(client), []
             while True:
                 with training(client.tracking_uri, run_id, LONG, *words) as process:
-                    after = random_moment.randrange(60) if kills < KILLS else -1
+                    after = random_moment.randrange(36) if kills < KILLS else -1
                     said = killed(process, after, random_moment.uniform(0.0, 0.6))
                 if process.returncode == 0:
                     break

@@ -1,6 +1,8 @@
-"""The bundled predictor: fit FMCE-Net to the corpus, and score it on what it has not seen.
+r"""The bundled predictor: fit FMCE-Net to the corpus, and score it on what it has not seen.
 
-    python benchmarks/corpus_fit.py --out fmce_mlflow/resources/fmce_net
+    python benchmarks/corpus_fit.py --reference --predictors baselines --results baselines.json
+    python benchmarks/corpus_fit.py --reference --epochs 20 --predictors set --also baselines.json \
+        --out fmce_mlflow/resources/fmce_net
 
 Losses, and statistics of the maps of each run's last feature stage, come from the file of `corpus_bags.py`. Runs whose
 network is at chance in eval mode where its loss has converged are left out and named: their labels would be wrong.
@@ -39,6 +41,16 @@ CHANCE = 2.0
 
 
 RANDOM_NETWORKS = "networks drawn at random"
+
+
+KNOWN_FAILURES = [
+    "Stages in the middle of a network: it was fitted to last feature stages alone, and is far off on others.",
+    "Networks whose BatchNorm statistics lag (MobileNet v3, MNASNet, LCNet on little data): in eval mode their maps "
+    "are those of an untrained network, and the net says so, while their training loss has converged.",
+    "Trainings that end with a high loss (vision transformers on little data): their FMCS is 1 by definition, and the "
+    "net says less.",
+    "Kinds of networks that are alone in the corpus.",
+]
 
 
 def labelled(bags: Bags, losses: dict, signal: str, config: cv.ConvergenceConfig) -> tuple[Bags, dict[str, str]]:
@@ -153,6 +165,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="protocols at a time, a process each")
     parser.add_argument("--out", default="", help="write the predictor, fitted to everything, to this folder")
     parser.add_argument("--results", default="", help="write figures to this JSON file")
+    parser.add_argument(
+        "--also", type=Path, help="figures of baselines, by --results, that the card of --out shows too"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     bags, losses = read(args.bags)
@@ -204,7 +219,12 @@ def main() -> None:
         params = {**asdict(CONFIG), **asdict(convergence), "signal": args.signal}
         table = bags.table
         shown = table.assign(backbone=table["backbone"].mask(table["backbone"].map(is_random), RANDOM_NETWORKS))
-        info = model_card.describe(shown, "corpus", {k: str(v) for k, v in params.items()}, scores)
+        info = {"known_failures": KNOWN_FAILURES} | model_card.describe(
+            shown, "corpus", {k: str(v) for k, v in params.items()}, scores
+        )
+        for protocol, group in json.loads(args.also.read_text()).items() if args.also else ():
+            known = info["figures"][protocol]["set"]
+            info["figures"][protocol] |= {name: {k: m[k] for k in known if k in m} for name, m in group.items()}
         for record in info["corpus"]:
             if record["backbone"] == RANDOM_NETWORKS:
                 record |= dict.fromkeys(("channels", "height", "width"), "various")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from fmce_mlflow.method.fmce_net import FmceNet
+from fmce_mlflow.method.fmce_net import FmceNet, SetNet
 from fmce_mlflow.method.protocols import Scores
 
 _MEANING = {
@@ -22,8 +22,13 @@ _COLUMNS = {
     "mae": "MAE",
     "spearman": "ρ, median",
     "coverage": "90 % interval holds",
+    "width": "its width, mean",
     "maps": "maps scored",
 }
+
+
+_FAILS = 0.2
+"""Mean error of FMCS from which a card names what was held out as a failure: most of a level is lost."""
 
 
 def describe(
@@ -38,7 +43,8 @@ def describe(
         scores: By protocol and predictor.
 
     Returns:
-        ``corpus``, ``params``, ``figures`` (protocol → predictor → metric → value) and ``fmcs_run``.
+        ``corpus``, ``params``, ``figures`` (protocol → predictor → metric → value), ``failures`` (protocol → what the
+        net was farthest off on, by backbone and data set) and ``fmcs_run``.
     """
     keys = ["backbone", "dataset", "module"]
     corpus = table.groupby(keys, sort=False, observed=True).agg(
@@ -57,7 +63,22 @@ def describe(
             }
             for protocol, group in scores.items()
         },
+        "failures": {str(protocol): _failures(group) for protocol, group in scores.items()},
     }
+
+
+def _failures(scores: Mapping[str, Scores]) -> list[dict[str, Any]]:
+    """Backbones and data sets on which the net's mean error is :data:`_FAILS` or more, the worst first."""
+    net = next((scores[kind] for kind in ("set", "outline") if kind in scores), None)
+    if net is None:
+        return []
+    each = net.by_run.groupby(["backbone", "dataset"], sort=False, observed=True)
+    found = each.agg(runs=("run_id", "nunique"), mae=("mae", "mean"), spearman=("spearman", "mean")).reset_index()
+    worst = found[found["mae"] >= _FAILS].sort_values("mae", ascending=False)
+    columns = [[str(v) for v in worst["backbone"]], [str(v) for v in worst["dataset"]], worst["runs"].tolist()]
+    columns += [worst["mae"].tolist(), worst["spearman"].tolist()]
+    names = ("backbone", "dataset", "runs", "mae", "spearman")
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def render(info: Mapping[str, Any], net: FmceNet) -> str:
@@ -99,8 +120,44 @@ def render(info: Mapping[str, Any], net: FmceNet) -> str:
             ]
         )
         lines += [f"Protocol `{protocol}`: {_MEANING[protocol]}.", "", _table(figures), ""]
+    lines += [*_calibration(info, net), *_known_failures(info)]
     lines += ["## Limits", "", *(f"- {text}" for text in _limits(info, net)), ""]
     return "\n".join(lines)
+
+
+def _calibration(info: Mapping[str, Any], net: FmceNet) -> list[str]:
+    """How its interval was set and how often it held."""
+    held = [
+        f"`{protocol}` {own['coverage']:.1%} (width {own['width']:.2f})"
+        for protocol, group in info["figures"].items()
+        if {"coverage", "width"} <= (own := group.get(net.kind, {})).keys()
+    ]
+    if not held:
+        return []
+    widened = (
+        "widened until it held 90 % of the groups that were left out while it was fitted"
+        if isinstance(net, SetNet) and bool(net.std_scale != 1)
+        else "not calibrated"
+    )
+    return [
+        "## Calibration", "",
+        f"The 90 % interval is the net's own deviation, {widened}. Of what its nets had not seen at all, it held: "
+        f"{', '.join(held)}.", "",
+    ]  # fmt: skip
+
+
+def _known_failures(info: Mapping[str, Any]) -> list[str]:
+    """On what it was farthest off, where it was measured."""
+    lines = []
+    for protocol, found in info.get("failures", {}).items():
+        if found:
+            table = pd.DataFrame(found).rename(columns={"mae": "MAE", "spearman": "ρ, mean"})
+            shown = _table(table.assign(**{name: table[name].map("{:.2f}".format) for name in ("MAE", "ρ, mean")}))
+            lines += [f"Protocol `{protocol}`, MAE of {_FAILS} or more:", "", shown, ""]
+    said = [f"- {text}" for text in info.get("known_failures", ())]
+    if said:
+        lines += [*said, ""]
+    return ["## Known failures", "", *lines] if lines else []
 
 
 def _shown(metric: str, value: float) -> str:

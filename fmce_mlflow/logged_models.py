@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import mlflow
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,7 +93,16 @@ def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str
             return str(known.version)
     with tracking(client):
         made = client.create_model_version(name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id)
+    _tell_logged_model(client, model_id, name, str(made.version))
     return str(made.version)
+
+
+def _tell_logged_model(client: MlflowClient, model_id: str, name: str, version: str) -> None:
+    """Tag a logged model with its version, as a server and ``mlflow.register_model`` do but the client does not."""
+    known = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    if not any((one["name"], str(one["version"])) == (name, version) for one in known):
+        told = json.dumps([*known, {"name": name, "version": version}])
+        client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: told})
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import mlflow
 import numpy as np
 import pytest
@@ -121,6 +123,16 @@ def test_registering_makes_versions_that_load(client, data, seeded):
     for version, model in enumerate(nets_of, start=1):
         loaded = mlflow.pytorch.load_model(f"models:/our digits' net/{version}")
         assert torch.equal(outputs(loaded, images(data)), outputs(model, images(data)))
+
+
+def test_a_logged_model_knows_its_versions(client, data, seeded):
+    """As after ``mlflow.register_model``: the UI and the report name a model by it."""
+    run_id = new_run(client)
+    model = trained_net(seeded)
+    for name in ("one", "one", "other"):
+        logged, _ = log(client, run_id, model, data, register_as=name)
+    known = json.loads(client.get_logged_model(logged.removeprefix("models:/")).tags["mlflow.modelVersions"])
+    assert known == [{"name": "one", "version": "1"}, {"name": "other", "version": "1"}]
 
 
 def test_models_of_markers_have_the_weights_of_their_snapshots(client, data, seeded):

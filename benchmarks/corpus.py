@@ -92,11 +92,13 @@ RECIPES = {
     "large-batch": replace(DEFAULT, batch_size=192, lr=4e-3),
     "augmented": replace(DEFAULT, augmentation="crop-flip", epochs=10),
     "smoothed-labels": replace(DEFAULT, label_smoothing=0.1),
+    "long": DEFAULT,
     "diverging": replace(DEFAULT, optimizer="sgd", lr=1.5, schedule="constant", warmup_epochs=0.0),
     "too-short": replace(DEFAULT, lr=1e-4, schedule="constant", epochs=4, snapshots_per_epoch=4),
     "overfitting": replace(DEFAULT, epochs=40, snapshots_per_epoch=1),
 }
-"""How runs are trained; the last three end without convergence, or in overfitting."""
+"""How runs are trained; ``long`` is the default with three times the passes, and the last three end without convergence,
+or in overfitting."""
 VARIED = (
     "sgd-constant", "adamw-constant", "large-batch", "augmented", "adamw-large-rate", "smoothed-labels",
     "adamw-small-rate",
@@ -113,6 +115,13 @@ ONCE = (
 )  # fmt: skip
 """Backbones with one seed: they are slow, or their labels are wrong, or they do not learn. All others have two on each
 data set."""
+
+
+LONG = (
+    "timm:mobilenetv2_035", "timm:lcnet_050", "timm:test_vit", "timm:test_vit2", "mobilenet_v3_small", "mnasnet0_5",
+)  # fmt: skip
+"""Backbones whose default schedule on digits and MNIST ends with a training loss above 0.3, or whose BatchNorm
+statistics are far behind then: they are trained for longer too."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +148,10 @@ class Plan:
                 epochs=EPOCHS[self.dataset] + training.epochs - DEFAULT.epochs,
                 snapshots_per_epoch=SNAPSHOTS[self.dataset],
             )
+        if self.recipe == "long":
+            training = replace(
+                training, epochs=3 * training.epochs, snapshots_per_epoch=training.snapshots_per_epoch // 2
+            )
         return BackboneOptions(
             backbone=self.backbone, dataset=cifar10 if self.dataset == "cifar10" else self.dataset, data_root=data_root,
             modules=MODULES[self.backbone], image_size=32, train_size=size, validation_size=512, probe_size=256,
@@ -155,6 +168,8 @@ def _rounds() -> Iterator[Plan]:
     backbones = [name for name in MODULES if name not in RANDOM]
     twice = [backbone for backbone in backbones if backbone not in ONCE]
     yield from _twins(PAIRED, ("mnist", "cifar10"))
+    for seed, dataset, backbone in itertools.product((0, 1), ("digits", "mnist"), LONG):
+        yield Plan(backbone, dataset, seed, "long")
     for i, backbone in enumerate(RANDOM):
         yield Plan(backbone, list(SIZES)[i % 3], 0, "default" if i % 2 else VARIED[i // 2 % len(VARIED)])
     yield from _most(twice)

@@ -97,7 +97,7 @@ RECIPES = {
     "too-short": replace(DEFAULT, lr=1e-4, schedule="constant", epochs=4, snapshots_per_epoch=4),
     "overfitting": replace(DEFAULT, epochs=40, snapshots_per_epoch=1),
 }
-"""How runs are trained; ``long`` is the default with three times the passes, and the last three end without convergence,
+"""How runs are trained; ``long`` is the default with three times the passes, the last three end without convergence,
 or in overfitting."""
 VARIED = (
     "sgd-constant", "adamw-constant", "large-batch", "augmented", "adamw-large-rate", "smoothed-labels",

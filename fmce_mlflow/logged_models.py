@@ -88,11 +88,11 @@ def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    for known in client.search_model_versions(f"run_id = '{run_id}'"):
-        if known.name == name and known.source == f"models:/{model_id}":
-            return str(known.version)
-    with tracking(client):
-        made = client.create_model_version(name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id)
+    known = client.search_model_versions(f"run_id = '{run_id}'")
+    made = next((one for one in known if one.name == name and one.source == f"models:/{model_id}"), None)
+    if made is None:
+        with tracking(client):
+            made = client.create_model_version(name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id)
     _tell_logged_model(client, model_id, name, str(made.version))
     return str(made.version)
 

@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("--spacing", default="loss", choices=["time", "loss"])
     parser.add_argument("--statistics", default="all")
     parser.add_argument("--reference", action="store_true")
+    parser.add_argument("--scaling", default="standard", choices=["standard", "quantile"])
     parser.add_argument("--protocols", default="architecture,run,dataset")
     parser.add_argument("--run-folds", type=int, default=10)
     parser.add_argument("--paired", action="store_true", help="the corpus of twelve runs alone, each held out in turn")
@@ -193,7 +194,7 @@ def main() -> None:
     if args.score:
         score_predictor(args.score, bags, args.only)
         return
-    shape = SetConfig(statistics=args.statistics, reference=args.reference, members=args.members)
+    shape = SetConfig(statistics=args.statistics, reference=args.reference, scaling=args.scaling, members=args.members)
     batch = 32 if args.paired else 128
     fit = FitConfig(epochs=args.epochs, patience=max(4, args.epochs // 3), folds=3, batch_size=batch, averaging=0.95)
     scores = {}

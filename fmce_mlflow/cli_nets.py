@@ -30,6 +30,7 @@ net_options = apply_options(
         option("test-share", 0.5, "Share of the probe images kept from training.", float),
         option("statistics", "both", "Features of the set net.", click.Choice(["both", "channels", "bag", "all"])),
         flag("reference", "The set net also sees the contrast with the module before training."),
+        option("scaling", "standard", "Scaling of its features.", click.Choice(["standard", "quantile"])),
         option("width", 64, "Width of the set net's hidden layers.", int),
         option("depth", 2, "Hidden layers of the set net.", int),
         option("dropout", 0.2, "Dropout behind hidden layers.", float),

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from fmce_mlflow.errors import ConfigError, PredictorError
+from fmce_mlflow.method import fitting
 from fmce_mlflow.method.bags import BagConfig, collect_bags
 from fmce_mlflow.method.baselines import as_predictions, run_baselines, spectral_alpha
 from fmce_mlflow.method.fitting import FitConfig, fit_outline, fit_set, predict_bags
@@ -27,9 +30,10 @@ def split_of(bags, held="run0"):
     return (runs != held) & ~bags.test_images, np.flatnonzero((runs == held) & bags.test_images), runs
 
 
-def test_set_net_scores_a_run_it_has_not_seen_and_beats_the_majority(bags):
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+def test_set_net_scores_a_run_it_has_not_seen_and_beats_the_majority(bags, scaling):
     train, test, runs = split_of(bags)
-    fitted = fit_set(bags, train, runs, SMALL, FAST)
+    fitted = fit_set(bags, train, runs, replace(SMALL, scaling=scaling), FAST)
     found = predict_bags(fitted.net, bags, test)
     rows = bags.table.iloc[bags.row[test]].reset_index(drop=True)
     m = score(rows, found, 5).metrics
@@ -41,16 +45,16 @@ def test_set_net_scores_a_run_it_has_not_seen_and_beats_the_majority(bags):
     assert set(baselines) == {"majority_level", "activation_deviation", "effective_rank", "extra_trees"}
 
 
-def test_the_held_out_group_is_never_looked_at(bags):
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+def test_the_held_out_group_is_never_looked_at(bags, scaling):
     train, _, runs = split_of(bags)
-    one = fit_set(bags, train, runs, SMALL, FitConfig(epochs=3))
+    shape = replace(SMALL, scaling=scaling)
+    one = fit_set(bags, train, runs, shape, FitConfig(epochs=3))
     features = bags.features.copy()
     features[runs == "run0"] = np.nan
-    from dataclasses import replace
-
     table = bags.table.copy()
     table.loc[table["run_id"] == "run0", "fmcs"] = 0.123
-    other = fit_set(replace(bags, features=features, table=table), train, runs, SMALL, FitConfig(epochs=3))
+    other = fit_set(replace(bags, features=features, table=table), train, runs, shape, FitConfig(epochs=3))
     for a, b in zip(one.net.state_dict().values(), other.net.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
@@ -66,6 +70,29 @@ def test_the_same_seed_gives_the_same_net_and_global_random_state_is_left_alone(
     other = fit_set(bags, train, runs, SMALL, FitConfig(epochs=4, seed=1))
     assert one.validation == two.validation != other.validation
     assert [p.fmcs for p in predict_bags(one.net, bags, test)] == [p.fmcs for p in predict_bags(two.net, bags, test)]
+
+
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+def test_inputs_too_many_to_keep_are_reckoned_in_every_pass_and_are_the_same(bags, monkeypatch, scaling):
+    train, _, runs = split_of(bags)
+    shape = replace(SMALL, scaling=scaling, reference=True)
+    kept = fit_set(bags, train, runs, shape, FitConfig(epochs=3))
+    monkeypatch.setattr(fitting, "IN_MEMORY", 0)
+    again = fit_set(bags, train, runs, shape, FitConfig(epochs=3))
+    assert kept.validation == again.validation
+    for a, b in zip(kept.net.state_dict().values(), again.net.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_quantiles_of_features_that_do_not_vary_are_spread(bags):
+    constant = replace(bags, features=np.full_like(bags.features, 0.5))
+    train, _, runs = split_of(constant)
+    net = fit_set(constant, train, runs, replace(SMALL, scaling="quantile"), FitConfig(epochs=1)).net
+    assert (net.knots.diff(dim=1) > 0).all()
+    found = net.normalize(
+        0.5 + fitting.KNOT_FLOOR * torch.tensor([[-1.0], [0.0], [1.0]]).expand(3, bags.features.shape[1])
+    )
+    torch.testing.assert_close(found, torch.tensor([[-1.0], [0.0], [1.0]]).expand_as(found), atol=1e-3, rtol=0)
 
 
 def test_a_single_group_is_fitted_without_validation(bags):

@@ -47,6 +47,29 @@ def test_members_are_averaged():
     torch.testing.assert_close(net(features), expected)
 
 
+def test_quantile_scaling_gives_the_normal_deviate_of_a_rank_and_keeps_outliers_within_reach():
+    net = set_net(statistics="all", scaling="quantile")
+    spread = torch.linspace(1, 9, FEATURES)
+    net.knots.copy_(net.deviates * spread[:, None] + 3)  # as of features that are normal around 3
+    features = 3 + spread * torch.tensor([[-1.5], [0.0], [0.7], [2.0]])
+    torch.testing.assert_close(net.normalize(features), torch.tensor([[-1.5], [0.0], [0.7], [2.0]]).expand(4, FEATURES))
+    far = net.normalize(torch.full((1, FEATURES), 1e30))
+    torch.testing.assert_close(far, net.deviates[-1].expand(1, FEATURES))
+    torch.testing.assert_close(net.normalize(-torch.full((1, FEATURES), 1e30)), -far)
+    seen = net.normalize(features)
+    torch.testing.assert_close(net(features), sum(member(seen).softmax(1) for member in net.members) / 2)
+
+
+def test_quantile_scaling_does_without_a_reference_and_sees_the_statistics_that_it_is_told_to():
+    net = set_net(statistics="bag", reference=True, scaling="quantile")
+    features = torch.randn(5, FEATURES)
+    both = net.normalize(with_reference(features, torch.randn(FEATURES)))
+    alone = net.normalize(features)
+    assert both.shape == alone.shape == (5, 152)
+    torch.testing.assert_close(alone[:, :76], both[:, :76])
+    assert not alone[:, 76:].any() and both[:, 76:].any()
+
+
 def test_summary_of_a_belief_by_hand():
     net = set_net(levels=3)
     belief = torch.zeros(2, BINS)
@@ -116,8 +139,8 @@ def test_what_is_no_bag_is_refused(net):
 
 def test_configs_name_all_that_is_wrong():
     with pytest.raises(ConfigError) as raised:
-        SetConfig(levels=1, width=0, dropout=1.0, statistics="some")
-    assert len(raised.value.problems) == 4
+        SetConfig(levels=1, width=0, dropout=1.0, statistics="some", scaling="log")
+    assert len(raised.value.problems) == 5
     with pytest.raises(ConfigError) as raised:
         OutlineConfig(channels=0, height=1, width=1, features=10, heads=4)
     assert len(raised.value.problems) == 2

@@ -52,6 +52,17 @@ def test_moments_in_parts_are_those_of_all_rows():
     assert torch.equal(whole[0], every.float().mean(0)) and torch.equal(whole[1], every.float().std(0, correction=0))
 
 
+def test_quantiles_are_numpys_and_of_many_rows_those_of_some():
+    rng = np.random.default_rng(0)
+    table, shares = rng.exponential(size=(5000, 3)).astype(np.float32), torch.tensor([0.0, 0.25, 0.5, 1.0])
+    index = rng.permutation(5000)[:4000]
+    expected = np.quantile(table[index], shares.numpy(), axis=0).T
+    np.testing.assert_allclose(Rows(table).quantiles(index, shares), expected, rtol=1e-6)
+    some = Rows(table).quantiles(index, shares, most=1000)
+    np.testing.assert_allclose(some[:, 1:3], expected[:, 1:3], rtol=0.15)
+    assert not np.allclose(some, expected)
+
+
 def test_a_table_on_disk_takes_next_to_no_memory():
     count, width = 196_608, 256  # 192 MiB
     before = resident("RssAnon"), resident("RssFile")

@@ -21,8 +21,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fmce_mlflow.errors import ConfigError, PredictorError
 from fmce_mlflow.method.bags import Bags
-from fmce_mlflow.method.fmce_net import NORMAL_90, OutlineConfig, OutlineNet, Prediction, SetConfig, SetNet, soft_labels
-from fmce_mlflow.method.row_store import Rows
+from fmce_mlflow.method.fmce_net import (
+    KNOTS,
+    NORMAL_90,
+    OutlineConfig,
+    OutlineNet,
+    Prediction,
+    SetConfig,
+    SetNet,
+    soft_labels,
+)
+from fmce_mlflow.method.row_store import IN_MEMORY, Rows
 
 Report = Callable[[int, dict[str, float]], Any]
 
@@ -32,6 +41,8 @@ PART = 2**12
 """Bags whose features are read at a time."""
 SCALE_FLOOR = 1e-2
 """Added to a feature's deviation, so that one that hardly varies in training is not blown up elsewhere."""
+KNOT_FLOOR = 1e-3
+"""Deviation by which a feature's quantiles are spread, for the same reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +53,7 @@ class FitConfig:
         epochs: Most passes over the bags.
         patience: Passes without a better validation error after which a fold stops.
         folds: Most validation folds; no more than there are groups. Below 2, nothing is held out: no early stopping,
-        and
-            the interval is not calibrated.
+            and the interval is not calibrated.
         batch_size: Bags, or images for the outline, per step.
         lr: Peak learning rate of AdamW, on a cosine schedule with a tenth of warm-up.
         weight_decay: Weight decay.
@@ -291,12 +301,13 @@ def _training(
         state = torch.get_rng_state()
     averaged = AveragedModel(member, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
     optimizer, schedule = _optimizer(member, config, -(-len(index) // config.batch_size))
+    inputs = _inputs(net, rows, index)
     for _ in range(passes):
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(state)
             for batch in torch.randperm(len(index)).split(config.batch_size):
                 chosen = index[batch.numpy()]
-                seen = net.standardize(rows.take(chosen))
+                seen = net.normalize(rows.take(chosen)) if inputs is None else inputs[batch]
                 if net.config.reference:
                     seen = _without_some_references(seen)
                 if config.noise:
@@ -309,6 +320,14 @@ def _training(
                 averaged.update_parameters(member)
             state = torch.get_rng_state()
         yield averaged.module.eval()
+
+
+@torch.no_grad()
+def _inputs(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> Tensor | None:
+    """What members take in of some bags, float32 (B, F), so that it is not reckoned in every pass; None of too many."""
+    if 4 * len(index) * len(net.mean) > IN_MEMORY:
+        return None
+    return torch.cat([net.normalize(rows.take(part)) for part in _parts(index)])
 
 
 def _without_some_references(inputs: Tensor) -> Tensor:
@@ -339,6 +358,9 @@ def _new_net(config: SetConfig, rows: Rows, index: NDArray[np.int64], seed: int)
     mean, deviation = rows.moments(index)
     net.mean.copy_(mean)
     net.scale.copy_(deviation + SCALE_FLOOR)
+    if config.scaling == "quantile":
+        shares = (torch.arange(KNOTS, dtype=torch.float64) + 0.5) / KNOTS
+        net.knots.copy_(rows.quantiles(index, shares) + KNOT_FLOOR * net.deviates)
     return net
 
 

@@ -22,6 +22,7 @@ from fmce_mlflow.method.bag_statistics import BAG_STATISTICS, FEATURES, POOLED_S
 
 Kind = Literal["set", "outline"]
 Statistics = Literal["both", "channels", "bag", "all"]
+Scaling = Literal["standard", "quantile"]
 
 _SEEN: dict[str, slice] = {
     "channels": slice(0, POOLED_STATISTICS),
@@ -31,6 +32,8 @@ _SEEN: dict[str, slice] = {
 }
 BINS = 41
 """Bins of FMCS in [0, 1] over which ``SetNet`` spreads its belief; bin b stands for b / (BINS − 1)."""
+KNOTS = 64
+"""Quantiles of each feature over the training corpus that a net with ``scaling="quantile"`` keeps."""
 NORMAL_90 = 1.6448536269514722  # half width of a normal distribution's central 90 %, in standard deviations
 
 
@@ -64,6 +67,9 @@ class SetConfig:
         statistics: Which features it sees: those pooled over ``channels``, those of the ``bag`` as a whole, ``both``,
             or ``all``, those of clusters too.
         reference: Whether it also sees how they differ from the same module's before training, on the same images.
+        scaling: What a feature becomes before it enters: ``standard``, its distance from the training corpus's mean in
+            deviations, cut at ±5; ``quantile``, the normal deviate of its rank in the training corpus, which a heavy
+            tail or a value far outside moves less.
         width: Width of the hidden layers.
         depth: Hidden layers.
         dropout: Dropout behind each, in [0, 1).
@@ -77,6 +83,7 @@ class SetConfig:
     levels: int = 5
     statistics: Statistics = "both"
     reference: bool = False
+    scaling: Scaling = "standard"
     width: int = 64
     depth: int = 2
     dropout: float = 0.2
@@ -94,8 +101,11 @@ class SetConfig:
             )
             if not least <= (value := getattr(self, name)) <= most
         ]
-        if self.statistics not in get_args(Statistics):
-            problems.append(f"statistics must be one of {', '.join(get_args(Statistics))}; got {self.statistics!r}")
+        problems += [
+            f"{name} must be one of {', '.join(get_args(known))}; got {value!r}"
+            for name, known in (("statistics", Statistics), ("scaling", Scaling))
+            if (value := getattr(self, name)) not in get_args(known)
+        ]
         problems += [
             f"{name.replace('_', '-')} must be in [0, 1), got {value}"
             for name in ("dropout", "input_dropout")
@@ -182,6 +192,8 @@ class SetNet(nn.Module):
     mean: Tensor
     scale: Tensor
     std_scale: Tensor
+    knots: Tensor
+    deviates: Tensor
     bins: Tensor
     level_of_bin: Tensor
 
@@ -193,6 +205,9 @@ class SetNet(nn.Module):
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(inputs))
         self.register_buffer("std_scale", torch.ones(()))
+        if config.scaling == "quantile":
+            self.register_buffer("deviates", normal_deviates(), persistent=False)
+            self.register_buffer("knots", self.deviates.repeat(inputs, 1))
         self.register_buffer("bins", torch.linspace(0, 1, BINS), persistent=False)
         self.register_buffer("level_of_bin", _level_shares(config.levels), persistent=False)
 
@@ -212,6 +227,22 @@ class SetNet(nn.Module):
         scaled = ((features[:, : len(self.mean)] - self.mean) / self.scale).clamp(-5, 5)
         return seen_features(scaled, self.config)
 
+    def normalize(self, features: Tensor) -> Tensor:
+        """Features as the net's members take them in, by ``config.scaling``; a contrast that is missing is 0.
+
+        Args:
+            features: As for :meth:`standardize`.
+
+        Returns:
+            (B, F): with ``standard`` as of :meth:`standardize`; with ``quantile`` normal deviates within ±2.42.
+        """
+        if self.config.scaling == "standard":
+            return self.standardize(features)
+        known = features[:, : len(self.mean)].float().T.contiguous()  # (f, B)
+        scaled = torch.zeros(len(self.mean), len(features), device=features.device)
+        scaled[: len(known)] = _interpolated(known, self.knots[: len(known)], self.deviates)
+        return seen_features(scaled.T, self.config)
+
     def forward(self, features: Tensor) -> Tensor:
         """Belief over the bins of FMCS, averaged over members.
 
@@ -221,7 +252,7 @@ class SetNet(nn.Module):
         Returns:
             Probabilities, float32 (B, BINS).
         """
-        seen = self.standardize(features)
+        seen = self.normalize(features)
         return torch.stack([member(seen).softmax(1) for member in self.members]).mean(0)
 
     def summarize(self, belief: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -413,6 +444,18 @@ def seen_features(features: Tensor, config: SetConfig) -> Tensor:
     return features[:, kept]
 
 
+def normal_deviates() -> Tensor:
+    """Normal deviates of the middles of :data:`KNOTS` shares of equal size, float32 (KNOTS,).
+
+    Example:
+        >>> deviates = normal_deviates()
+        >>> [round(value, 2) for value in (deviates[0].item(), deviates[KNOTS // 2].item(), deviates[-1].item())]
+        [-2.42, 0.02, 2.42]
+    """
+    deviates: Tensor = torch.special.ndtri((torch.arange(KNOTS, dtype=torch.float64) + 0.5) / KNOTS)
+    return deviates.float()
+
+
 def soft_labels(fmcs: Tensor, width: float = 0.04) -> Tensor:
     """FMCS as a belief over bins: a normal distribution of deviation ``width``, cut to [0, 1].
 
@@ -443,6 +486,15 @@ def _member(config: SetConfig) -> nn.Sequential:
         layers += [nn.Linear(inputs, config.width), nn.SiLU(), nn.Dropout(config.dropout)]
         inputs = config.width
     return nn.Sequential(*layers, nn.Linear(inputs, BINS))
+
+
+def _interpolated(values: Tensor, knots: Tensor, at_knots: Tensor) -> Tensor:
+    """Linear interpolation, constant outside: values (f, B), ascending knots (f, K) → (f, B)."""
+    right = torch.searchsorted(knots, values).clamp(1, knots.shape[1] - 1)  # (f, B)
+    low, high = knots.gather(1, right - 1), knots.gather(1, right)
+    share = ((values - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)).clamp(0, 1)
+    found: Tensor = torch.lerp(at_knots[right - 1], at_knots[right], share)
+    return found
 
 
 def _residual(width: int) -> nn.Module:

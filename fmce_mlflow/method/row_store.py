@@ -105,3 +105,17 @@ class Rows:
             mean = mean + apart * (len(part) / total)
             count = total
         return mean.float(), (squares / count).sqrt().float()
+
+    def quantiles(self, index: NDArray[np.int64], shares: Tensor, *, most: int = 2**14) -> Tensor:
+        """Quantiles over rows, linearly interpolated; of many rows, those of ``most`` that are evenly spaced.
+
+        Args:
+            index: Positions of rows, int64 (B,).
+            shares: Which quantiles, in [0, 1], (Q,).
+            most: Rows that are looked at.
+
+        Returns:
+            float32 (F, Q).
+        """
+        kept = index[np.linspace(0, len(index) - 1, min(most, len(index))).astype(np.int64)]
+        return torch.from_numpy(np.quantile(self.take(kept).numpy(), shares.numpy(), axis=0).T.astype(np.float32))

@@ -27,6 +27,7 @@ MAX_TEXT = 2**20
 DEFAULT_SPACE: Space = {
     "statistics": CategoricalDistribution(["both", "all", "channels", "bag"]),
     "reference": CategoricalDistribution([False, True]),
+    "scaling": CategoricalDistribution(["standard", "quantile"]),
     "width": CategoricalDistribution([32, 64, 128, 256]),
     "depth": IntDistribution(1, 3),
     "dropout": FloatDistribution(0.0, 0.5),

@@ -3,6 +3,10 @@ r"""The bundled predictor: fit FMCE-Net to the corpus, and score it on what it h
     python benchmarks/corpus_fit.py --reference --predictors baselines --results baselines.json
     python benchmarks/corpus_fit.py --reference --epochs 20 --predictors set --also baselines.json \
         --out fmce_mlflow/resources/fmce_net
+    python benchmarks/corpus_fit.py --predictors losses
+
+The last one is no predictor: it knows the losses and the accuracy of each snapshot, which need labels and the training
+run, and says how far FMCS can be known from them, without the run's future.
 
 Losses, and statistics of the maps of each run's last feature stage, come from the file of `corpus_bags.py`. Runs whose
 network is at chance in eval mode where its loss has converged are left out and named: their labels would be wrong.
@@ -27,11 +31,12 @@ import pandas as pd
 import torch
 from corpus import PAIRED
 from corpus_bags import CONFIG, FILE, is_random, read
+from sklearn.ensemble import RandomForestRegressor
 
 from fmce_mlflow import flavor, model_card
 from fmce_mlflow.method import convergence as cv
 from fmce_mlflow.method.bags import Bags
-from fmce_mlflow.method.baselines import run_baselines
+from fmce_mlflow.method.baselines import as_predictions, run_baselines
 from fmce_mlflow.method.fitting import FitConfig, fit_set, predict_bags
 from fmce_mlflow.method.fmce_net import SetConfig, seen_features
 from fmce_mlflow.method.protocols import score
@@ -94,9 +99,30 @@ def folds(bags: Bags, protocol: str, run_folds: int) -> list[np.ndarray]:
     return [(table[column] == name).to_numpy() for name in named[column].unique()]
 
 
-def cross_validate(bags: Bags, protocol: str, shape: SetConfig, fit: FitConfig, run_folds: int, which: str):
+def known_losses(bags: Bags, losses: dict) -> np.ndarray:
+    """What a snapshot's losses and accuracy are, and were before training: float64 (N, 5)."""
+    found = []
+    for run_id, snapshot in zip(bags.column("run_id"), bags.column("snapshot"), strict=True):
+        record = losses[run_id]
+        train, val = record["train_loss"], record["val_loss"]
+        found.append([train[snapshot], val[snapshot], train[0], val[0], record["val_accuracy"][snapshot]])
+    values = np.array(found)
+    values[:, :4] = np.log(values[:, :4] + 1e-3)
+    return values
+
+
+def by_losses(values: np.ndarray, fmcs: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """FMCS by a random forest over :func:`known_losses`."""
+    forest = RandomForestRegressor(200, min_samples_leaf=10, max_features=0.6, random_state=0)
+    return forest.fit(values[train], fmcs[train]).predict(values[test])
+
+
+def cross_validate(
+    bags: Bags, losses: dict, protocol: str, shape: SetConfig, fit: FitConfig, run_folds: int, which: str
+):
     rows, predictions = {}, {}
     column = {"run": "run_id", "architecture": "backbone", "dataset": "run_id"}[protocol]
+    known = known_losses(bags, losses)
     seen = replace(
         bags, features=seen_features(torch.from_numpy(bags.inputs(reference=shape.reference)), shape).numpy()
     )
@@ -105,10 +131,12 @@ def cross_validate(bags: Bags, protocol: str, shape: SetConfig, fit: FitConfig, 
         test = np.flatnonzero(held[bags.row] & bags.test_images)
         part = bags.table.iloc[bags.row[test]].reset_index(drop=True)
         found = {}
-        if which != "baselines":
+        if which == "losses":
+            found["losses"] = as_predictions(by_losses(known, bags.fmcs, np.flatnonzero(train), test), shape.levels)
+        if which in ("set", "all"):
             net = fit_set(bags, train, bags.column(column), shape, fit).net
             found["set"] = predict_bags(net, bags, test)
-        if which != "set":
+        if which in ("baselines", "all"):
             found |= run_baselines(seen, np.flatnonzero(train), test, shape.levels)
         for name, values in found.items():
             rows.setdefault(name, []).append(part)
@@ -158,7 +186,7 @@ def main() -> None:
     parser.add_argument("--protocols", default="architecture,run,dataset")
     parser.add_argument("--run-folds", type=int, default=10)
     parser.add_argument("--paired", action="store_true", help="the corpus of twelve runs alone, each held out in turn")
-    parser.add_argument("--predictors", default="all", choices=["all", "set", "baselines"])
+    parser.add_argument("--predictors", default="all", choices=["all", "set", "baselines", "losses"])
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--score", type=Path, help="fit nothing: score the predictor in this folder")
@@ -202,7 +230,7 @@ def main() -> None:
     run_folds = len(counts) if args.paired else args.run_folds
     with ProcessPoolExecutor(args.jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting = {
-            protocol: pool.submit(cross_validate, bags, protocol, shape, fit, run_folds, args.predictors)
+            protocol: pool.submit(cross_validate, bags, losses, protocol, shape, fit, run_folds, args.predictors)
             for protocol in protocols
         }
         for protocol in protocols:
@@ -210,7 +238,7 @@ def main() -> None:
             for name, one in scores[protocol].items():
                 print(f"{protocol:12s} {name:20s} {told(one.metrics)}", flush=True)
             for name, group, runs, figures in groups:
-                if name in ("set", "extra_trees"):
+                if name in ("set", "extra_trees", "losses"):
                     print(f"    {name:12s} {group:36s} {runs:3d} runs  {told(figures)}", flush=True)
     if args.results:
         record = {p: {n: one.metrics for n, one in group.items()} for p, group in scores.items()}

@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import re
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -142,13 +143,23 @@ def cross_validate(
             rows.setdefault(name, []).append(part)
             predictions.setdefault(name, []).extend(values)
     scores = {name: score(pd.concat(rows[name], ignore_index=True), predictions[name], shape.levels) for name in rows}
-    return scores, by_group(rows, predictions, {"architecture": "backbone", "dataset": "dataset"}.get(protocol), shape)
+    if protocol == "run":
+        for parts in rows.values():
+            parts[:] = [part.assign(seeds=seeds_of(bags.table, part["run_id"])) for part in parts]
+    group = {"architecture": "backbone", "dataset": "dataset", "run": "seeds"}[protocol]
+    return scores, by_group(rows, predictions, group, shape)
 
 
-def by_group(rows: dict, predictions: dict, column: str | None, shape: SetConfig) -> list[tuple[str, str, int, dict]]:
-    """Predictor, group, its runs, and the figures of each group that was held out; none where groups have no name."""
+def seeds_of(table: pd.DataFrame, keys: pd.Series) -> list[str]:
+    """Of each run whether another seed of the same training is there; a key is backbone|dataset|seed|recipe."""
+    counts = Counter(re.sub(r"\|\d+\|", "|", key) for key in table["run_id"].unique())
+    return ["another-seed-known" if counts[re.sub(r"\|\d+\|", "|", key)] > 1 else "training-unknown" for key in keys]
+
+
+def by_group(rows: dict, predictions: dict, column: str, shape: SetConfig) -> list[tuple[str, str, int, dict]]:
+    """Predictor, group, its runs, and the figures of each group."""
     found = []
-    for name in rows if column else ():
+    for name in rows:
         table = pd.concat(rows[name], ignore_index=True)
         for group, part in table.groupby(column).indices.items():
             figures = score(

@@ -1,7 +1,7 @@
 r"""The bundled predictor: fit FMCE-Net to the corpus, and score it on what it has not seen.
 
     python benchmarks/corpus_fit.py --reference --predictors baselines --results baselines.json
-    python benchmarks/corpus_fit.py --reference --epochs 20 --predictors set --also baselines.json \
+    python benchmarks/corpus_fit.py --reference --scaling quantile --epochs 40 --predictors set --also baselines.json \
         --out fmce_mlflow/resources/fmce_net
     python benchmarks/corpus_fit.py --predictors losses
 

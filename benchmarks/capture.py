@@ -27,9 +27,11 @@ import torch
 from torch.nn import functional as F
 
 from fmce_mlflow.errors import DataError
-from fmce_mlflow.method.backbones import build_backbone
-from fmce_mlflow.method.images import ImageData, load_images, loader
-from fmce_mlflow.method.training import TrainingConfig, epoch_order, train
+from fmce_mlflow.method.images.split import ImageData, load_images, loader
+from fmce_mlflow.method.networks.backbones import build_backbone
+from fmce_mlflow.method.training.config import TrainingConfig
+from fmce_mlflow.method.training.loop import train
+from fmce_mlflow.method.training.steps import epoch_order
 
 BACKBONE, MODULE = "shufflenet_v2_x0_5", "conv5"
 TIME_BAR = 1.10
@@ -117,8 +119,8 @@ def through_mlflow(data: ImageData, epochs: int) -> None:
     """The same training as an MLflow run on sqlite and a local artifact folder, everything logged."""
     import mlflow
 
-    from fmce_mlflow.backbone_options import BackboneOptions
-    from fmce_mlflow.backbone_run import train_backbone
+    from fmce_mlflow.backbone.options import BackboneOptions
+    from fmce_mlflow.backbone.train import train_backbone
 
     config = training(epochs)
     model = network(data)

@@ -121,9 +121,10 @@ def _set_up(folder: Path, backbone: str, n: int, *, ready: bool = True):
     import numpy as np
     import torch
 
-    from fmce_mlflow.flavor import Predictor, save_model
-    from fmce_mlflow.method.backbones import build_backbone
-    from fmce_mlflow.method.fmce_net import SetConfig, SetNet
+    from fmce_mlflow.method.fmce_net.config import SetConfig
+    from fmce_mlflow.method.fmce_net.set_net import SetNet
+    from fmce_mlflow.method.networks.backbones import build_backbone
+    from fmce_mlflow.predictor.flavor import Predictor, save_model
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)

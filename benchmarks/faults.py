@@ -26,15 +26,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import mlflow
 import torch
 
-from fmce_mlflow import backbone_run, uploader
-from fmce_mlflow.backbone_options import BackboneOptions, load_options_images
-from fmce_mlflow.backbone_run import train_backbone
-from fmce_mlflow.method.images import ImageData
-from fmce_mlflow.method.training import TrainingConfig
-from fmce_mlflow.upload_options import UploadOptions
-from fmce_mlflow.uploads import LocalUploads
-from tests.faulty_proxy import FaultyProxy
-from tests.servers import tracking_server
+from fmce_mlflow.backbone import train as backbone_run
+from fmce_mlflow.backbone.images import load_options_images
+from fmce_mlflow.backbone.options import BackboneOptions
+from fmce_mlflow.backbone.train import train_backbone
+from fmce_mlflow.method.images.split import ImageData
+from fmce_mlflow.method.training.config import TrainingConfig
+from fmce_mlflow.runs.uploads import uploader
+from fmce_mlflow.runs.uploads.local import LocalUploads
+from fmce_mlflow.runs.uploads.options import UploadOptions
+from tests.helpers.faulty_proxy import FaultyProxy
+from tests.helpers.servers import tracking_server
 
 BAR = 1.05
 

@@ -40,8 +40,8 @@ class Session:
     """One target under attack, and what has come of it."""
 
     def __init__(self, name: str, folder: Path, seconds: float, hang: float, report: Path) -> None:
-        from tests.fuzzing import TARGETS, lay_out, outside
-        from tests.watching import Watch
+        from tests.helpers.fuzzing import TARGETS, lay_out, outside
+        from tests.helpers.watching import Watch
 
         self.target, self.folder, self.hang, self.report = TARGETS[name], folder / "inside", hang, report
         self.folder.mkdir()
@@ -108,7 +108,7 @@ def attack(name: str, seconds: float, hang: float, report: Path, engine: str) ->
         import atheris
 
         with atheris.instrument_imports(include=["fmce_mlflow"]):
-            import tests.fuzzing  # noqa: F401
+            import tests.helpers.fuzzing  # noqa: F401
     from hypothesis import HealthCheck, Phase, given, settings
 
     with tempfile.TemporaryDirectory() as folder:

@@ -22,8 +22,10 @@ import numpy as np
 from mlflow import MlflowClient
 from safetensors.numpy import save_file
 
-from fmce_mlflow.feature_maps import ROOT, FeatureMapWriter, Probe, file_name, flush
-from fmce_mlflow.uploads import open_uploads
+from fmce_mlflow.runs.feature_index import ROOT, Probe, file_name
+from fmce_mlflow.runs.feature_maps import FeatureMapWriter
+from fmce_mlflow.runs.map_file import flush
+from fmce_mlflow.runs.uploads.ways import open_uploads
 
 RATIO = 0.8
 

@@ -44,7 +44,10 @@ def write_run(client, experiment: str, number: int, snapshots: int) -> str:
     """A backbone run as `fmce train-backbone` leaves it, its maps drawn at random: images of a class grow alike."""
     from mlflow.entities import Metric, Param, RunTag
 
-    from fmce_mlflow.feature_maps import Entry, FeatureMapWriter, Probe, artifact_repository, file_name, pack
+    from fmce_mlflow.runs.artifacts import artifact_repository
+    from fmce_mlflow.runs.feature_index import Entry, Probe, file_name
+    from fmce_mlflow.runs.feature_maps import FeatureMapWriter
+    from fmce_mlflow.runs.map_file import pack
 
     rng = np.random.default_rng(number)
     labels = np.arange(N, dtype=np.int64) % 4
@@ -111,12 +114,11 @@ def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> d
     """Build an FMCS-dataset of some runs and fit FMCE-Net to it: seconds and MiB by phase."""
     from mlflow import MlflowClient
 
-    from fmce_mlflow import fmce_net_run
-    from fmce_mlflow.backbone_options import BackboneOptions
-    from fmce_mlflow.fmce_net_run import NetOptions, train_fmce_net
-    from fmce_mlflow.fmcs_build import build_fmcs
-    from fmce_mlflow.method.bags import BagConfig
-    from fmce_mlflow.method.fitting import FitConfig
+    from fmce_mlflow.backbone.options import BackboneOptions
+    from fmce_mlflow.fmcs_dataset.build import build_fmcs
+    from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
+    from fmce_mlflow.predictor import train as fmce_net_run
+    from fmce_mlflow.predictor.train import NetOptions, train_fmce_net
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("scaling").experiment_id
@@ -195,9 +197,10 @@ def corpus(args: argparse.Namespace) -> None:
 
 def trained(epochs: int, batch_size: int) -> None:
     """Train ShuffleNet on digits in this process and those beside it; the first prints seconds of each epoch."""
-    from fmce_mlflow.method.backbones import build_backbone
-    from fmce_mlflow.method.images import load_images
-    from fmce_mlflow.method.training import TrainingConfig, make_accelerator, train
+    from fmce_mlflow.method.images.split import load_images
+    from fmce_mlflow.method.networks.backbones import build_backbone
+    from fmce_mlflow.method.training.config import TrainingConfig
+    from fmce_mlflow.method.training.loop import make_accelerator, train
 
     config = TrainingConfig(
         epochs=epochs, snapshots_per_epoch=1, batch_size=batch_size, optimizer="sgd", lr=0.05, cpu=True

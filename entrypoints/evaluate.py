@@ -1,6 +1,6 @@
 """MLproject entry point `evaluate`."""
 
-from fmce_mlflow.cli import main
+from fmce_mlflow.cli.main import main
 
 if __name__ == "__main__":
     import sys

@@ -23,8 +23,7 @@ Every message says what was expected, what came, and what to do next. The comman
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 
 class FmceError(Exception):
@@ -170,23 +169,3 @@ class PromotionRefused(FmceError):  # a verdict, and no defect
         self.unmet, self.run_id = tuple(unmet), run_id
         lines = "\n".join(f"  - {text}" for text in unmet)
         super().__init__(f"{what} is refused:\n{lines}\nThe figures are those of run {run_id}.")
-
-
-def did_you_mean(name: str, valid: Iterable[str], *, how_to_list: str = "") -> str:
-    """The tail of an error about an unknown name: near names, and how to list all.
-
-    Args:
-        name: What was asked for.
-        valid: The names there are.
-        how_to_list: A sentence that tells how to see them all.
-
-    Returns:
-        A text that starts with a space, or an empty one.
-
-    Example:
-        >>> did_you_mean("layer5", ["layer4", "conv1"])
-        ' Did you mean layer4?'
-    """
-    near = difflib.get_close_matches(name, list(valid), n=3, cutoff=0.5)
-    text = f" Did you mean {' or '.join(near)}?" if near else ""
-    return f"{text} {how_to_list}".rstrip() if how_to_list else text

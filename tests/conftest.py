@@ -16,13 +16,14 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from fmce_mlflow import upload_retry
-from fmce_mlflow.backbone_options import BackboneOptions, load_options_images
-from fmce_mlflow.backbone_run import train_backbone
-from fmce_mlflow.method.convergence import ConvergenceConfig
-from fmce_mlflow.method.images import ImageData
-from fmce_mlflow.method.training import TrainingConfig
-from tests import postgres
+from fmce_mlflow.backbone.images import load_options_images
+from fmce_mlflow.backbone.options import BackboneOptions
+from fmce_mlflow.backbone.train import train_backbone
+from fmce_mlflow.method.convergence.config import ConvergenceConfig
+from fmce_mlflow.method.images.split import ImageData
+from fmce_mlflow.method.training.config import TrainingConfig
+from fmce_mlflow.safety import retry as upload_retry
+from tests.helpers import postgres
 
 # Shells start jobs in the background with Ctrl-C ignored, and processes hand that on: tests that press it set it right.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,7 +57,7 @@ def new_run(client: MlflowClient, **tags: str) -> str:
 def fast_options(*, training: dict[str, Any] | None = None, **more: Any) -> BackboneOptions:
     """Options of a run of about a second: 96 digits of 8×8 pixels, 6 snapshots."""
     values: dict[str, Any] = {
-        "backbone": "tests.nets:tiny",
+        "backbone": "tests.helpers.nets:tiny",
         "modules": ("stage",),
         "image_size": 8,
         "train_size": 96,
@@ -93,7 +94,7 @@ def client(tmp_path: Path, _empty_store: Path) -> MlflowClient:
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path, data: ImageData) -> dict[str, Any]:
     """Everything of an undisturbed run of `fast_options` on a local store."""
-    from tests.faults import everything
+    from tests.helpers.faults import everything
 
     client = new_client(tmp_path_factory.mktemp("undisturbed"), _empty_store)
     run_id = new_run(client)
@@ -104,7 +105,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path, data: Im
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What waits for a server waits in tmp_path, and for seconds only."""
-    from tests.faults import IMPATIENT
+    from tests.helpers.faults import IMPATIENT
 
     for name, value in IMPATIENT.items():
         monkeypatch.setenv(name, value)
@@ -115,7 +116,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def evaluation_store(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path) -> Any:
     """Models and an FMCE-Net, logged once; tests add runs to it and change nothing that is there."""
-    from tests.evaluations import make_store
+    from tests.helpers.evaluations import make_store
 
     return make_store(new_client(tmp_path_factory.mktemp("evaluations"), _empty_store))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,87 +13,35 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fmce_mlflow"
 
-# A module may import from its own layer and from those above it in this list. Imports inside functions count too.
-LAYERS = (
-    {"errors"},
-    {"method", "reading"},
-    {"feature_index", "feature_maps"},
-    {
-        "backbone_options",
-        "checkpoint",
-        "interrupts",
-        "spool",
-        "upload_options",
-        "upload_retry",
-        "uploader",
-        "uploads",
-        "logged_models",
-        "model_logging",
-        "fmcs_source",
-        "fmcs_dataset",
-        "fmcs_table",
-        "weight_spectra",
-        "bag_rows",
-        "flavor",
-        "image_plugin",
-        "image_dataset",
-        "image_column",
-        "tabular_images",
-        "image_classifier",
-        "registry",
-        "run_records",
-        "evaluation_record",
-        "promotion_rules",
-        "torch_models",
-        "predictors",
-        "evaluation_config",
-        "module_scoring",
-    },
-    {
-        "report",
-        "report_charts",
-        "report_page",
-        "dataset_page",
-        "templating",
-        "model_card",
-        "predictor_plots",
-        "saliency_plot",
-        "evaluation_saliency",
-        "findings",
-    },
-    {
-        "backbone_run",
-        "fmcs_build",
-        "sync",
-        "fmce_net_run",
-        "tuning",
-        "promotion",
-        "evaluator",
-        "evaluation",
-        "evaluation_log",
-        "evaluation_runs",
-    },
-    {"story"},
+# From the ground up: a file may import from its own folder and from the floors below, inside functions too.
+FLOORS = (
+    {"errors", "wording"},
+    {"safety"},
+    {"method"},
+    {"report", "runs"},
+    {"recording"},
+    {"backbone", "image_dataset", "promotion"},
+    {"fmcs_dataset"},
+    {"predictor"},
+    {"flavor"},
+    {"tuning", "evaluation"},
+    {"demo"},
     {"cli"},
     {"entrypoints"},
 )
 # Packages that only these, or never these, import.
 ONLY_IN = {"optuna": {"tuning"}, "click": {"cli"}, "timm": {"method"}}
-NEVER_IN = {"mlflow": {"errors", "method", "entrypoints"}}
+NEVER_IN = {"mlflow": {"errors", "wording", "method", "report", "entrypoints"}}
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "entrypoints").glob("*.py")])
+OUTSIDE = sorted(path for folder in ("tests", "research", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
 
-def part(path: Path) -> str:
-    """The part of the package that a file belongs to, as LAYERS names it."""
+def room(path: Path) -> str:
+    """The folder, or the file flat in the package, that a file belongs to, as FLOORS names it."""
     if path.parent.name == "entrypoints":
         return "entrypoints"
     relative = path.relative_to(PACKAGE)
-    return group(relative.parts[0] if len(relative.parts) > 1 else relative.stem)
-
-
-def group(name: str) -> str:
-    """The modules of the command line, `cli` and `cli_…`, count as one."""
-    return "cli" if name.startswith("cli_") else name
+    return relative.parts[0].removesuffix(".py")
 
 
 def imported(source: str, *, type_checking: bool) -> set[str]:
@@ -113,43 +62,60 @@ def imported(source: str, *, type_checking: bool) -> set[str]:
     return names
 
 
-def layer(name: str) -> int:
-    found = [i for i, names in enumerate(LAYERS) if name in names]
-    assert found, f"{name} is new: give it a layer in {__file__}"
+def floor(name: str) -> int:
+    found = [i for i, names in enumerate(FLOORS) if name in names]
+    assert found, f"{name} is new: give it a floor in {__file__}"
     return found[0]
 
 
-def ours(names: set[str]) -> set[str]:
-    """The parts of the package among imported names; the package itself has version and errors only."""
-    parts = {group(name.split(".")[1]) for name in names if name.startswith("fmce_mlflow.")}
-    return {name for name in parts if not name.startswith("__")} | ({"entrypoints"} & {n.split(".")[0] for n in names})
+def rooms(names: set[str]) -> set[str]:
+    """The rooms among imported names; the package itself is open to all."""
+    ours = {name.split(".")[1] for name in names if name.startswith("fmce_mlflow.")}
+    return {name for name in ours if not name.startswith("__")} | ({"entrypoints"} & {n.split(".")[0] for n in names})
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path):
-    names = imported(path.read_text(), type_checking=True)
+    found = rooms(imported(path.read_text(), type_checking=True))
     if path == PACKAGE / "__init__.py":
-        assert ours(names) == {"errors"}
+        assert found == {"errors"}
         return
-    if path.name == "__init__.py":
-        assert not ours(names)
-        return
-    own = part(path)
-    upwards = {name for name in ours(names) if layer(name) > layer(own)}
-    assert not upwards, f"{path.name} imports {sorted(upwards)}, which lies above {own}"
+    own = room(path)
+    upwards = {name for name in found if name != own and floor(name) >= floor(own)}
+    assert not upwards, f"{path.name} imports {sorted(upwards)}, which is not below {own}"
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_two_files_import_each_other():
+    """In the package, its tests and its scripts; longer circles neither."""
+    files = {module_name(path): path for path in (*SOURCES, *OUTSIDE)}
+    below = {
+        name: {
+            found
+            for full in imported(path.read_text(), type_checking=True)
+            for found in (full, full.rpartition(".")[0])
+            if found in files and found != name
+        }
+        for name, path in files.items()
+    }
+    order = graphlib.TopologicalSorter(below)
+    order.prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_packages_stay_in_their_homes(path):
     packages = {name.split(".")[0] for name in imported(path.read_text(), type_checking=False)}
     for package, homes in ONLY_IN.items():
-        assert package not in packages or part(path) in homes, f"{path.name} imports {package}"
+        assert package not in packages or room(path) in homes, f"{path.name} imports {package}"
     for package, foreign in NEVER_IN.items():
-        assert package not in packages or part(path) not in foreign, f"{path.name} imports {package}"
+        assert package not in packages or room(path) not in foreign, f"{path.name} imports {package}"
 
 
 def test_type_annotations_keep_mlflow_out_of_the_method_too():
-    for path in (PACKAGE / "method").glob("*.py"):
+    for path in (PACKAGE / "method").rglob("*.py"):
         assert "mlflow" not in {name.split(".")[0] for name in imported(path.read_text(), type_checking=True)}
 
 
@@ -176,9 +142,9 @@ HEAVY = {"torch", "torchvision", "mlflow", "pandas", "numpy", "sklearn", "matplo
     "code",
     [
         "import fmce_mlflow, fmce_mlflow.errors",
-        "from fmce_mlflow.cli import main\nmain(['--help'], standalone_mode=False)",
-        "from fmce_mlflow.cli import main\nmain(['train-backbone', '--help'], standalone_mode=False)",
-        "from fmce_mlflow.cli import main\nmain(['build-fmcs', '--epochs', '3', '--help'], standalone_mode=False)",
+        "from fmce_mlflow.cli.main import main\nmain(['--help'], standalone_mode=False)",
+        "from fmce_mlflow.cli.main import main\nmain(['train-backbone', '--help'], standalone_mode=False)",
+        "from fmce_mlflow.cli.main import main\nmain(['build-fmcs', '--epochs', '3', '--help'], standalone_mode=False)",
     ],
 )
 def test_the_package_and_its_help_load_nothing_heavy(code):
@@ -186,12 +152,14 @@ def test_the_package_and_its_help_load_nothing_heavy(code):
 
 
 def test_convergence_needs_numpy_alone():
-    assert loaded("import fmce_mlflow.method.convergence, fmce_mlflow.method.drift", HEAVY) == {"numpy"}
+    assert loaded("import fmce_mlflow.method.convergence.verdict, fmce_mlflow.method.convergence.drift", HEAVY) == {
+        "numpy"
+    }
 
 
 def test_the_plugin_for_mlflow_loads_no_torch():
-    assert loaded("import mlflow.data.dataset_source_registry", {"torch", "fmce_mlflow.fmcs_source"}) == {
-        "fmce_mlflow.fmcs_source"
+    assert loaded("import mlflow.data.dataset_source_registry", {"torch", "fmce_mlflow.fmcs_dataset.plugin"}) == {
+        "fmce_mlflow.fmcs_dataset.plugin"
     }
 
 
@@ -212,15 +180,17 @@ class WithoutMlflow:
 
 sys.meta_path = [WithoutMlflow(finder) for finder in sys.meta_path]
 import torch
-from fmce_mlflow.method.backbones import build_backbone
-from fmce_mlflow.method.convergence import ConvergenceConfig, assess
-from fmce_mlflow.method.drift import drift_sequence, feature_drift
-from fmce_mlflow.method.images import load_images
-from fmce_mlflow.method.training import TrainingConfig, train
+from fmce_mlflow.method.networks.backbones import build_backbone
+from fmce_mlflow.method.convergence.config import ConvergenceConfig
+from fmce_mlflow.method.convergence.verdict import assess
+from fmce_mlflow.method.convergence.drift import drift_sequence, feature_drift
+from fmce_mlflow.method.images.split import load_images
+from fmce_mlflow.method.training.config import TrainingConfig
+from fmce_mlflow.method.training.loop import train
 
 data = load_images("digits", image_size=8, train_size=96, validation_size=32, probe_size=16)
 torch.manual_seed(0)
-model = build_backbone("tests.nets:tiny", num_classes=10, image_size=8)
+model = build_backbone("tests.helpers.nets:tiny", num_classes=10, image_size=8)
 config = TrainingConfig(epochs=3, snapshots_per_epoch=2, batch_size=16, cpu=True)
 snapshots = list(train(model, data, config, ["stage"]))
 found = assess([s.train_loss for s in snapshots], ConvergenceConfig(levels=2, threshold=0.5))
@@ -234,3 +204,26 @@ except ModuleNotFoundError:
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.endswith("done without mlflow\n"), result.stderr
+
+
+def defined(path: Path) -> set[str]:
+    """Names that a file makes itself, at its top level."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+        elif isinstance(node, ast.AnnAssign):
+            names.add(ast.unparse(node.target))
+    return names
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *OUTSIDE], ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_name_is_imported_from_the_file_that_defines_it(path):
+    """Faces, which hand on what others define, are `__init__.py` alone."""
+    files = {module_name(source): source for source in SOURCES if source.name != "__init__.py"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module in files:
+            foreign = {alias.name for alias in node.names} - defined(files[node.module])
+            assert not foreign, f"{path.name} imports {sorted(foreign)} from {node.module}, which has it from elsewhere"

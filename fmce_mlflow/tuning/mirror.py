@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Param, RunTag
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from fmce_mlflow.reading import hide_credentials
+from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.tuning.storage import quiet
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ RUN = "fmce.run"
 WHY = "fmce.why"
 """In a trial's user_attrs, why it was pruned or failed."""
 METRIC = "validation_mae"
-
 STATES = {
     TrialState.WAITING: "waiting",
     TrialState.RUNNING: "running",

@@ -12,8 +12,8 @@ import optuna
 import pandas as pd
 from optuna.distributions import CategoricalDistribution
 
-from fmce_mlflow.fmce_net_run import NetOptions, latest_fmcs_run, train_fmce_net
-from fmce_mlflow.fmcs_dataset import load_fmcs_dataset
+from fmce_mlflow.fmcs_dataset.table import load_fmcs_dataset
+from fmce_mlflow.predictor.train import NetOptions, latest_fmcs_run, train_fmce_net
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.objective import Fixed, NetObjective, tuning_rows
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, canonical, largest

@@ -12,10 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmce_mlflow.errors import ConfigError, RunError
-from fmce_mlflow.method.bags import BagConfig, Bags
-from fmce_mlflow.method.fitting import FitConfig, fit_set
-from fmce_mlflow.method.fmce_net import SetConfig
-from fmce_mlflow.method.protocols import GROUP_COLUMN, PROTOCOLS, Protocol, splits
+from fmce_mlflow.method.fitting.bags import Bags
+from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
+from fmce_mlflow.method.fitting.fit_set import fit_set
+from fmce_mlflow.method.fitting.protocols import GROUP_COLUMN, PROTOCOLS, Protocol, splits
+from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, part, suggest
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import pandas as pd
 from mlflow.entities import LoggedModelOutput, Metric, RunTag
 from optuna.trial import FrozenTrial, TrialState
 
+from fmce_mlflow.tuning.figures import curves_figure, history_figure, importance_figure
 from fmce_mlflow.tuning.mirror import METRIC, RUN, STATES, WHY, origin, retries
-from fmce_mlflow.tuning.plots import curves_figure, history_figure, importance_figure
 from fmce_mlflow.tuning.trials import best, counted, tally
 
 if TYPE_CHECKING:

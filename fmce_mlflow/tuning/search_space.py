@@ -15,11 +15,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from fmce_mlflow.errors import ConfigError, did_you_mean
-from fmce_mlflow.method.bags import BagConfig
-from fmce_mlflow.method.fitting import FitConfig
-from fmce_mlflow.method.fmce_net import SetConfig
-from fmce_mlflow.reading import parse_json
+from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
+from fmce_mlflow.method.fmce_net.config import SetConfig
+from fmce_mlflow.safety.reading import parse_json
+from fmce_mlflow.wording import did_you_mean
 
 Space = Mapping[str, BaseDistribution]
 MAX_TEXT = 2**20

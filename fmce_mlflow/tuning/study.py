@@ -14,13 +14,14 @@ from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from optuna.exceptions import DuplicatedStudyError
 
-from fmce_mlflow.errors import ConfigError, RunError, did_you_mean
-from fmce_mlflow.reading import without_credentials
+from fmce_mlflow.errors import ConfigError, RunError
+from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
 from fmce_mlflow.tuning.storage import open_storage, shown, storage_errors
 from fmce_mlflow.tuning.trials import TOTAL, Job, Objective, best, counted, reconcile, tally
 from fmce_mlflow.tuning.workers import run_workers
+from fmce_mlflow.wording import did_you_mean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

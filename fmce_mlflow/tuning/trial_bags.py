@@ -13,9 +13,10 @@ import numpy as np
 from filelock import FileLock
 from mlflow import MlflowClient
 
-from fmce_mlflow.fmce_net_run import artifact_reader
-from fmce_mlflow.fmcs_dataset import load_fmcs_dataset
-from fmce_mlflow.method.bags import BagConfig, Bags, collect_bags
+from fmce_mlflow.fmcs_dataset.table import load_fmcs_dataset
+from fmce_mlflow.method.fitting.bags import Bags, collect_bags
+from fmce_mlflow.method.fitting.config import BagConfig
+from fmce_mlflow.predictor.train import artifact_reader
 from fmce_mlflow.tuning.search_space import Space, largest
 
 
@@ -70,7 +71,7 @@ def first_training_bags(bags: Bags, drawn: int, wanted: int) -> Bags:
     """Those of training images alone, and of each map the first few.
 
     Args:
-        bags: From :func:`~fmce_mlflow.method.bags.collect_bags`.
+        bags: From :func:`~fmce_mlflow.method.fitting.bags.collect_bags`.
         drawn: Its bags per map.
         wanted: Bags per map that are wanted.
 

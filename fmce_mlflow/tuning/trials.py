@@ -18,7 +18,7 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fmce_mlflow.errors import FmceError, RunError
-from fmce_mlflow.reading import without_credentials
+from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.tuning.mirror import RUN, STATES, WHY, TrialMirror, origin, retries
 from fmce_mlflow.tuning.storage import open_storage, quiet, storage_errors
 

@@ -1,0 +1,1 @@
+"""Train backbones, each as one MLflow run."""

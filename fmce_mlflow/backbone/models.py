@@ -1,0 +1,195 @@
+"""Log trained backbones as MLflow models, with what a stranger needs to feed them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import mlflow
+import mlflow.pytorch
+import numpy as np
+import torch
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.method.training.state import load_weights
+from fmce_mlflow.runs.artifacts import artifact_repository, fetched
+from fmce_mlflow.runs.logged_models import log_saved_model, register
+from fmce_mlflow.runs.sink import Sink
+from fmce_mlflow.safety.reading import check_header, check_sha256, read_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from torch import Tensor, nn
+
+    from fmce_mlflow.method.images.split import ImageData
+
+Format = Literal["pt2", "pickle"]
+WEIGHTS = "weights"
+METADATA = "fmce"
+MAX_WEIGHTS_BYTES = 64 * 2**30
+MAX_HEADER = 16 * 2**20
+
+
+def save_weights(client: Sink, run_id: str, snapshot: int, weights: Mapping[str, Tensor]) -> str:
+    """Keep a snapshot's weights until it is known which snapshots are markers; returns the file's sha256."""
+    data = save_tensors({k: v.clone() for k, v in weights.items()})
+    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+        path = Path(folder, f"snapshot_{snapshot:05d}.safetensors")
+        path.write_bytes(data)
+        client.log_artifact(run_id, str(path), WEIGHTS)
+    return hashlib.sha256(data).hexdigest()
+
+
+def log_models(
+    client: MlflowClient,
+    run_id: str,
+    model: nn.Module,
+    data: ImageData,
+    *,
+    modules: Sequence[str],
+    backbone: str,
+    serialization: Format,
+    final: int,
+    markers: Sequence[int],
+    register_as: str | None,
+    say: Callable[[str], None],
+    kept: Mapping[int, str] | None = None,
+) -> str:
+    """Log the trained model, and those of the markers; what is logged already is left alone.
+
+    Args:
+        client: MLflow client.
+        run_id: The run.
+        model: The network at its last snapshot, on the CPU.
+        data: Its images: classes, preprocessing and an input example come from them.
+        modules: The functional modules that were recorded.
+        backbone: The backbone's name.
+        serialization: MLflow's ``pt2``, or ``pickle``.
+        final: The last snapshot.
+        markers: Snapshots whose models are logged too; their weights must have been kept.
+        register_as: Register the final model under this name.
+        say: Prints a line for the user.
+        kept: sha256 of the weights that were kept, by snapshot.
+
+    Returns:
+        The final model's URI, ``models:/m-…``.
+    """
+    outputs = client.get_run(run_id).outputs
+    logged = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
+    last = {k: v.clone() for k, v in model.state_dict().items()}
+    for snapshot in [*(m for m in markers if m != final), final]:
+        if snapshot in logged:
+            continue
+        load_weights(
+            model, last if snapshot == final else kept_weights(client, run_id, snapshot, (kept or {}).get(snapshot))
+        )
+        model.eval()
+        metadata = {
+            "backbone": backbone,
+            "modules": list(modules),
+            "snapshot": snapshot,
+            "source_run": run_id,
+            "classes": list(data.classes),
+            "preprocessing": data.preprocessing.to_dict(),
+        }
+        logged[snapshot] = log_saved_model(
+            client,
+            run_id,
+            lambda path, description: _save(model, path, data, description, serialization, say),
+            name="model" if snapshot == final else f"model_snapshot_{snapshot:05d}",
+            step=snapshot,
+            metadata={METADATA: metadata},
+        )
+    if register_as:
+        register(client, run_id, logged[final], register_as)
+    if any(file.path == WEIGHTS for file in client.list_artifacts(run_id)):
+        artifact_repository(client, run_id).delete_artifacts(WEIGHTS)
+    return f"models:/{logged[final]}"
+
+
+def kept_weights(client: MlflowClient, run_id: str, snapshot: int, sha256: str | None) -> dict[str, Tensor]:
+    """What :func:`save_weights` kept.
+
+    Raises:
+        ArtifactError: If it is missing, or cannot be read.
+        IntegrityError: If it is not what was written.
+    """
+    name = f"{WEIGHTS}/snapshot_{snapshot:05d}.safetensors"
+    with fetched(client, run_id, name) as path:
+        if path is None:
+            raise ArtifactError(
+                f"The weights of snapshot {snapshot} of run {run_id} are missing. Train with --log-checkpoints again."
+            )
+        data = read_file(path, MAX_WEIGHTS_BYTES, f"{name} of run {run_id}")
+    if sha256 is not None:
+        check_sha256(data, sha256, f"{name} of run {run_id}")
+    check_header(data, MAX_HEADER, f"{name} of run {run_id}")
+    try:
+        return dict(load_tensors(data))
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ArtifactError(
+            f"{name} of run {run_id} cannot be read ({error}). Train with --log-checkpoints again."
+        ) from None
+
+
+def _save(
+    model: nn.Module,
+    path: Path,
+    data: ImageData,
+    description: Model,
+    serialization: Format,
+    say: Callable[[str], None],
+) -> None:
+    """Save a model in MLflow's layout; as a pickle where torch.export cannot do it."""
+    pre = data.preprocessing
+    example = torch.stack([pre(data.probe[i][0]) for i in range(2)])  # (2, 3, H, W): torch.export fixes a size of 1
+    with torch.no_grad():
+        classes = model(example).shape[1]
+    float32 = np.dtype(np.float32)
+    arguments: dict[str, Any] = {
+        "mlflow_model": description,
+        "signature": ModelSignature(
+            Schema([TensorSpec(float32, (-1, 3, pre.height, pre.width))]), Schema([TensorSpec(float32, (-1, classes))])
+        ),
+        "input_example": example.numpy(),
+        "pip_requirements": [f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "torchvision")],
+    }
+    with _quiet():
+        if serialization == "pt2":
+            try:
+                mlflow.pytorch.save_model(model, str(path), serialization_format="pt2", **arguments)
+                return
+            except OSError:
+                raise
+            except Exception as error:  # torch.export gives up in many ways
+                say(f"The model cannot be exported to pt2 ({type(error).__name__}); it is logged as a pickle instead.")
+                shutil.rmtree(path, ignore_errors=True)
+        mlflow.pytorch.save_model(model, str(path), serialization_format="pickle", **arguments)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's notes about pickles and requirements out of a run's output."""
+    loggers = [
+        logging.getLogger(name) for name in ("mlflow.pytorch", "mlflow.models.model", "mlflow.utils.environment")
+    ]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

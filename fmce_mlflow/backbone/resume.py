@@ -1,0 +1,232 @@
+"""What a killed training run needs to go on, as one safetensors file per slot.
+
+Two slots take turns and a tag of the run names the last complete one with its sha256: whatever moment the process dies
+at, the tag points to a whole file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from mlflow.exceptions import MlflowException
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from fmce_mlflow.backbone.options import BackboneOptions
+from fmce_mlflow.errors import ArtifactError, RunError
+from fmce_mlflow.method.training.state import TrainingState
+from fmce_mlflow.runs.artifacts import fetched
+from fmce_mlflow.runs.checkpoint_slots import ROOT, SLOTS, Pointer, pointer, publish
+from fmce_mlflow.runs.feature_index import Entry, checked_entry
+from fmce_mlflow.runs.run import ROLE_TAG
+from fmce_mlflow.runs.sink import Sink
+from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.reading import check_header, check_seal, check_sha256, parse_json, read_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+FORMAT_VERSION = 1
+MAX_BYTES = 128 * 2**30
+MAX_HEADER = 90 * 2**20  # safetensors itself reads 100 MB
+MAX_SNAPSHOT = 10**9
+
+
+@dataclass(slots=True)
+class Record:
+    """What a run has measured so far; everything in it is a plain value.
+
+    Attributes:
+        metrics: Per snapshot, in order: metric name → value.
+        epochs: Epochs trained, per snapshot.
+        entries: Feature-map files written.
+        weights: sha256 of the files of weights that wait to become models, by snapshot.
+    """
+
+    metrics: list[dict[str, float]] = field(default_factory=list)
+    epochs: list[float] = field(default_factory=list)
+    entries: dict[tuple[str, int], Entry] = field(default_factory=dict)
+    weights: dict[int, str] = field(default_factory=dict)
+
+    def sequence(self, name: str) -> NDArray[np.float64]:
+        """One metric over the snapshots that have it, float64."""
+        return np.array([m[name] for m in self.metrics if name in m], dtype=np.float64)
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(
+            {
+                "metrics": self.metrics,
+                "epochs": self.epochs,
+                "entries": [asdict(e) for e in self.entries.values()],
+                "weights": list(self.weights.items()),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """From the text of :meth:`to_json`.
+
+        Raises:
+            ArtifactError: If a feature-map file cannot be as it says.
+            KeyError: If something is missing.
+            TypeError: If something is of another kind.
+            ValueError: If it is no JSON, or a number is none.
+        """
+        value = parse_json(text)
+        entries = [checked_entry(e, "The checkpoint") for e in value["entries"]]
+        metrics = [{str(k): float(v) for k, v in one.items()} for one in value["metrics"]]
+        weights = {int(snapshot): str(sha256) for snapshot, sha256 in value.get("weights", [])}
+        epochs = [float(epoch) for epoch in value["epochs"]]
+        return cls(metrics, epochs, {(e.module, e.snapshot): e for e in entries}, weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Everything to go on from a snapshot.
+
+    Attributes:
+        state: Weights and optimizer.
+        record: What was measured up to and with that snapshot.
+        grams: Centred Gram matrices (n, n) of the snapshot's maps by module, for the next drift.
+        saliency: Grad-CAM by module, uint8 (S, n, h, w), of the last S snapshots.
+    """
+
+    state: TrainingState
+    record: Record
+    grams: dict[str, NDArray[Any]]
+    saliency: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+
+    def pack(self) -> bytes:
+        """One safetensors file: tensors by prefix, the rest in its header."""
+        tensors: dict[str, Tensor] = {f"model:{k}": v.contiguous() for k, v in self.state.model.items()}
+        tensors |= {f"optimizer:{k}": v.contiguous() for k, v in self.state.optimizer.items()}
+        tensors |= {f"gram:{k}": torch.from_numpy(v) for k, v in self.grams.items()}
+        tensors |= {f"saliency:{k}": torch.from_numpy(v) for k, v in self.saliency.items()}
+        header = {
+            "format_version": str(FORMAT_VERSION),
+            "snapshot": str(self.state.snapshot),
+            "scaler": json.dumps(self.state.scaler),
+            "record": self.record.to_json(),
+        }
+        return save_tensors(tensors, header)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Checkpoint:
+        """Read the bytes of :meth:`pack`.
+
+        Raises:
+            ArtifactError: If they are no checkpoint of this format.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "gram": {}, "saliency": {}}
+        check_header(data, MAX_HEADER, "The checkpoint")
+        try:
+            tensors = load_tensors(data)
+            (size,) = struct.unpack_from("<Q", data)  # safetensors: length of the JSON header, the header, the tensors
+            header = parse_json(data[8 : 8 + size]).get("__metadata__", {})
+            if header.get("format_version") != str(FORMAT_VERSION):
+                raise ArtifactError(
+                    f"The checkpoint has format version {header.get('format_version')}; "
+                    f"this release reads {FORMAT_VERSION}. Resume with the release that wrote it."
+                )
+            for key, value in tensors.items():
+                part, _, name = key.partition(":")
+                parts[part][name] = value
+            record = Record.from_json(header["record"])
+            scaler, snapshot = parse_json(header["scaler"]), int(header["snapshot"])
+            if not 0 <= snapshot <= MAX_SNAPSHOT:
+                raise ValueError(f"snapshot {snapshot} cannot be")
+            scaler = {str(k): float(v) for k, v in scaler.items()}
+            state = TrainingState(snapshot, parts["model"], parts["optimizer"], scaler)
+            grams, saliency = ({k: v.numpy() for k, v in parts[name].items()} for name in ("gram", "saliency"))
+        except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise ArtifactError(f"The checkpoint cannot be read ({error}). Train the backbone again.") from None
+        return cls(state, record, grams, saliency)
+
+
+def save(client: Sink, run_id: str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint into the slot that is not in use, then point the run's tag at it."""
+    data = checkpoint.pack()
+    slot = SLOTS[checkpoint.state.snapshot % 2]
+    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+        path = Path(folder, slot)
+        path.write_bytes(data)
+        publish(client, run_id, path, Pointer(slot, checkpoint.state.snapshot, hashlib.sha256(data).hexdigest()))
+
+
+def load(client: MlflowClient, run_id: str) -> Checkpoint | None:
+    """The last complete checkpoint of a run; None where training had not come to one.
+
+    Raises:
+        ArtifactError: If the file is missing or of another format.
+        IntegrityError: If it is not what was written.
+        RunError: If the run's tag is not what :func:`publish` wrote.
+    """
+    now = pointer(client, run_id)
+    if now is None:
+        return None
+    slot, expected = now.slot, now.sha256
+    with fetched(client, run_id, f"{ROOT}/{slot}") as path:
+        if path is None:
+            raise ArtifactError(f"{ROOT}/{slot} of run {run_id} is missing; the run cannot be resumed. Train it again.")
+        data = read_file(path, MAX_BYTES, f"{ROOT}/{slot} of run {run_id}")
+    check_sha256(data, expected, f"{ROOT}/{slot} of run {run_id}")
+    return Checkpoint.unpack(data)
+
+
+OPTIONS = "options.json"
+MAX_OPTIONS_BYTES = 2**20
+
+
+def stored_options(client: MlflowClient, run_id: str) -> BackboneOptions:
+    """The options of a backbone run that can be resumed.
+
+    Raises:
+        RunError: If there is no such run, or it is no backbone run, died before it had begun, or is finished.
+        ArtifactError: If its options cannot be read.
+    """
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise RunError(
+            f"There is no run {run_id!r} to resume on {without_credentials(client.tracking_uri)}: {error}"
+        ) from None
+    role = run.data.tags.get(ROLE_TAG)
+    if run.info.status == "FINISHED":
+        raise RunError(f"Run {run_id} is finished; there is nothing to resume. Start a new one.")
+    name = f"{OPTIONS} of run {run_id}"
+    with fetched(client, run_id, OPTIONS) as path:
+        if path is None or role != "backbone":
+            raise RunError(
+                f"Run {run_id} cannot be resumed: it is no backbone run that had begun to train "
+                f"({ROLE_TAG} is {role!r}{'' if path else f', {OPTIONS} is missing'}). Start a new one."
+            )
+        data = read_file(path, MAX_OPTIONS_BYTES, name)
+    check_seal(run.data.tags, OPTIONS, data, name)
+    try:
+        options = BackboneOptions.from_dict(parse_json(data))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(
+            f"{name} cannot be read ({type(error).__name__}: {error}). "
+            "Resume with the release of fmce-mlflow that wrote it, or start a new run."
+        ) from None
+    for param in ("backbone", "dataset", "data_root"):  # a factory is imported, a folder read; MLflow fixes parameters
+        before, now = run.data.params.get(param), str(getattr(options, param))
+        if before is not None and before.strip() != now.strip()[:6000]:
+            raise ArtifactError(
+                f"{name} says that {param} is {now!r}; the run's parameter says {before!r}. It was changed after the "
+                "run had begun: do not trust it, start a new run."
+            )
+    return options

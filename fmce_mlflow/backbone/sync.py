@@ -1,0 +1,91 @@
+"""Upload what a training left on disk, and close its run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlflow.exceptions import MlflowException
+
+from fmce_mlflow.backbone.resume import stored_options
+from fmce_mlflow.backbone.train import train_backbone
+from fmce_mlflow.errors import DataError, RunError
+from fmce_mlflow.runs import checkpoint_slots as checkpoint
+from fmce_mlflow.runs.uploads import spool, uploader
+from fmce_mlflow.runs.uploads.options import UploadOptions
+from fmce_mlflow.safety.retry import passes
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def waiting_folders(folder: Path) -> list[Path]:
+    """The runs' folders in a folder, which may be one itself.
+
+    Raises:
+        ArtifactError: If it is neither a run's folder nor one that has such, nor empty.
+    """
+    if (folder / spool.RUN).exists():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob(f"*/{spool.RUN}"))
+    if not found and (not folder.exists() or any(folder.iterdir())):
+        spool.owner(folder)  # says what is missing
+    return found
+
+
+def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = print) -> str:
+    """Upload what waits in a run's folder, close the run, remove the folder. It can be done again at any point.
+
+    A run that was trained to its end is completed: FINISHED, with its convergence and its model. Another one gets the
+    status that it could not be given, or KILLED.
+
+    Args:
+        client: MLflow client of the server that the run is on.
+        folder: The run's folder.
+        say: Prints a line for the user.
+
+    Returns:
+        The run's status.
+
+    Raises:
+        RunError: If the run is not there, or another process trains or uploads it.
+        ArtifactError: If the folder is not what was written.
+        DataError: If the run is to be completed and its images are not here.
+    """
+    run_id, uri = spool.owner(folder)
+    try:
+        client.get_run(run_id)
+    except MlflowException as error:
+        if passes(error):
+            raise
+        raise RunError(
+            f"There is no run {run_id} on {spool.without_credentials(client.tracking_uri)}; it was trained against "
+            f"{uri}. Name that server with --tracking-uri: {error}"
+        ) from None
+    held = spool.Spool(folder, run_id, uri)
+    try:
+        units = len(held.units)
+        uploader.replay(client, run_id, held)
+        say(f"Run {run_id}: uploaded {units} snapshot{'' if units == 1 else 's'} from {folder}.")
+        status = client.get_run(run_id).info.status
+        if status == "FINISHED":
+            held.remove()
+            return str(status)
+        options, last = stored_options(client, run_id), checkpoint.pointer(client, run_id)
+        if last is None or last.snapshot < options.training.snapshots:
+            status = spool.closing_status(folder) or "KILLED"
+            client.set_terminated(run_id, status)
+            held.remove()
+            say(f"Run {run_id} is closed: {status}. Go on with: fmce train-backbone --resume {run_id}")
+            return status
+    finally:
+        held.release()
+    say(f"Run {run_id} was trained to its end; completing it.")
+    try:
+        train_backbone(client, run_id, options, say=say, uploads=UploadOptions(folder=str(folder.parent)))
+    except DataError as error:
+        raise DataError(
+            f"All is uploaded, but run {run_id} can only be completed where its images are. {error}"
+        ) from None
+    return "FINISHED"

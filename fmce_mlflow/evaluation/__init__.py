@@ -1,0 +1,1 @@
+"""Evaluate the functional modules of a registered model."""

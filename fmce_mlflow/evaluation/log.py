@@ -1,0 +1,176 @@
+"""Log what an evaluation found: tables, figure and report as artifacts, figures as metrics of run and model."""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import requests
+from mlflow.entities import Metric, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models.evaluation.artifacts import ImageEvaluationArtifact
+from mlflow.models.evaluation.base import EvaluationArtifact
+
+from fmce_mlflow.errors import ArtifactError, RunError
+from fmce_mlflow.evaluation.findings import Findings, table_json
+from fmce_mlflow.runs.run import ROLE_TAG
+from fmce_mlflow.safety.credentials import without_credentials
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.data.evaluation_dataset import EvaluationDataset
+
+MODULES, SAMPLES, SALIENCY, REPORT = "fmce_modules", "fmce_samples", "fmce_saliency", "fmce_report"
+NOTE = "**FMCE**"
+"""How the run's description begins where it is ours."""
+_NOTE_TAG = "mlflow.note.content"  # what the MLflow UI shows as the run's description
+_TABLES_TAG = "mlflow.loggedArtifacts"  # what the MLflow UI shows as tables
+_REFUSALS = (MlflowException, requests.exceptions.RequestException, OSError)
+
+
+class TableArtifact(EvaluationArtifact):
+    """A table, in the JSON that ``mlflow.load_table`` reads; its content is a DataFrame."""
+
+    def __init__(self, uri: str, content: pd.DataFrame | None = None) -> None:
+        super().__init__(uri, content)  # type: ignore[no-untyped-call]
+
+    def _save(self, output_artifact_path: str) -> None:
+        Path(output_artifact_path).write_text(table_json(self._content), encoding="utf-8")
+
+    def _load_content_from_file(self, local_artifact_path: str) -> pd.DataFrame:
+        values = json.loads(Path(local_artifact_path).read_text(encoding="utf-8"))
+        table = pd.DataFrame(values["data"], columns=values["columns"])
+        for name in table.columns[table.isna().all()]:
+            table[name] = table[name].astype(float)
+        self._content = table
+        return table
+
+
+class PageArtifact(EvaluationArtifact):
+    """An HTML page; its content is the text."""
+
+    def __init__(self, uri: str, content: str | None = None) -> None:
+        super().__init__(uri, content)  # type: ignore[no-untyped-call]
+
+    def _save(self, output_artifact_path: str) -> None:
+        Path(output_artifact_path).write_text(self._content, encoding="utf-8")
+
+    def _load_content_from_file(self, local_artifact_path: str) -> str:
+        text = Path(local_artifact_path).read_text(encoding="utf-8")
+        self._content = text
+        return text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Logged:
+    """Artifacts of an evaluation.
+
+    Attributes:
+        artifacts: By name, as ``mlflow.models.EvaluationResult`` has them.
+    """
+
+    artifacts: dict[str, EvaluationArtifact]
+
+
+def log_findings(client: MlflowClient, run_id: str, findings: Findings) -> Logged:
+    """Log tables, figure and report, and tag the run.
+
+    Artifacts of an earlier evaluation in the same run are replaced. A run that has a role keeps it.
+
+    Args:
+        client: MLflow client.
+        run_id: The run.
+        findings: What was found.
+
+    Returns:
+        The artifacts.
+
+    Raises:
+        ArtifactError: If the server does not take them; says where they are kept.
+    """
+    run = client.get_run(run_id)
+    root = run.info.artifact_uri.rstrip("/")
+    picture = findings.saliency_png()
+    artifacts: dict[str, EvaluationArtifact] = {
+        MODULES: TableArtifact(f"{root}/{MODULES}.json", findings.module_table()),
+        SAMPLES: TableArtifact(f"{root}/{SAMPLES}.json", findings.sample_table()),
+        REPORT: PageArtifact(f"{root}/{REPORT}.html", findings.page(run_id, picture)),
+    }
+    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+        for artifact in artifacts.values():
+            artifact._save(str(Path(folder, Path(artifact.uri).name)))
+        if picture is not None:
+            path = Path(folder, f"{SALIENCY}.png")
+            path.write_bytes(picture)
+            artifacts[SALIENCY] = ImageEvaluationArtifact(f"{root}/{SALIENCY}.png")
+            artifacts[SALIENCY]._load(str(path))
+        try:
+            client.log_artifacts(run_id, folder)
+            client.log_batch(run_id, tags=[RunTag(k, v) for k, v in _tags(findings, run.data.tags).items()])
+        except _REFUSALS as error:
+            kept = shutil.copytree(folder, tempfile.mkdtemp(prefix=f"fmce_evaluation_{run_id}_"), dirs_exist_ok=True)
+            raise ArtifactError(
+                f"The tracking server at {without_credentials(client.tracking_uri)} does not take the evaluation: "
+                f"{error} "
+                f"Its tables, figure and report are kept in {kept}."
+            ) from error
+    return Logged(artifacts)
+
+
+def log_metrics(client: MlflowClient, run_id: str, findings: Findings, dataset: EvaluationDataset) -> None:
+    """Log the figures to the run, tied to the logged model and the dataset.
+
+    Args:
+        client: MLflow client.
+        run_id: The run.
+        findings: What was found.
+        dataset: The images.
+
+    Raises:
+        RunError: If the server refuses them; the artifacts have them all.
+    """
+    now = int(time.time() * 1000)
+    tied: dict[str, Any] = {"model_id": findings.model.model_id, "run_id": run_id}
+    if dataset.digest:
+        tied |= {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
+    try:
+        client.log_batch(run_id, [Metric(name, value, now, 0, **tied) for name, value in findings.metrics.items()])
+    except _REFUSALS as error:
+        raise RunError(
+            f"The tracking server at {without_credentials(client.tracking_uri)} refuses the metrics: {error} "
+            f"The figures are in the artifacts {MODULES}.json and {REPORT}.html of run {run_id}."
+        ) from error
+
+
+def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
+    """Role, model and predictor, and which artifacts are tables."""
+    try:
+        tables = json.loads(known.get(_TABLES_TAG, "[]"))
+    except ValueError:
+        tables = []  # not what MLflow wrote
+    tables = tables if isinstance(tables, list) else []
+    for name in (MODULES, SAMPLES):
+        entry = {"path": f"{name}.json", "type": "table"}
+        if entry not in tables:
+            tables.append(entry)
+    tags = {
+        "fmce.model_uri": findings.model.uri,
+        "fmce.modules": ",".join(findings.scores)[:5000],
+        "fmce.least_mature": findings.least_mature.module,
+        "fmce.predictor": findings.predictor.identity,
+        "fmce.images": findings.images.identity,
+        _TABLES_TAG: json.dumps(tables),
+    }
+    if findings.model.model_id:
+        tags["fmce.model_id"] = findings.model.model_id
+    if known.get(_NOTE_TAG, NOTE).startswith(NOTE):  # nobody else's
+        told = [html.escape(line) for line in (*findings.verdict().splitlines(), *findings.warnings)]
+        tags[_NOTE_TAG] = "\n\n".join([NOTE, *told, f"More in the artifact `{REPORT}.html`."])[:5000]
+    return tags if ROLE_TAG in known else {ROLE_TAG: "evaluation", **tags}

@@ -1,0 +1,89 @@
+"""Plugin ``mlflow.model_evaluator``: the evaluator ``fmce``.
+
+MLflow loads it whenever anybody evaluates anything, so it is thin: what needs PyTorch is imported when it evaluates.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.models.evaluation.base import EvaluationResult, ModelEvaluator
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+from fmce_mlflow.errors import FmceError
+
+NAME = "fmce"
+MODEL_TYPE = "fmce"
+_OURS = frozenset({"modules", "predictor"})
+_logger = logging.getLogger("mlflow.fmce")  # below MLflow's own, which has a handler and says what it does
+
+
+class FmceEvaluator(ModelEvaluator):
+    """How mature the training of a PyTorch model's functional modules is.
+
+    Example:
+        >>> FmceEvaluator.can_evaluate(model_type="fmce", evaluator_config={})
+        True
+        >>> FmceEvaluator.can_evaluate(model_type="classifier", evaluator_config={})
+        False
+    """
+
+    @classmethod
+    def can_evaluate(cls, *, model_type: str | None, evaluator_config: Any, **kwargs: Any) -> bool:
+        """Whether the call asks for fmce: by its model type, by naming the evaluator, or by a config that is its own.
+
+        Where no evaluator is named, MLflow asks every registered one while it chooses, and those it chose once more
+        before they evaluate. An evaluator that was named is asked the second time only, so that time tells that this
+        one was named; MLflow passes nothing else by which to know.
+        """
+        if model_type == MODEL_TYPE or sys._getframe(1).f_code.co_name == "_evaluate":
+            return True
+        return isinstance(evaluator_config, Mapping) and bool(_OURS & evaluator_config.keys())
+
+    def evaluate(
+        self,
+        *,
+        model_type: str | None,
+        dataset: Any,
+        run_id: str,
+        evaluator_config: Any,
+        model: Any = None,
+        extra_metrics: Any = None,
+        custom_artifacts: Any = None,
+        predictions: Any = None,
+        model_id: str | None = None,
+        **kwargs: Any,
+    ) -> EvaluationResult:
+        """Evaluate the model's functional modules and log what is found to the run.
+
+        Args:
+            model_type: Not used.
+            dataset: The images.
+            run_id: The run.
+            evaluator_config: See :class:`~fmce_mlflow.evaluation.options.EvaluationConfig`.
+            model: What ``mlflow.pyfunc.load_model`` gave.
+            extra_metrics: Not used: they are of predictions, which fmce does not look at.
+            custom_artifacts: Not used.
+            predictions: Not used.
+            model_id: The logged model to which MLflow ties the metrics; where it is None, they are logged here.
+            **kwargs: For what MLflow may pass in times to come.
+
+        Returns:
+            Metrics and artifacts.
+
+        Raises:
+            MlflowException: For whatever keeps the model from being evaluated; says why.
+        """
+        from fmce_mlflow.evaluation.evaluate import evaluate_loaded
+
+        try:
+            found = evaluate_loaded(
+                model, dataset, evaluator_config, run_id, model_id=model_id, say=_logger.info, warn=_logger.warning
+            )
+        except FmceError as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+        return EvaluationResult(metrics=found.metrics, artifacts=found.logged.artifacts, run_id=run_id)

@@ -1,0 +1,1 @@
+"""FMCS-datasets: labelled tables of the feature maps of backbone runs."""

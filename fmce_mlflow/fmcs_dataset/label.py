@@ -1,0 +1,205 @@
+"""From backbone runs to a labelled table of feature maps, the FMCS-dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from fmce_mlflow.errors import NonFiniteLossError, RunError
+from fmce_mlflow.fmcs_dataset.table import COLUMNS, _known_run
+from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
+from fmce_mlflow.method.convergence.drift import drift_sequence
+from fmce_mlflow.method.convergence.verdict import Convergence, assess
+from fmce_mlflow.runs.feature_index import Index
+from fmce_mlflow.runs.feature_maps import FeatureMapReader
+from fmce_mlflow.wording import did_you_mean
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+Unconverged = Literal["drop", "keep"]
+
+
+@dataclass(frozen=True, slots=True)
+class FmcsDataset:
+    """A labelled table of feature maps.
+
+    Attributes:
+        table: One row per (run, snapshot, module), with :data:`COLUMNS`.
+        left_out: By run id, why a run that was asked for is not in it, or one of its modules is not.
+        unlabelled: By run id, why a run that was kept has no label.
+        convergences: What was found of each run, by its id; of each module, by ``<run id>/<module>``, where the signal
+            is its drift.
+    """
+
+    table: pd.DataFrame
+    left_out: dict[str, str]
+    unlabelled: dict[str, str]
+    convergences: dict[str, Convergence] = field(default_factory=dict)
+
+    def counts(self) -> pd.DataFrame:
+        """Rows by run and module: snapshots, and marker snapshots by level."""
+        keys = ["run_id", "backbone", "dataset", "seed", "module"]
+        counts = self.table.groupby(keys, sort=False, observed=True).agg(snapshots=("snapshot", "size"))
+        levels = self.table.dropna(subset="level").pivot_table(
+            index=keys, columns="level", values="snapshot", aggfunc="count", fill_value=0
+        )
+        levels.columns = [f"level_{level}" for level in levels.columns]
+        return counts.join(levels).fillna(0).astype("int64").reset_index()
+
+
+def build_fmcs_dataset(
+    client: MlflowClient,
+    source_runs: Sequence[str],
+    *,
+    config: ConvergenceConfig | None = None,
+    signal: Signal = "train",
+    unconverged: Unconverged = "drop",
+    modules: Sequence[str] = (),
+) -> FmcsDataset:
+    """Label the feature maps of backbone runs.
+
+    Args:
+        client: MLflow client.
+        source_runs: Ids of backbone runs, of any backbones and data.
+        config: How convergence is told.
+        signal: ``train`` or ``val`` loss, or each module's own ``drift``.
+        unconverged: ``drop`` runs that cannot be labelled, or ``keep`` them without a label.
+        modules: Only these modules, names or globs; all where empty.
+
+    Returns:
+        The table and the runs left out of it. A snapshot whose maps were not kept has no row.
+
+    Raises:
+        RunError: If a run does not exist, is no backbone run, lacks losses or maps, or if no run is left.
+        NonFiniteLossError: If a loss is NaN or infinite.
+    """
+    config = config or ConvergenceConfig()
+    rows: list[dict[str, Any]] = []
+    reasons: dict[str, list[str]] = {}
+    found: dict[str, Convergence] = {}
+    for run_id in dict.fromkeys(source_runs):
+        run = _backbone_run(client, run_id)
+        index = FeatureMapReader(client, run_id).index
+        epochs = dict(_history(client, run_id, "epoch"))
+        verdict: Convergence | None = None
+        for module in _chosen(index.modules, modules, run_id):
+            if verdict is None or signal == "drift":  # a loss tells the same of all modules
+                verdict = _convergence(client, run_id, module, config, signal)
+            found[f"{run_id}/{module}" if signal == "drift" else run_id] = verdict
+            if verdict.fmcs is None:
+                reason = verdict.verdict()
+                reasons.setdefault(run_id, []).append(f"{module}: {reason}" if signal == "drift" else reason)
+                if unconverged == "drop":
+                    continue
+            rows += _rows(run, index, module, verdict, epochs)
+    told = {run_id: " ".join(dict.fromkeys(texts)) for run_id, texts in reasons.items()}
+    if not rows:
+        lines = "\n".join(f"  {run_id}: {reason}" for run_id, reason in told.items())
+        raise RunError(
+            f"No run is left for the FMCS-dataset:\n{lines}\nTrain longer, loosen --threshold, or pass "
+            "--unconverged keep for a dataset without labels."
+        )
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return FmcsDataset(table, *((told, {}) if unconverged == "drop" else ({}, told)), found)
+
+
+def _backbone_run(client: MlflowClient, run_id: str) -> Run:
+    run = _known_run(client, run_id, "backbone")
+    role = run.data.tags.get("fmce.role")
+    if role != "backbone":
+        raise RunError(f"Run {run_id} is no backbone run: its tag fmce.role is {role!r}. Name runs of train_backbone.")
+    if run.info.lifecycle_stage == "deleted":
+        raise RunError(f"Run {run_id} is deleted. Restore it with `mlflow runs restore --run-id {run_id}`.")
+    if run.info.status == "RUNNING":
+        raise RunError(
+            f"Run {run_id} is still running, or was killed. Wait for it, or finish it with "
+            f"`fmce train-backbone --resume {run_id}`."
+        )
+    return run
+
+
+def _chosen(recorded: Sequence[str], wanted: Sequence[str], run_id: str) -> list[str]:
+    """Those of a run's modules that are wanted."""
+    chosen = [m for m in recorded if not wanted or any(fnmatchcase(m, pattern) for pattern in wanted)]
+    if not chosen:
+        asked = f", and none of {', '.join(wanted)}.{did_you_mean(wanted[0], recorded)}" if wanted else "."
+        raise RunError(
+            f"Run {run_id} has maps of {', '.join(recorded) or 'no module'}{asked} Choose among its modules."
+        )
+    return chosen
+
+
+def _convergence(
+    client: MlflowClient, run_id: str, module: str, config: ConvergenceConfig, signal: Signal
+) -> Convergence:
+    try:
+        return assess(_losses(client, run_id, signal, module), config, signal=signal)
+    except NonFiniteLossError as error:
+        what = f"{SIGNAL_NAMES[signal]} of run {run_id}"
+        raise NonFiniteLossError(error.snapshot, error.value, what) from None
+
+
+def _losses(client: MlflowClient, run_id: str, signal: Signal, module: str) -> list[float]:
+    """The sequence of a signal over the snapshots from 0 on, without a gap."""
+    name = f"drift/{module}" if signal == "drift" else f"{signal}_loss"
+    history = _history(client, run_id, name)
+    first = 1 if signal == "drift" else 0
+    if len(history) < 2 - first:
+        raise RunError(
+            f"Run {run_id} has no losses to be judged by: its metric {name} has {len(history)} values. Train it again."
+        )
+    steps = [step for step, _ in history]
+    if steps != list(range(first, first + len(steps))):
+        raise RunError(f"Run {run_id} has gaps or doubles in its metric {name}: steps {steps}. Train it again.")
+    values = [value for _, value in history]
+    return drift_sequence(values).tolist() if signal == "drift" else values
+
+
+def _history(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:
+    return sorted((m.step, m.value) for m in client.get_metric_history(run_id, name))
+
+
+def _seed(params: Mapping[str, str]) -> int:
+    try:
+        return int(params.get("seed", -1))
+    except ValueError:
+        return -1  # somebody else's parameter of that name
+
+
+def _rows(
+    run: Run, index: Index, module: str, verdict: Convergence, epochs: Mapping[int, float]
+) -> list[dict[str, Any]]:
+    """One row per snapshot whose maps and losses are both there."""
+    params, rows = run.data.params, []
+    for snapshot in index.snapshots(module):
+        if snapshot >= len(verdict.losses):
+            continue  # the run died between its maps and its metrics
+        entry = index.entries[module, snapshot]
+        n, channels, height, width = entry.shape
+        rows.append(
+            {
+                "run_id": run.info.run_id,
+                "backbone": params.get("backbone", ""),
+                "dataset": params.get("dataset", ""),
+                "seed": _seed(params),
+                "module": module,
+                "snapshot": snapshot,
+                "epoch": epochs.get(snapshot, np.nan),
+                "fmcs": np.nan if verdict.fmcs is None else float(verdict.fmcs[snapshot]),
+                "level": verdict.level(snapshot),
+                "n": n,
+                "channels": channels,
+                "height": height,
+                "width": width,
+                "artifact_path": entry.path,
+                "sha256": entry.sha256,
+            }
+        )
+    return rows

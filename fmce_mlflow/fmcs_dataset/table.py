@@ -1,0 +1,128 @@
+"""Read the parquet file of an FMCS-dataset, which may be anybody's, within bounds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from mlflow.exceptions import MlflowException
+
+from fmce_mlflow.errors import ArtifactError, RunError
+from fmce_mlflow.runs.artifacts import fetched
+from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.reading import check_seal, read_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+PARQUET = "fmcs_dataset.parquet"
+MAX_FILE_BYTES = 4 * 2**30
+MAX_ROWS = 100_000_000
+MAX_TEXT_BYTES = 32 * 2**30
+"""Of all texts in a table once they are written out: parquet keeps a text that comes again as a number."""
+
+
+def read_table(data: bytes, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Some columns of a parquet file, and nothing of any other.
+
+    Args:
+        data: The file.
+        columns: Their pandas types.
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: If it is no such file, lacks a column, or would be larger than what is read.
+
+    Example:
+        >>> file = io.BytesIO()
+        >>> pd.DataFrame({"run_id": ["a", "b"], "other": [1, 2]}).to_parquet(file)
+        >>> read_table(file.getvalue(), {"run_id": "string"})["run_id"].tolist()
+        ['a', 'b']
+    """
+    try:
+        file = pq.ParquetFile(io.BytesIO(data), read_dictionary=[n for n, kind in columns.items() if kind == "string"])
+        if missing := [name for name in columns if name not in file.schema_arrow.names]:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        if file.metadata.num_rows > MAX_ROWS:
+            raise ValueError(f"it has {file.metadata.num_rows:,} rows, and at most {MAX_ROWS:,} are read")
+        table = file.read(columns=list(columns))
+        size = sum(_text_bytes(column) for column in table.columns)
+        if size > MAX_TEXT_BYTES:
+            raise ValueError(f"its texts have {size:,} bytes, and at most {MAX_TEXT_BYTES:,} are read")
+        found: pd.DataFrame = table.to_pandas(ignore_metadata=True)[list(columns)].astype(dict(columns))
+        return found
+    except (pa.ArrowException, OSError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as error:
+        raise ValueError(f"{error!s:.300}") from None
+
+
+def _text_bytes(column: pa.ChunkedArray) -> int:
+    """What a column's texts take, written out; 0 for numbers."""
+    total = 0
+    for chunk in column.chunks:
+        if pa.types.is_dictionary(chunk.type) and pa.types.is_string(chunk.type.value_type):
+            lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
+            total += int(pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0)
+    return total
+
+
+COLUMNS: dict[str, str] = {
+    "run_id": "string",
+    "backbone": "string",
+    "dataset": "string",
+    "seed": "int64",
+    "module": "string",
+    "snapshot": "int64",
+    "epoch": "float64",
+    "fmcs": "float64",
+    "level": "Int64",
+    "n": "int64",
+    "channels": "int64",
+    "height": "int64",
+    "width": "int64",
+    "artifact_path": "string",
+    "sha256": "string",
+}
+"""Columns of an FMCS-dataset with their pandas types. ``level`` is set at the marker snapshots only; ``fmcs`` is NaN
+in runs that have not converged and were kept on request. Maps stand at ``artifact_path`` of the run ``run_id``."""
+
+
+def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
+    """The table of an FMCS-dataset run, with :data:`COLUMNS`.
+
+    Raises:
+        RunError: If there is no such run, or it has no FMCS-dataset.
+        IntegrityError: If it is not what was written.
+        ArtifactError: If it cannot be read.
+    """
+    run, name = _known_run(client, run_id, "fmcs_dataset"), f"{PARQUET} of run {run_id}"
+    with fetched(client, run_id, PARQUET) as path:
+        if path is None:
+            raise RunError(f"Run {run_id} has no {PARQUET}. Build one with `fmce build-fmcs`.")
+        data = read_file(path, MAX_FILE_BYTES, name)
+    check_seal(run.data.tags, PARQUET, data, name)
+    try:
+        return read_table(data, COLUMNS)
+    except ValueError as error:
+        raise ArtifactError(f"{PARQUET} of run {run_id} cannot be read: {error}. Build it again.") from None
+
+
+def _known_run(client: MlflowClient, run_id: str, role: str) -> Run:
+    """A run, or an error that says how to find those of a role."""
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise RunError(
+            f"There is no run {run_id!r} on {without_credentials(client.tracking_uri)}. MLflow's UI lists "
+            f"{role} runs where they are searched for with tags.`fmce.role` = '{role}'."
+        ) from None

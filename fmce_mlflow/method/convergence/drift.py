@@ -1,0 +1,157 @@
+"""Feature drift: how much a module's feature maps change from one snapshot to the next.
+
+Similarity is linear CKA, centred kernel alignment with a linear kernel (Kornblith et al. 2019, arXiv 1905.00414); drift
+is one minus it. CQI over a module's drift gives that module a convergence point of its own. NumPy only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fmce_mlflow.errors import ConvergenceError
+from fmce_mlflow.method.convergence.config import SIGNAL_NAMES
+from fmce_mlflow.method.convergence.labels import Floats, finite_sequence
+
+
+def centered_gram(maps: ArrayLike) -> Floats:
+    """Inner products between images of their feature maps, after the mean map is taken off.
+
+    Keeping this (n, n) matrix from one snapshot to the next makes drift cost one product of maps per snapshot.
+
+    Args:
+        maps: Feature maps of n ≥ 2 images, shape (n, ...), any float type. float16 and float32 are multiplied in
+            float32 and summed in float64, a block of features at a time, so the copy stays small.
+
+    Returns:
+        float64 of shape (n, n), symmetric, its rows summing to 0.
+
+    Raises:
+        ConvergenceError: Fewer than two images, or NaN or infinite values.
+
+    Example:
+        >>> centered_gram(np.array([[1.0], [3.0]], dtype=np.float16)).tolist()
+        [[1.0, -1.0], [-1.0, 1.0]]
+    """
+    array = np.asarray(maps)
+    if array.ndim < 2 or len(array) < 2:
+        raise ConvergenceError(
+            f"CKA compares feature maps of at least 2 images, shape (n, ...); got shape {array.shape}. "
+            "Use more probe images."
+        )
+    flat = array.reshape(len(array), -1)  # (n, C·H·W)
+    compute = np.float64 if array.dtype == np.float64 else np.float32
+    gram = np.zeros((len(flat), len(flat)))
+    block = 16384
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, flat.shape[1], block):
+            part: NDArray[np.floating[Any]] = flat[:, start : start + block].astype(compute)  # (n, block)
+            part -= part[0].copy()  # exact zeros for a constant feature, whatever its size
+            part -= part.mean(axis=0, dtype=np.float64).astype(compute)
+            gram += part @ part.T
+    if not np.isfinite(gram).all():
+        raise ConvergenceError(
+            "Feature maps hold NaN or infinite values, or ones too large for float32: CKA is not defined. Look at the "
+            "training for divergence, and at the maps for values above float16's largest, 65504."
+        )
+    return gram
+
+
+def gram_cka(a: ArrayLike, b: ArrayLike) -> float:
+    """Linear CKA from two centred Gram matrices: ⟨a, b⟩ / (‖a‖·‖b‖).
+
+    Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv 1905.00414).
+
+    Args:
+        a: :func:`centered_gram` of one set of maps, shape (n, n).
+        b: The same of another set of maps of the same images, shape (n, n).
+
+    Returns:
+        A value in [0, 1]. Maps that are the same for every image have no variance and no CKA; two such sets count as
+        alike (1), one against a set that varies as unlike (0).
+
+    Raises:
+        ConvergenceError: Different numbers of images.
+
+    Example:
+        >>> gram_cka([[1, -1], [-1, 1]], [[5, -5], [-5, 5]])
+        1.0
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ConvergenceError(
+            f"CKA compares maps of the same images, got {len(first)} and {len(second)} of them. "
+            "Use the same probe images."
+        )
+    norm_first, norm_second = float(np.linalg.norm(first)), float(np.linalg.norm(second))
+    if norm_first == 0 or norm_second == 0:
+        return float(norm_first == norm_second)
+    return float(np.clip(np.vdot(first / norm_first, second / norm_second), 0.0, 1.0))
+
+
+def linear_cka(x: ArrayLike, y: ArrayLike) -> float:
+    """Linear CKA of two sets of feature maps of the same n images.
+
+    It does not change when channels are permuted, features are rotated or maps are scaled.
+
+    Args:
+        x: Feature maps, shape (n, ...).
+        y: Feature maps, shape (n, ...); the shape of one map may differ from x's.
+
+    Returns:
+        A value in [0, 1]; see :func:`gram_cka` for maps without variance.
+
+    Raises:
+        ConvergenceError: Different numbers of images, fewer than two, or NaN or infinite values.
+
+    Example:
+        >>> x = np.array([[0.0, 1.0], [2.0, 0.0], [1.0, 5.0]])
+        >>> round(linear_cka(x, 3 * x[:, ::-1]), 6)
+        1.0
+    """
+    return gram_cka(centered_gram(x), centered_gram(y))
+
+
+def feature_drift(x: ArrayLike, y: ArrayLike) -> float:
+    """How far a module's feature maps have moved between two snapshots: 1 − linear CKA.
+
+    Args:
+        x: Maps at one snapshot, shape (n, ...).
+        y: Maps of the same probe images at another, shape (n, ...).
+
+    Returns:
+        A value in [0, 1]; 0 where the maps tell the images apart in the same way.
+
+    Raises:
+        ConvergenceError: As :func:`linear_cka`.
+
+    Example:
+        >>> feature_drift([[1.0, 0.0], [0.0, 1.0]], [[0.0, 2.0], [2.0, 0.0]])
+        0.0
+    """
+    return min(1.0, max(0.0, 1.0 - linear_cka(x, y)))
+
+
+def drift_sequence(drifts: ArrayLike) -> Floats:
+    """A module's drifts as a sequence for :func:`evaluate_convergence`.
+
+    The untrained network has drifted from nothing: snapshot 0 has no drift, and repeats that of snapshot 1.
+
+    Args:
+        drifts: Drift from snapshot t−1 to t for t = 1 … E, shape (E,).
+
+    Returns:
+        float64 of shape (E+1,).
+
+    Raises:
+        NonFiniteLossError: A NaN or infinite drift.
+        ConvergenceError: No drift at all.
+
+    Example:
+        >>> drift_sequence([0.5, 0.2]).tolist()
+        [0.5, 0.5, 0.2]
+    """
+    values = np.asarray(drifts, dtype=np.float64)
+    return finite_sequence(np.concatenate([values[:1], values]), SIGNAL_NAMES["drift"])

@@ -1,0 +1,103 @@
+"""FMCE-Net: networks that predict FMCS from feature maps alone.
+
+``OutlineNet`` follows the published outline (arXiv 2405.04041): one image's map in, channels in the order of that
+backbone, K levels out. Its widths and depths are ours, for the outline leaves them open. ``SetNet`` is ours: a bag
+in, blind to the order of channels and of images, any C, H and W; FMCS, levels and an uncertainty out. Only the second
+kind can score a training run that it has not seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+BINS = 41
+"""Bins of FMCS in [0, 1] over which ``SetNet`` spreads its belief; bin b stands for b / (BINS − 1)."""
+
+KNOTS = 64
+"""Quantiles of each feature over the training corpus that a net with ``scaling="quantile"`` keeps."""
+
+NORMAL_90 = 1.6448536269514722  # half width of a normal distribution's central 90 %, in standard deviations
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What FMCE-Net says of one bag.
+
+    Attributes:
+        fmcs: Feature Map Convergence Score, in [0, 1].
+        std: Its uncertainty as a standard deviation; 0 where the network gives none.
+        low: Lower end of the 90 % interval, in [0, 1].
+        high: Upper end.
+        levels: Probability of each of the K levels, float64 (K,), summing to 1.
+        level: The level that it decides for, 0 … K − 1; see the networks' ``decide``.
+    """
+
+    fmcs: float
+    std: float
+    low: float
+    high: float
+    levels: NDArray[np.float64]
+    level: int
+
+
+def normal_deviates() -> Tensor:
+    """Normal deviates of the middles of :data:`KNOTS` shares of equal size, float32 (KNOTS,).
+
+    Example:
+        >>> deviates = normal_deviates()
+        >>> [round(value, 2) for value in (deviates[0].item(), deviates[KNOTS // 2].item(), deviates[-1].item())]
+        [-2.42, 0.02, 2.42]
+    """
+    deviates: Tensor = torch.special.ndtri((torch.arange(KNOTS, dtype=torch.float64) + 0.5) / KNOTS)
+    return deviates.float()
+
+
+def soft_labels(fmcs: Tensor, width: float = 0.04) -> Tensor:
+    """FMCS as a belief over bins: a normal distribution of deviation ``width``, cut to [0, 1].
+
+    Args:
+        fmcs: (B,), in [0, 1].
+        width: Deviation, in units of FMCS.
+
+    Returns:
+        float32 (B, BINS), rows summing to 1.
+
+    Example:
+        >>> soft_labels(torch.tensor([0.5])).argmax().item() == (BINS - 1) // 2
+        True
+    """
+    edges = (torch.arange(BINS + 1) - 0.5) / (BINS - 1)  # (BINS + 1,)
+    below = torch.special.ndtr((edges - fmcs[:, None].float().cpu()) / width)  # (B, BINS + 1)
+    mass = below.diff(dim=1)
+    shares: Tensor = (mass / mass.sum(1, keepdim=True)).to(fmcs.device)
+    return shares
+
+
+def _level_shares(levels: int) -> Tensor:
+    """How much of each bin belongs to each level, (BINS, K): overlap of the bin with the level's stretch of FMCS."""
+    bin_edges = ((np.arange(BINS + 1) - 0.5) / (BINS - 1)).clip(0, 1)
+    level_edges = ((np.arange(levels + 1) - 0.5) / (levels - 1)).clip(0, 1)
+    low = np.maximum(bin_edges[:-1, None], level_edges[None, :-1])
+    high = np.minimum(bin_edges[1:, None], level_edges[None, 1:])
+    shares = (high - low).clip(0)
+    return torch.from_numpy(shares / shares.sum(1, keepdims=True)).float()
+
+
+def _median(belief: Tensor) -> Tensor:
+    """Median of beliefs (B, BINS), linear within a bin, (B,) in [0, 1]."""
+    total = belief.cumsum(1)  # (B, BINS)
+    place = (total < 0.5).sum(1).clamp_max(BINS - 1)  # (B,)
+    mass = belief.gather(1, place[:, None])[:, 0].clamp_min(1e-9)
+    before = total.gather(1, place[:, None])[:, 0] - mass
+    return ((place - 0.5 + (0.5 - before) / mass) / (BINS - 1)).clamp(0, 1)
+
+
+def _prediction(fmcs: float, std: float, levels: NDArray[np.float64], level: int) -> Prediction:
+    half = NORMAL_90 * std
+    shares = np.asarray(levels, dtype=np.float64)
+    return Prediction(fmcs, std, max(0.0, fmcs - half), min(1.0, fmcs + half), shares / shares.sum(), level)

@@ -1,0 +1,215 @@
+"""FMCE-Net: networks that predict FMCS from feature maps alone.
+
+``OutlineNet`` follows the published outline (arXiv 2405.04041): one image's map in, channels in the order of that
+backbone, K levels out. Its widths and depths are ours, for the outline leaves them open. ``SetNet`` is ours: a bag
+in, blind to the order of channels and of images, any C, H and W; FMCS, levels and an uncertainty out. Only the second
+kind can score a training run that it has not seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fmce_mlflow.method.fmce_net.belief import BINS, Prediction, _level_shares, _median, _prediction, normal_deviates
+from fmce_mlflow.method.fmce_net.config import Kind, SetConfig
+from fmce_mlflow.method.fmce_net.statistics import BAG_STATISTICS, FEATURES, POOLED_STATISTICS, bag_features
+
+_SEEN: dict[str, slice] = {
+    "channels": slice(0, POOLED_STATISTICS),
+    "bag": slice(POOLED_STATISTICS, POOLED_STATISTICS + BAG_STATISTICS),
+    "both": slice(0, POOLED_STATISTICS + BAG_STATISTICS),
+    "all": slice(0, FEATURES),
+}
+
+
+class SetNet(nn.Module):
+    """Predicts FMCS from a bag, whatever the order of its channels and images.
+
+    The bag's features (:func:`~fmce_mlflow.method.fmce_net.statistics.bag_features`), which do not know that order,
+    pass
+    through an ensemble of small networks; each spreads its belief over :data:`BINS` bins of FMCS.
+
+    Args:
+        config: Its shape.
+
+    Example:
+        >>> net = SetNet(SetConfig(members=1)).eval()
+        >>> found = net.predict(torch.rand(8, 16, 4, 4))
+        >>> 0 <= found.low <= found.fmcs <= found.high <= 1
+        True
+    """
+
+    kind: Kind = "set"
+    mean: Tensor
+    scale: Tensor
+    std_scale: Tensor
+    knots: Tensor
+    deviates: Tensor
+    bins: Tensor
+    level_of_bin: Tensor
+
+    def __init__(self, config: SetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.members = nn.ModuleList(_member(config) for _ in range(config.members))
+        inputs = FEATURES * (2 if config.reference else 1)
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
+        self.register_buffer("std_scale", torch.ones(()))
+        if config.scaling == "quantile":
+            self.register_buffer("deviates", normal_deviates(), persistent=False)
+            self.register_buffer("knots", self.deviates.repeat(inputs, 1))
+        self.register_buffer("bins", torch.linspace(0, 1, BINS), persistent=False)
+        self.register_buffer("level_of_bin", _level_shares(config.levels), persistent=False)
+
+    def standardize(self, features: Tensor) -> Tensor:
+        """Features in units of their deviation over the training corpus, cut at ±5, those that the net sees.
+
+        Args:
+            features: (B, FEATURES); with a reference (B, 2·FEATURES), see :func:`with_reference`. Without one, a net
+                that knows references takes the corpus's mean contrast.
+
+        Returns:
+            (B, F), F of them by ``config.statistics`` and ``config.reference``.
+        """
+        features = features.float()
+        if self.config.reference and features.shape[1] == FEATURES:
+            features = torch.cat([features, self.mean[FEATURES:].expand(len(features), -1)], 1)
+        scaled = ((features[:, : len(self.mean)] - self.mean) / self.scale).clamp(-5, 5)
+        return seen_features(scaled, self.config)
+
+    def normalize(self, features: Tensor) -> Tensor:
+        """Features as the net's members take them in, by ``config.scaling``; a contrast that is missing is 0.
+
+        Args:
+            features: As for :meth:`standardize`.
+
+        Returns:
+            (B, F): with ``standard`` as of :meth:`standardize`; with ``quantile`` normal deviates within ±2.42.
+        """
+        if self.config.scaling == "standard":
+            return self.standardize(features)
+        known = features[:, : len(self.mean)].float().T.contiguous()  # (f, B)
+        scaled = torch.zeros(len(self.mean), len(features), device=features.device)
+        scaled[: len(known)] = _interpolated(known, self.knots[: len(known)], self.deviates)
+        return seen_features(scaled.T, self.config)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Belief over the bins of FMCS, averaged over members.
+
+        Args:
+            features: Of B bags, as for :meth:`standardize`.
+
+        Returns:
+            Probabilities, float32 (B, BINS).
+        """
+        seen = self.normalize(features)
+        return torch.stack([member(seen).softmax(1) for member in self.members]).mean(0)
+
+    def summarize(self, belief: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """FMCS, uncertainty and levels of a belief.
+
+        Args:
+            belief: (B, BINS).
+
+        Returns:
+            FMCS (B,), the belief's median; its standard deviation (B,), scaled so that ±1.645 of it is a 90 % interval
+            on unseen groups; probabilities of the levels (B, K).
+        """
+        mean = belief @ self.bins
+        variance = (belief @ self.bins.square() - mean.square()).clamp_min(1e-6)
+        return _median(belief), variance.sqrt() * self.std_scale, belief @ self.level_of_bin
+
+    @torch.no_grad()
+    def predict(self, maps: Tensor | NDArray[Any], reference: Tensor | NDArray[Any] | None = None) -> Prediction:
+        """Score one bag.
+
+        Args:
+            maps: The feature maps of one module for n ≥ 2 images, (n, C, H, W), floating point.
+            reference: Those of the same module before training, (m, C, H, W); nets without ``config.reference`` do not
+                look at them.
+
+        Returns:
+            The prediction; the net should be in eval mode.
+
+        Raises:
+            PredictorError: Another shape, fewer than two images, or NaN or infinite values.
+        """
+        features = bag_features(torch.as_tensor(maps))[None]
+        if reference is not None and self.config.reference:
+            features = with_reference(features, bag_features(torch.as_tensor(reference)))
+        return self.predict_features(features)[0]
+
+    @torch.no_grad()
+    def predict_features(self, features: Tensor) -> list[Prediction]:
+        """Score bags from their features, as for :meth:`standardize`; the net should be in eval mode."""
+        fmcs, std, levels = (part.cpu().double().numpy() for part in self.summarize(self(features)))
+        return [_prediction(float(f), float(s), p, self.decide(p)) for f, s, p in zip(fmcs, std, levels, strict=True)]
+
+    @staticmethod
+    def decide(levels: NDArray[np.float64]) -> int:
+        """The level nearest to the expected one: levels are in order, and to be two off is worse than one.
+
+        Args:
+            levels: Probabilities of the K levels, (K,).
+
+        Example:
+            >>> SetNet.decide(np.array([0.4, 0.0, 0.3, 0.3]))
+            2
+        """
+        return round(float(levels @ np.arange(len(levels)) / levels.sum()))
+
+
+def with_reference(features: Tensor, reference: Tensor) -> Tensor:
+    """Features of bags beside their contrast with the module before training.
+
+    Args:
+        features: Of B bags, (B, FEATURES).
+        reference: Of bags of the untrained module, (B, FEATURES) or (FEATURES,).
+
+    Returns:
+        (B, 2·FEATURES): the features, and what they have gained over the reference.
+
+    Example:
+        >>> with_reference(torch.ones(3, FEATURES), torch.ones(FEATURES))[:, FEATURES:].any().item()
+        False
+    """
+    return torch.cat([features, features - reference], 1)
+
+
+def seen_features(features: Tensor, config: SetConfig) -> Tensor:
+    """Those of the features, as for :meth:`SetNet.standardize`, that a net of this shape sees: (B, F).
+
+    Example:
+        >>> seen_features(torch.ones(3, 2 * FEATURES), SetConfig(statistics="bag", reference=True)).shape[1]
+        152
+    """
+    kept = _SEEN[config.statistics]
+    if config.reference:
+        return torch.cat([features[:, kept], features[:, FEATURES:][:, kept]], 1)
+    return features[:, kept]
+
+
+def _member(config: SetConfig) -> nn.Sequential:
+    """One network of a :class:`SetNet`: standardised features (B, F) to logits (B, BINS)."""
+    kept = _SEEN[config.statistics]
+    inputs = (kept.stop - kept.start) * (2 if config.reference else 1)
+    layers: list[nn.Module] = [nn.Dropout(config.input_dropout)]
+    for _ in range(config.depth):
+        layers += [nn.Linear(inputs, config.width), nn.SiLU(), nn.Dropout(config.dropout)]
+        inputs = config.width
+    return nn.Sequential(*layers, nn.Linear(inputs, BINS))
+
+
+def _interpolated(values: Tensor, knots: Tensor, at_knots: Tensor) -> Tensor:
+    """Linear interpolation, constant outside: values (f, B), ascending knots (f, K) → (f, B)."""
+    right = torch.searchsorted(knots, values).clamp(1, knots.shape[1] - 1)  # (f, B)
+    low, high = knots.gather(1, right - 1), knots.gather(1, right)
+    share = ((values - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)).clamp(0, 1)
+    found: Tensor = torch.lerp(at_knots[right - 1], at_knots[right], share)
+    return found

@@ -1,0 +1,144 @@
+"""One image, in whatever form it is in, as an array."""
+
+from __future__ import annotations
+
+import os
+import struct
+from io import BytesIO
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from fmce_mlflow.errors import DataError
+
+Layout = Literal["auto", "NCHW", "NHWC"]
+_DECODING = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+
+class UnreadableError(DataError):
+    """One image that cannot be read.
+
+    Args:
+        name: What messages call it.
+        reason: What went wrong.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(
+            f"{name} cannot be read as an image: {reason}. Restore it, leave it out, or pass unreadable='skip' to go "
+            "on without it."
+        )
+
+
+def decoded(item: Any, name: str, layout: Layout = "auto") -> NDArray[Any]:
+    """One image: uint8 (H, W, 3 or 1), or float32 (C, H, W).
+
+    Args:
+        item: A path, encoded bytes, a PIL image, an array or tensor.
+        name: What messages call it.
+        layout: Where an array's channels are.
+
+    Raises:
+        DataError: If it cannot be read or is no image.
+
+    Example:
+        >>> decoded(np.zeros((3, 8, 8), dtype=np.uint8), "image 0").shape
+        (8, 8, 3)
+    """
+    try:
+        if isinstance(item, (str, os.PathLike)):
+            with Image.open(item) as image:
+                return pil_pixels(image)
+        if isinstance(item, (bytes, bytearray, memoryview)):
+            with Image.open(BytesIO(item)) as image:
+                return pil_pixels(image)
+        if isinstance(item, Image.Image):
+            return pil_pixels(item)
+    except _DECODING as error:
+        raise UnreadableError(name, _reason(error, item)) from error
+    if item is None or (isinstance(item, float) and item != item):
+        raise UnreadableError(name, "there is none")
+    array = as_numpy(item)
+    is_float = is_float_type(array.dtype, name)
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(
+            f"{name} has shape {array.shape}; expected (H, W), (C, H, W) or (H, W, C). Give one image for each entry."
+        )
+    if array.ndim == 2:
+        array = array[None] if is_float else array[..., None]
+    elif channels_first((1, *array.shape), layout, name, is_float) != is_float:
+        array = array.transpose((2, 0, 1) if is_float else (1, 2, 0))
+    return array.astype(np.float32, copy=False) if is_float else array
+
+
+def pil_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """A PIL image's pixels: uint8 (H, W, 1) where it is gray, else (H, W, 3). Transparency is dropped.
+
+    Raises:
+        ValueError: If they are floats.
+    """
+    if image.mode == "F":
+        raise ValueError("it has 32-bit floats instead of 8 or 16 bits")
+    if image.mode.startswith("I"):  # convert("L") would clip 16 bits to 255 instead of scaling them
+        return (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)[..., None]
+    if image.mode in ("1", "L", "LA"):
+        return np.array(image.convert("L"))[..., None]
+    return np.array(image.convert("RGB"))
+
+
+def as_numpy(value: Any) -> NDArray[Any]:
+    """An array or tensor on the CPU, without gradient, as NumPy."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        return cast("NDArray[Any]", (value.float() if value.dtype == torch.bfloat16 else value).numpy())
+    return np.asarray(value)
+
+
+def is_encoded(item: Any) -> bool:
+    """Whether an image is none yet but will be decoded to uint8: a path, bytes, PIL's; or is missing."""
+    return item is None or isinstance(item, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
+
+
+def is_float_type(dtype: Any, what: str) -> bool:
+    """Whether pixels are floats; an error where they are neither floats nor uint8."""
+    name = str(dtype).removeprefix("torch.")
+    if name == "uint8":
+        return False
+    if "float" in name and "complex" not in name:
+        return True
+    raise DataError(
+        f"Expected pixels as uint8 or floats, got {name} for {what}. Convert them: .astype('uint8') for values from 0 "
+        "to 255, or the floats that the model takes."
+    )
+
+
+def channels_first(shape: tuple[int, ...], layout: Layout, what: str, is_float: bool) -> bool:
+    """Whether the channels of (n, C, H, W) or (n, H, W, C) come first."""
+    if layout not in ("auto", "NCHW", "NHWC"):
+        raise DataError(f"layout must be auto, NCHW or NHWC, got {layout!r}.")
+    first, last = shape[1] in (1, 3), shape[3] in (1, 3)
+    if layout == "auto" and first == last:
+        raise DataError(
+            f"It cannot be told where the channels of {what} are: height, width and channels are among {shape[1:]}. "
+            "Give layout='NCHW' or layout='NHWC'."
+        )
+    come_first = layout == "NCHW" or (layout == "auto" and first)
+    channels = shape[1] if come_first else shape[3]
+    if not is_float and channels not in (1, 3):
+        raise DataError(
+            f"8-bit images have 1 or 3 channels; in {what} of shape {shape[1:]} there are {channels} of them, "
+            f"{'first' if come_first else 'last'}. Drop the others, set layout if they are elsewhere, or give floats."
+        )
+    return come_first
+
+
+def _reason(error: Exception, item: Any) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return f"unknown format or damaged{'' if isinstance(item, (str, os.PathLike)) else ' bytes'}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,294 @@
+"""Batches of a network's input, read and prepared a little ahead."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from fmce_mlflow.errors import ConfigError, DataError
+from fmce_mlflow.method.images.decoding import UnreadableError
+from fmce_mlflow.method.images.image_set import Preprocessing
+from fmce_mlflow.method.images.readers import ImageInputs, Skipped, Unreadable
+
+InputShape = tuple[int | None, int | None, int | None]
+"""Channels, height and width that a model takes; None where any will do."""
+MOST_THREADS = 4
+_PREPROCESSING_WAYS = (
+    "Give preprocessing='imagenet', 'scale' (to [0, 1] alone), or {'mean': [r, g, b], 'std': [r, g, b]} as in the "
+    "model's training; models that this project trains carry theirs. Or give the floats that the model takes."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images as a network takes them.
+
+    Attributes:
+        indices: Which images of the inputs they are, int64, shape (b,).
+        pixels: float32, shape (b, C, H, W), on the CPU.
+    """
+
+    indices: NDArray[np.int64]
+    pixels: Tensor
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """A batch and what was seen on the way."""
+
+    indices: list[int] = field(default_factory=list)
+    pixels: Tensor | None = None
+    skipped: list[Skipped] = field(default_factory=list)
+    floats: tuple[float, float] | None = None  # least and greatest value of float images
+
+
+class InputBatches:
+    """Batches of a network's input, in order; what :func:`input_batches` gives.
+
+    Attributes:
+        skipped: The images left out so far because they cannot be read.
+        notes: Sentences about the images seen so far that a user may want to know.
+    """
+
+    def __init__(
+        self,
+        inputs: ImageInputs,
+        indices: NDArray[np.int64],
+        batch_size: int,
+        preprocessing: Preprocessing | None,
+        input_shape: InputShape,
+        unreadable: Unreadable,
+    ) -> None:
+        self._inputs, self._indices, self._batch_size = inputs, indices, batch_size
+        self._preprocessing, self._shape, self._unreadable = preprocessing, input_shape, unreadable
+        self.skipped: list[Skipped] = []
+        self.notes: list[str] = []
+
+    def __len__(self) -> int:
+        """How many batches there are if none is skipped whole."""
+        return -(-len(self._indices) // self._batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Read and prepare the images; each call starts afresh."""
+        self.skipped, self.notes = [], []
+        first: tuple[str, torch.Size] | None = None
+        least, greatest = float("inf"), float("-inf")
+        workers = min(MOST_THREADS, os.cpu_count() or 1) if self._inputs.parallel else 1
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="fmce-images")
+        parts = iter(np.split(self._indices, range(self._batch_size, len(self._indices), self._batch_size)))
+        ahead: deque[Future[_Prepared]] = deque()
+        try:
+            for _ in range(workers + 1):
+                if (part := next(parts, None)) is not None:
+                    ahead.append(pool.submit(self._prepare, part))
+            while ahead:
+                done = ahead.popleft().result()
+                if (part := next(parts, None)) is not None:
+                    ahead.append(pool.submit(self._prepare, part))
+                self.skipped += done.skipped
+                if done.pixels is None:
+                    continue
+                if done.floats is not None:
+                    least, greatest = min(least, done.floats[0]), max(greatest, done.floats[1])
+                first = first or (self._inputs.name(done.indices[0]), done.pixels.shape[1:])
+                if done.pixels.shape[1:] != first[1]:
+                    raise DataError(_two_sizes(first, (self._inputs.name(done.indices[0]), done.pixels.shape[1:])))
+                yield Batch(np.array(done.indices, dtype=np.int64), done.pixels)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        if first is None:
+            raise DataError(
+                f"None of {len(self._indices):,} images can be read; the first is {self.skipped[0].name}: "
+                f"{self.skipped[0].reason}."
+            )
+        if greatest >= least:
+            self.notes += _range_notes(least, greatest, self._preprocessing)
+
+    def _prepare(self, part: NDArray[np.int64]) -> _Prepared:
+        """Read some images and make them the network's input; runs in a thread of the pool."""
+        prepared = _Prepared()
+        together = self._inputs.read_many(part)
+        if together is not None:
+            prepared.indices = part.tolist()
+            tensors = [self._fitted(torch.from_numpy(np.array(together)), prepared.indices, prepared)]
+        else:
+            images = list(self._read(part, prepared))
+            if not images:
+                return prepared
+            tensors = []
+            for group in _alike(images):
+                stack = torch.from_numpy(np.stack([image for _, image in group]))
+                tensors.append(self._fitted(stack, [index for index, _ in group], prepared))
+                prepared.indices += [index for index, _ in group]
+        shapes = [tensor.shape[1:] for tensor in tensors]
+        if len(set(shapes)) > 1:
+            other = next(i for i, shape in enumerate(shapes) if shape != shapes[0])
+            at = sum(len(tensor) for tensor in tensors[:other])
+            names = [self._inputs.name(prepared.indices[i]) for i in (0, at)]
+            raise DataError(_two_sizes((names[0], shapes[0]), (names[1], shapes[other])))
+        prepared.pixels = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+        return prepared
+
+    def _read(self, part: NDArray[np.int64], prepared: _Prepared) -> Iterator[tuple[int, NDArray[Any]]]:
+        for index in part.tolist():
+            try:
+                yield index, self._inputs.read(index)
+            except UnreadableError as error:
+                if self._unreadable == "raise":
+                    raise
+                prepared.skipped.append(Skipped(index, error.name, error.reason))
+
+    def _fitted(self, images: Tensor, indices: Sequence[int], prepared: _Prepared) -> Tensor:
+        """The network's input from images of one size and type: uint8 (b, H, W, C), or float32 (b, C, H, W)."""
+        if images.dtype == torch.uint8:
+            return self._preprocessed(images.permute(0, 3, 1, 2), indices)
+        if not bool(torch.isfinite(images).all()):
+            bad = int(torch.nonzero(~torch.isfinite(images).flatten(1).all(1))[0])
+            what = "NaN" if bool(images[bad].isnan().any()) else "infinite"
+            raise DataError(
+                f"{self._inputs.name(indices[bad])} has {what} pixels. Correct or leave out that image; a standard "
+                "deviation of 0 in a normalisation is a common cause."
+            )
+        floats = float(images.min()), float(images.max())
+        before = prepared.floats or floats
+        prepared.floats = min(before[0], floats[0]), max(before[1], floats[1])
+        if self._shape[0] == 3 and images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1).contiguous()
+        found = tuple(images.shape[1:])
+        if any(wanted not in (None, got) for wanted, got in zip(self._shape, found, strict=True)):
+            raise DataError(_wrong_shape(self._inputs.name(indices[0]), found, self._shape))
+        return images
+
+    def _preprocessed(self, images: Tensor, indices: Sequence[int]) -> Tensor:
+        """From uint8 (b, 1 or 3, H, W)."""
+        if self._preprocessing is None:
+            raise ConfigError(_no_preprocessing(self._inputs.name(indices[0])))
+        channels = self._shape[0]
+        if channels == 1 and images.shape[1] == 3:
+            colored = (images != images[:, :1]).flatten(1).any(1)
+            if bool(colored.any()):
+                name = self._inputs.name(indices[int(torch.nonzero(colored)[0])])
+                raise DataError(f"{name} is in color, and the model takes 1 channel. Convert the images to gray.")
+            images = images[:, :1]
+        x = self._preprocessing.normalise(self._preprocessing.fit(images.contiguous()))
+        return x[:, :1].contiguous() if channels == 1 else x
+
+
+def input_batches(
+    inputs: ImageInputs,
+    *,
+    batch_size: int,
+    preprocessing: Preprocessing | None,
+    input_shape: InputShape | None,
+    unreadable: Unreadable | None = None,
+    indices: ArrayLike | None = None,
+) -> InputBatches:
+    """Read images and turn them into a network's input, a few batches ahead.
+
+    Float arrays pass as they are; all others take the preprocessing. Gray is repeated where the model takes 3 channels.
+    At most :data:`MOST_THREADS` + 2 batches are held at a time.
+
+    Args:
+        inputs: The images.
+        batch_size: Images per batch; the last may have fewer, and so may one whose images were skipped.
+        preprocessing: What turns 8-bit images into the network's input.
+        input_shape: Channels, height and width that the model takes, as far as they are known.
+        unreadable: ``raise`` or ``skip``; by default as the inputs say.
+        indices: Which images, in which order; by default all.
+
+    Returns:
+        An iterable of batches, with the images that were skipped and notes.
+
+    Raises:
+        ConfigError: If 8-bit images come without a preprocessing, or with one of another size than the model takes.
+        DataError: If no image is chosen. While iterating: if an image cannot be read, has NaN or infinite pixels, or
+            another size or number of channels than the model takes or than others have; names it.
+
+    Example:
+        >>> from fmce_mlflow.method.images.inputs import image_inputs
+        >>> images = image_inputs(np.zeros((5, 8, 8), dtype=np.uint8))
+        >>> half = Preprocessing(8, 8, mean=(0.5,) * 3, std=(0.5,) * 3)
+        >>> batches = input_batches(images, batch_size=2, preprocessing=half, input_shape=(3, 8, 8))
+        >>> [batch.indices.tolist() for batch in batches]
+        [[0, 1], [2, 3], [4]]
+    """
+    chosen = np.arange(len(inputs)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
+    if not len(chosen):
+        raise DataError("No image is chosen. Give at least one; FMCE needs two.")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+    shape: InputShape = input_shape or (None, None, None)
+    if not inputs.is_float():
+        if preprocessing is None:
+            raise ConfigError(_no_preprocessing(inputs.name(int(chosen[0]))))
+        size = preprocessing.height, preprocessing.width
+        if shape[0] not in (None, 1, 3):
+            raise DataError(
+                f"The model takes {shape[0]} channels, and 8-bit images have 1 or 3. Give the floats that it takes, "
+                f"shape (n, {', '.join('?' if s is None else str(s) for s in shape)})."
+            )
+        if any(wanted not in (None, got) for wanted, got in zip(shape[1:], size, strict=True)):
+            raise ConfigError(
+                f"preprocessing makes images of {size[0]}×{size[1]}, and the model takes "
+                f"{'×'.join('any' if s is None else str(s) for s in shape[1:])}. Set its height and width to these."
+            )
+    return InputBatches(inputs, chosen, batch_size, preprocessing, shape, unreadable or inputs.unreadable)
+
+
+def _alike(images: list[tuple[int, NDArray[Any]]]) -> Iterator[list[tuple[int, NDArray[Any]]]]:
+    """Neighbours of one shape and type, together."""
+    group: list[tuple[int, NDArray[Any]]] = []
+    for entry in images:
+        if group and (entry[1].shape, entry[1].dtype) != (group[0][1].shape, group[0][1].dtype):
+            yield group
+            group = []
+        group.append(entry)
+    yield group
+
+
+def _no_preprocessing(name: str) -> str:
+    return f"{name} has 8-bit pixels, and nothing says how the model wants them scaled. {_PREPROCESSING_WAYS}"
+
+
+def _two_sizes(first: tuple[str, Sequence[int]], other: tuple[str, Sequence[int]]) -> str:
+    return (
+        f"Images are of several sizes: {first[0]} is (C, H, W) = {tuple(first[1])}, {other[0]} {tuple(other[1])}. "
+        "Float images pass as they are: resize them to one size, or give 8-bit images, which preprocessing resizes."
+    )
+
+
+def _wrong_shape(name: str, found: tuple[int, ...], wanted: InputShape) -> str:
+    shape = ", ".join("any" if size is None else str(size) for size in wanted)
+    swapped = wanted[0] is not None and found[0] != wanted[0] and found[2] == wanted[0]
+    hint = " Its channels seem to come last: give layout='NHWC'." if swapped else ""
+    return (
+        f"{name} is (C, H, W) = {found}; the model takes ({shape}). Float images pass as they are: give them in that "
+        f"shape, or as 8-bit images, which preprocessing resizes.{hint}"
+    )
+
+
+def _range_notes(least: float, greatest: float, preprocessing: Preprocessing | None) -> list[str]:
+    """What the values of float images give away; they pass nevertheless."""
+    if greatest - least > 60:
+        return [
+            f"Float images go from {least:.3g} to {greatest:.3g}, as unscaled 8-bit pixels do; they pass as they are. "
+            "If they are such, give them as uint8."
+        ]
+    if greatest == least:
+        return [f"All pixels of all float images are {least:.3g}."]
+    normalises = preprocessing is not None and (set(preprocessing.mean) != {0.0} or set(preprocessing.std) != {1.0})
+    if normalises and least >= 0 and greatest <= 1:
+        return [
+            "Float images lie in [0, 1] and pass as they are, though the model was trained on normalised images. If "
+            "they are not normalised, give them as uint8."
+        ]
+    return []

@@ -1,0 +1,1 @@
+"""Networks: build them, find their functional modules, capture feature maps, draw fresh weights."""

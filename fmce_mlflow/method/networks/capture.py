@@ -1,0 +1,346 @@
+"""Feature maps of functional modules, taken with forward hooks in one forward pass.
+
+What a *feature map* of a functional module is follows the outline of arXiv 2405.04041 (the output of the module for one
+image); how outputs that are not (n, C, H, W) are read is ours and is described at :func:`capture`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError
+from fmce_mlflow.method.networks.model_forms import (
+    bare_name,
+    load_exported,
+    named_modules,
+    probing,
+    run,
+    unwrap,
+    unwrap_with_prefix,
+)
+from fmce_mlflow.wording import did_you_mean
+
+__all__ = [
+    "PREFIX_TOKENS",
+    "as_map",
+    "capture",
+    "load_exported",
+    "module_output_names",
+    "named_modules",
+    "unwrap",
+]
+
+PREFIX_TOKENS = (0, 1, 2, 5)  # none, class, class + distillation, class + four registers
+HOW_TO_LIST = "`fmce list-modules` prints the modules of a backbone, `list_modules(model)` those of any model."
+Leaf = tuple[tuple[str, ...], "Tensor | str"]  # where in the output; the map, or why it is none
+Forward = Callable[..., tuple[Any, dict[str, Tensor]]]
+
+
+@contextmanager
+def capture(
+    model: nn.Module,
+    modules: Sequence[str],
+    *,
+    map_size: int | None = None,
+    token_grid: tuple[int, int] | None = None,
+    grad: bool = False,
+) -> Iterator[Forward]:
+    """Take the feature maps of several modules, in one forward pass per batch.
+
+    Inside the block the model is in eval mode; afterwards every submodule has its own training flag back and the hooks
+    are gone, also when the forward raised. The maps of one call are not kept for the next.
+
+    ============================= =============================================================================
+    output of a module            maps
+    ============================= =============================================================================
+    (n, C, H, W)                  as it is
+    (n, H, W, C), as of Swin      (n, C, H, W), where the images are square and H = W ≠ C tells the two apart;
+                                  otherwise it is taken for (n, C, H, W)
+    (n, L, D) tokens              (n, D, h, w): class and register tokens, which come first, are dropped where
+                                  L − 0, 1, 2 or 5 is a square; otherwise, and where the images are not square,
+                                  ``token_grid`` has to say what h and w are
+    tuple, list, dict, dataclass  ``<module>.<key or position>`` each; parts that are no map are left out
+    several calls in one forward  ``<module>.0``, ``<module>.1`` … in the order of the calls
+    ============================= =============================================================================
+
+    A map belongs to one image. Outputs with more or fewer rows than the batch has images, such as the regions of a
+    detector or the windows inside an attention block, are none. The images are the first argument of the forward,
+    (n, c, h, w) or a list of (c, h, w); with any other, the number of rows is not checked.
+
+    The derived names can be asked for too: ``backbone.fpn.0`` is output "0" of ``backbone.fpn``, unless a submodule has
+    that name. A module that is changed in place by what follows it (DenseNet's ``features``) gives its own output.
+
+    ``DistributedDataParallel`` is unwrapped and ``torch.compile`` bypassed, so that one rank can probe alone and hooks
+    are called. Names may carry their prefixes, ``module.`` and ``_orig_mod.``, or not.
+
+    Args:
+        model: An eager model, or one from :func:`load_exported`.
+        modules: Dotted names of modules or of their outputs.
+        map_size: Average-pool maps that are larger to at most (map_size, map_size); smaller ones are never enlarged.
+        token_grid: (h, w) of token outputs; the tokens before the last h·w are dropped.
+        grad: Record gradients. The maps are then part of the graph from the images to the output, so that
+            ``torch.autograd.grad(output, maps[name])`` works for modules that return one tensor, frozen ones included.
+
+    Yields:
+        ``forward(*args, **kwargs)``, which runs the model and returns its output and a dict from name to map, in the
+        order of ``modules``: (n, C, H, W), floating point in the module's own dtype, on its device, detached unless
+        ``grad``.
+
+    Raises:
+        BackboneError: A name that the model does not have; from the first forward on where it may name an output.
+        CaptureError: A module that was not called or whose output is no feature map, or a model in which hooks or eval
+            mode cannot work.
+        ConfigError: No module at all, or options that contradict each other.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
+        >>> with capture(net, ["0", "1"], map_size=2) as forward:
+        ...     output, maps = forward(torch.zeros(5, 3, 4, 4))
+        >>> {name: tuple(value.shape) for name, value in maps.items()}
+        {'0': (5, 8, 2, 2), '1': (5, 8, 2, 2)}
+        >>> net.training
+        True
+    """
+    names = [modules] if isinstance(modules, str) else list(dict.fromkeys(modules))
+    _check_options(names, map_size, token_grid, grad)
+    network, prefix = unwrap_with_prefix(model)
+    wanted = [(name, bare_name(name, prefix)) for name in names]
+    found = named_modules(network)
+    heads = {bare: _locate(found, bare) for _, bare in wanted}
+    calls: dict[str, list[list[Leaf]]] | None = None  # only while `forward` runs
+    images: Any = None
+    ended = False
+
+    def hook_of(head: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+            if calls is None:
+                return None
+            if grad and isinstance(output, Tensor):
+                leaf, output = _on_the_path(output, token_grid, images)
+                leaves: list[Leaf] = [((), leaf)]
+            else:
+                leaves = [(path, as_map(value, token_grid, images=images)) for path, value in parts(output)]
+                leaves = leaves if grad else [(path, _keep(leaf, map_size)) for path, leaf in leaves]
+            calls.setdefault(head, []).append(leaves)
+            return output
+
+        return hook
+
+    def forward(*args: Any, **kwargs: Any) -> tuple[Any, dict[str, Tensor]]:
+        nonlocal calls, images
+        if ended:
+            raise CaptureError("This capture has ended and its hooks are removed; call forward inside the with block.")
+        calls, images = {}, args[0] if args else None
+        try:
+            with torch.set_grad_enabled(grad):
+                output = run(network, *args, **kwargs)
+            maps: dict[str, Tensor] = {}
+            for name, bare in wanted:
+                for key, value in _select(bare, heads[bare], calls, found).items():
+                    key = name + key[len(bare) :]
+                    if maps.setdefault(key, value) is not value:
+                        raise CaptureError(f"{key!r} is a module and an output of another. Capture them one by one.")
+            return output, maps
+        finally:
+            calls = images = None
+
+    with ExitStack() as stack:
+        stack.enter_context(probing(network))
+        for head in dict.fromkeys(heads.values()):
+            stack.callback(found[head].register_forward_hook(hook_of(head)).remove)
+        try:
+            yield forward
+        finally:
+            ended = True
+
+
+def module_output_names(model: nn.Module, modules: Sequence[str], example: Tensor) -> tuple[str, ...]:
+    """The names of the maps that :func:`capture` gives for ``modules``.
+
+    Args:
+        model: As for :func:`capture`.
+        modules: As for :func:`capture`.
+        example: Images (n, 3, h, w).
+
+    Returns:
+        One name per map: the module's own, or derived ones where it has several outputs or is called several times.
+
+    Raises:
+        BackboneError: As :func:`capture`.
+        CaptureError: As :func:`capture`.
+
+    Example:
+        >>> relu = nn.ReLU()
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), relu, nn.Conv2d(4, 4, 1), relu)
+        >>> module_output_names(net, ["0", "1"], torch.zeros(1, 3, 2, 2))
+        ('0', '1.0', '1.1')
+    """
+    with capture(model, modules) as forward:
+        _, maps = forward(example)
+    return tuple(maps)
+
+
+def as_map(value: Tensor, token_grid: tuple[int, int] | None = None, *, images: Any = None) -> Tensor | str:
+    """One tensor read as a feature map, by the rules of :func:`capture`.
+
+    Args:
+        value: (n, C, H, W), (n, H, W, C), or tokens (n, L, D).
+        token_grid: (h, w) of tokens.
+        images: What the model was given: (n, c, h, w), or a list of (c, h, w). It tells how many maps to expect, and
+            whether they are square. Anything else says nothing.
+
+    Returns:
+        (n, C, H, W), a view where possible; or a text that says why it is none.
+
+    Example:
+        >>> as_map(torch.zeros(2, 17, 6)).shape
+        torch.Size([2, 6, 4, 4])
+        >>> as_map(torch.zeros(2, 4, 4, 6), images=torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 6, 4, 4])
+        >>> as_map(torch.zeros(2, 10))
+        'float32 of shape (2, 10)'
+    """
+    kind = f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
+    if not value.is_floating_point() or value.dim() not in (3, 4) or not value.numel():
+        return kind
+    n_images, square = _batch(images)
+    if n_images not in (None, len(value)):
+        return f"{kind}, which is not one for each of {n_images} images"
+    if value.dim() == 4:
+        _, a, b, c = value.shape
+        return value.permute(0, 3, 1, 2) if square and a == b != c else value
+    length = value.shape[1]
+    if token_grid is not None:
+        height, width = token_grid
+        if height * width > length:
+            return f"{kind}, which has fewer tokens than the {height}×{width} of token_grid"
+    elif square is False:
+        return f"{kind}, the tokens of images that are not square: say with token_grid=(h, w) how they lie"
+    else:
+        counts = [length - extra for extra in PREFIX_TOKENS if length > extra]
+        height = width = next((math.isqrt(count) for count in counts if math.isqrt(count) ** 2 == count), 0)
+        if not height:
+            return f"{kind}, whose {length} tokens are no square: say with token_grid=(h, w) how they lie"
+    tokens = value[:, length - height * width :]  # (n, h·w, D)
+    return tokens.transpose(1, 2).reshape(value.shape[0], value.shape[2], height, width)
+
+
+def parts(output: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    """The tensors of a module's output, each with its keys or positions.
+
+    Example:
+        >>> [path for path, _ in parts({"a": torch.zeros(1), "b": (torch.zeros(1), None)})]
+        [('a',), ('b', '0')]
+    """
+    items: Any = ()
+    if isinstance(output, Tensor):
+        yield path, output
+    elif isinstance(output, Mapping):
+        items = output.items()
+    elif isinstance(output, (list, tuple)):
+        items = enumerate(output)
+    elif dataclasses.is_dataclass(output):
+        items = vars(output).items()
+    for key, value in items:
+        yield from parts(value, (*path, str(key)))
+
+
+def _batch(images: Any) -> tuple[int | None, bool | None]:
+    """How many images there are, and whether all of them are square; None where that cannot be told."""
+    if isinstance(images, Tensor) and images.dim() == 4:
+        return len(images), images.shape[2] == images.shape[3]
+    if isinstance(images, (list, tuple)) and all(isinstance(image, Tensor) and image.dim() == 3 for image in images):
+        return len(images), all(image.shape[1] == image.shape[2] for image in images)
+    return None, None
+
+
+def _check_options(names: Sequence[str], map_size: int | None, token_grid: tuple[int, int] | None, grad: bool) -> None:
+    problems = []
+    if not names:
+        problems.append("modules must name at least one module, got none")
+    if map_size is not None and map_size < 1:
+        problems.append(f"map_size must be at least 1, got {map_size}")
+    if token_grid is not None and (len(token_grid) != 2 or min(token_grid) < 1):
+        problems.append(f"token_grid must be two numbers (h, w) of at least 1, got {token_grid}")
+    if grad and map_size is not None:
+        problems.append("map_size cannot be used with grad=True: the output does not depend on pooled maps")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _locate(found: Mapping[str, nn.Module], name: str) -> str:
+    """The module that ``name`` is, or is an output of."""
+    head = name
+    while head:
+        if head in found:
+            return head
+        head = head.rpartition(".")[0]
+    raise BackboneError(f"The model has no module {name!r}.{did_you_mean(name, found, how_to_list=HOW_TO_LIST)}")
+
+
+def _keep(found: Tensor | str, map_size: int | None) -> Tensor | str:
+    """A map with memory of its own, since what follows may work in place (ReLU behind BatchNorm)."""
+    if isinstance(found, str):
+        return found
+    found = found.detach()
+    if map_size is not None and max(found.shape[2:]) > map_size:
+        return F.adaptive_avg_pool2d(found, (min(found.shape[2], map_size), min(found.shape[3], map_size)))
+    return found.clone(memory_format=torch.contiguous_format)
+
+
+def _on_the_path(output: Tensor, token_grid: tuple[int, int] | None, images: Any) -> tuple[Tensor | str, Tensor]:
+    """The map, and a tensor equal to ``output`` that depends on it and may be changed in place."""
+    if output.is_floating_point() and not output.requires_grad:
+        output = output.detach().requires_grad_()  # frozen so far: the graph begins here
+    found = as_map(output, token_grid, images=images)
+    if isinstance(found, str):
+        return found, output
+    if found is output:
+        return found, output.clone()
+    if output.dim() == 4:
+        return found, found.permute(0, 2, 3, 1).clone()
+    grid = found.flatten(2).transpose(1, 2)  # (n, h·w, D)
+    return found, torch.cat([output[:, : output.shape[1] - grid.shape[1]], grid], dim=1)
+
+
+def _select(
+    name: str, head: str, calls: Mapping[str, list[list[Leaf]]], found: Mapping[str, nn.Module]
+) -> dict[str, Tensor]:
+    made = calls.get(head, [])
+    if not made:
+        raise CaptureError(
+            f"Module {head!r} was not called in the forward pass, so it has no feature map. "
+            f"Containers such as ModuleList never are: name a module inside.{_near(head, found)}"
+        )
+    outputs = {
+        ".".join((head, *([str(i)] if len(made) > 1 else []), *path)): leaf
+        for i, leaves in enumerate(made)
+        for path, leaf in leaves
+    }
+    chosen = {key: leaf for key, leaf in outputs.items() if key == name or key.startswith(f"{name}.")}
+    if not chosen and name != head:
+        raise BackboneError(
+            f"The model has no module {name!r}, and {head!r} has no such output; it gives {', '.join(outputs)}."
+            f"{did_you_mean(name, [*found, *outputs], how_to_list=HOW_TO_LIST)}"
+        )
+    maps = {key: leaf for key, leaf in chosen.items() if isinstance(leaf, Tensor)}
+    if not maps:
+        got = "; ".join(f"{key}: {leaf}" for key, leaf in chosen.items()) or "no tensor"
+        raise CaptureError(
+            f"The output of module {name!r} is no feature map. Expected floats of shape (n, C, H, W), or tokens "
+            f"(n, L, D); got {got}. Name a module in front of it.{_near(name, found)}"
+        )
+    return maps
+
+
+def _near(name: str, found: Mapping[str, nn.Module]) -> str:
+    inside = [key for key in found if key.startswith(f"{name}.") and "." not in key[len(name) + 1 :]]
+    return f" Inside it: {', '.join(inside[:8])}." if inside else f" {HOW_TO_LIST}"

@@ -1,0 +1,116 @@
+"""Score functional modules: images in batches, their maps in bags, each bag's score by FMCE-Net.
+
+Maps are let go as soon as a bag of them has been reduced to its statistics, so the memory that this takes does not grow
+with the number of images. Reduction has a thread of its own and overlaps with the next forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fmce_mlflow.errors import CaptureError, ModelError
+
+CHANNELS_LAST_FROM = 512
+"""Images from which a network on the CPU is asked whether it takes them with channels last, which most run faster."""
+
+_SAME = 1e-3  # of the largest value
+
+
+def takes_channels_last(forward: Any, network: nn.Module, pixels: Tensor, fixed_batch: int | None = None) -> bool:
+    """Whether a network on the CPU gives the same maps for images whose channels come last in memory.
+
+    Convolutions on a CPU then run up to twice as fast. A network that looks at how its tensors lie in memory fails, or
+    differs, and is told from others by running it both ways.
+
+    Args:
+        forward: What ``capture`` yields.
+        network: The network.
+        pixels: float32 (n, C, H, W).
+        fixed_batch: As for :func:`score_modules`.
+    """
+    if any(p.device.type != "cpu" for p in network.parameters()):
+        return False
+    plain = run_network(forward, network, pixels, fixed_batch)
+    try:
+        other = run_network(forward, network, pixels, fixed_batch, torch.channels_last)
+    except (ModelError, CaptureError):
+        return False
+    return plain.keys() == other.keys() and all(
+        value.shape == other[name].shape
+        and bool((value - other[name]).abs().max() <= _SAME * value.abs().max().clamp_min(_SAME))
+        for name, value in plain.items()
+    )
+
+
+def run_network(
+    forward: Any,
+    network: nn.Module,
+    pixels: Tensor,
+    fixed_batch: int | None = None,
+    layout: torch.memory_format = torch.preserve_format,
+) -> dict[str, Tensor]:
+    """One forward pass within :func:`~fmce_mlflow.method.networks.capture.capture`; says what the network cannot take.
+
+    Args:
+        forward: What ``capture`` yields.
+        network: The network.
+        pixels: float32 (n, C, H, W).
+        fixed_batch: As for :func:`score_modules`.
+        layout: How the images lie in memory.
+
+    Returns:
+        The maps by name, (n, C, H, W) each.
+
+    Raises:
+        ModelError: If the network fails.
+        CaptureError: As ``capture``.
+    """
+    pixels = as_input(network, pixels)
+    with told_if_refused(pixels):
+        if fixed_batch is None:
+            maps: dict[str, Tensor] = forward(pixels.to(memory_format=layout))[1]
+            return maps
+        chunks = (padded(chunk, fixed_batch) for chunk in pixels.split(fixed_batch))
+        parts = [forward(chunk.to(memory_format=layout))[1] for chunk in chunks]
+    return {name: torch.cat([part[name] for part in parts])[: len(pixels)] for name in parts[0]}
+
+
+def as_input(network: nn.Module, pixels: Tensor) -> Tensor:
+    """Images on a network's device and in its floating dtype, half precision included."""
+    weight = next((p for p in network.parameters() if p.is_floating_point()), None)
+    return pixels if weight is None else pixels.to(device=weight.device, dtype=weight.dtype)
+
+
+@contextmanager
+def told_if_refused(pixels: Tensor) -> Iterator[None]:
+    """Say which images it was that a network cannot take.
+
+    Raises:
+        ModelError: In place of what PyTorch raises.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"The model cannot take these images, {str(pixels.dtype).removeprefix('torch.')} of shape "
+            f"{tuple(pixels.shape)}: {reason} Check channels, height and width, and name a preprocessing that gives "
+            "what the model was trained on."
+        ) from error
+
+
+def padded(pixels: Tensor, size: int | None) -> Tensor:
+    """Images repeated to fill a batch of a fixed size.
+
+    Example:
+        >>> padded(torch.arange(3), 8).tolist()
+        [0, 1, 2, 0, 1, 2, 0, 1]
+    """
+    if size is None or len(pixels) >= size:
+        return pixels
+    return pixels[torch.arange(size) % len(pixels)]

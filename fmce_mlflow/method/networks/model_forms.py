@@ -1,0 +1,205 @@
+"""A model in the form in which it comes, eager, wrapped, compiled or exported, made ready for forward hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fmce_mlflow.errors import BackboneError, CaptureError
+
+
+def load_exported(path: str | Path) -> nn.Module:
+    """Load a ``torch.export`` archive, such as MLflow's ``data/model.pt2``, with modules that can be hooked.
+
+    ``mlflow.pytorch.load_model`` returns the flat graph, in which hooks on submodules are never called; this unflattens
+    it. Its modules give the numbers of the eager model. Differences to know:
+
+    - Batch norm and dropout are those of the mode that the model was exported in: ``eval()`` before logging.
+    - The batch size is free only if the model was logged with an input example of at least two images and a signature
+      whose first dimension is −1; otherwise it is the example's.
+    - A dict or tuple that a module returns comes as a tuple of those of its tensors that are used later, in the order
+      in which they are computed, which need not be the module's own: ``fpn.0``, ``fpn.1`` ….
+    - Modules that were not called in the export are empty.
+
+    Warning: loading such an archive can execute code (GHSA-wm54-77rw-968c). Load only what you trust.
+
+    Args:
+        path: The ``.pt2`` file, or the folder of an MLflow model that has one in ``data/``.
+
+    Returns:
+        The unflattened model, on the device that it was exported on.
+
+    Raises:
+        BackboneError: No such file, or it is no such archive.
+
+    Example:
+        >>> load_exported("nowhere/model.pt2")
+        Traceback (most recent call last):
+        ...
+        fmce_mlflow.errors.BackboneError: No exported model at nowhere/model.pt2. Expected a .pt2 file, or ...
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "data" / "model.pt2"
+    if not file.is_file():
+        raise BackboneError(
+            f"No exported model at {file}. Expected a .pt2 file, or an MLflow model's folder with data/model.pt2; "
+            "models logged with serialization_format='pickle' are loaded with mlflow.pytorch.load_model."
+        )
+    try:
+        program = torch.export.load(file)
+    except Exception as error:
+        raise BackboneError(
+            f"{file} cannot be read as a torch.export archive: {type(error).__name__}: {error}. "
+            "Fetch it again, or log the model again with this version of torch."
+        ) from error
+    return torch.export.unflatten(program)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside ``DistributedDataParallel``, ``DataParallel`` and ``torch.compile``.
+
+    Example:
+        >>> net = nn.Linear(1, 1)
+        >>> unwrap(nn.DataParallel(net)) is net
+        True
+    """
+    return unwrap_with_prefix(model)[0]
+
+
+def unwrap_with_prefix(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """The model inside its wrappers, and what these put in front of the names of its modules.
+
+    Example:
+        >>> unwrap_with_prefix(nn.DataParallel(nn.Linear(1, 1)))[1]
+        ('module',)
+    """
+    prefix: list[str] = []
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+            prefix.append("module")
+        elif "_orig_mod" in model._modules:
+            model = model.get_submodule("_orig_mod")
+        else:
+            return model, tuple(prefix)
+
+
+def bare_name(name: str, prefix: tuple[str, ...] = ()) -> str:
+    """A dotted name without the parts that wrappers add.
+
+    Example:
+        >>> bare_name("module._orig_mod.layer4.0", ("module",))
+        'layer4.0'
+    """
+    parts = [part for part in name.split(".") if part != "_orig_mod"]
+    if parts[: len(prefix)] == list(prefix):
+        parts = parts[len(prefix) :]
+    return ".".join(parts)
+
+
+def named_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Every submodule by its dotted name, without the root and without ``torch.compile``'s ``_orig_mod`` parts.
+
+    Example:
+        >>> list(named_modules(nn.Sequential(nn.Sequential(nn.ReLU()))))
+        ['0', '0.0']
+    """
+    found: dict[str, nn.Module] = {}
+    for name, module in unwrap(model).named_modules(remove_duplicate=False):
+        found[bare_name(name)] = module  # of `child` and `child._orig_mod` the inner one comes last
+    del found[""]
+    return found
+
+
+@contextmanager
+def probing(model: nn.Module) -> Iterator[None]:
+    """Put an unwrapped model into eval mode; afterwards every submodule has its own training flag back.
+
+    Raises:
+        CaptureError: A model in which hooks or eval mode cannot work.
+
+    Example:
+        >>> net = nn.Dropout()
+        >>> with probing(net):
+        ...     net.training
+        False
+        >>> net.training
+        True
+    """
+    _check_hookable(model)
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        model.train(flags[0][1])  # for modules that do more in train() than to set the flag
+        for module, training in flags:
+            module.training = training
+
+
+def run(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """Call an unwrapped model so that hooks are called, also those on parts that are compiled.
+
+    Raises:
+        CaptureError: An exported model that was exported for another shape of input.
+
+    Example:
+        >>> run(nn.Flatten(), torch.zeros(2, 3, 4)).shape
+        torch.Size([2, 12])
+    """
+    compiled = any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in model.modules())
+    try:
+        # torch.compile does not see hooks that are registered after it has compiled
+        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+            return model(*args, **kwargs)
+    except RuntimeError as error:
+        if isinstance(model, torch.export.UnflattenedModule) and str(error).startswith("Expected input"):
+            raise CaptureError(
+                f"The exported model does not take this input: {str(error).splitlines()[0]} Give images of the shape "
+                "it was exported with. Logged again with an input example of at least two images, and a signature "
+                "whose first dimension is -1, it takes any number of them."
+            ) from error
+        raise
+
+
+def _check_hookable(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        where = f"The model's {name}" if name else "The model"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise CaptureError(
+                f"{where} is TorchScript, in which forward hooks are not called. Use the eager model, or log it with "
+                "serialization_format='pt2' and read it with load_exported."
+            )
+        if isinstance(module, torch.fx.GraphModule):
+            if is_flat_graph(module):
+                raise CaptureError(
+                    f"{where} is a flat exported graph, in which the hooks of submodules are never called "
+                    "(mlflow.pytorch.load_model returns one for pt2). Fetch the model with "
+                    "mlflow.artifacts.download_artifacts and read it with "
+                    "fmce_mlflow.method.networks.model_forms.load_exported."
+                )
+            continue
+        graph = getattr(module, "graph", None)  # of unflattened modules
+        if isinstance(graph, torch.fx.Graph) and any(map(_trains, graph.nodes)):
+            raise CaptureError(
+                f"{where} was exported in training mode, so its batch norm and dropout cannot be put in eval mode. "
+                "Call model.eval() before exporting or logging it."
+            )
+
+
+def is_flat_graph(module: torch.fx.GraphModule) -> bool:
+    """A graph of torch.export calls operators only; one of torch.fx.symbolic_trace calls its submodules."""
+    return not any(node.op == "call_module" and node.target != "_guards_fn" for node in module.graph.nodes)
+
+
+def _trains(node: torch.fx.Node) -> bool:
+    aten = torch.ops.aten
+    if node.target == aten.batch_norm.default:  # input, weight, bias, running_mean, running_var, training, …
+        return bool(node.args[5]) and node.args[3] is not None
+    return node.target in (aten.dropout.default, aten.feature_dropout.default) and bool(node.args[2])

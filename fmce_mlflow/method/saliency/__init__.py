@@ -1,0 +1,1 @@
+"""Grad-CAM of functional modules, and how it changes over training."""

@@ -1,0 +1,133 @@
+"""Grad-CAM of a few probe images at every snapshot, while the network is live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmce_mlflow.errors import CaptureError
+from fmce_mlflow.method.images.split import ImageData
+from fmce_mlflow.method.saliency.grad_cam import Maps, cams, focus, resized
+
+IMAGES = 6
+"""Probe images that are looked at; the probe takes classes in turn, so they are of as many classes as there can be."""
+LARGEST = 56
+"""Larger maps are pooled to this height and width before they are kept."""
+
+Kept: TypeAlias = NDArray[np.uint8]
+
+
+@dataclass(slots=True)
+class SaliencyHistory:
+    """Attention of a network over its training, in a few kilobytes per snapshot.
+
+    Attributes:
+        inputs: The network's input, float (n, 3, H, W).
+        labels: True classes, n of them: what each image is asked about.
+        modules: Functional modules.
+        kept: By module, Grad-CAM in the map's own resolution, uint8 (S, n, h, w), of the last S snapshots.
+        problem: Why there is none, where there is none.
+    """
+
+    inputs: Tensor
+    labels: list[int]
+    modules: tuple[str, ...]
+    kept: dict[str, Kept] = field(default_factory=dict)
+    problem: str | None = None
+
+    @classmethod
+    def of(cls, data: ImageData, modules: Sequence[str], kept: Mapping[str, Kept] | None = None) -> SaliencyHistory:
+        """The history of a training on ``data``, empty or going on behind what was kept."""
+        chosen = [data.probe[i] for i in range(min(IMAGES, len(data.probe)))]
+        inputs = torch.stack([data.preprocessing(image) for image, _ in chosen])
+        return cls(inputs, [int(label) for _, label in chosen], tuple(modules), dict(kept or {}))
+
+    def take(self, model: nn.Module) -> dict[str, float]:
+        """Look at the network as it is now.
+
+        Nothing of it changes: mode, gradients, running statistics, random state. Where a module has no Grad-CAM, the
+        history says so in ``problem`` and takes no more.
+
+        Args:
+            model: The network in training.
+
+        Returns:
+            Mean focus by module; empty where there is a problem.
+        """
+        if self.problem is not None:
+            return {}
+        devices = list({p.device for p in model.parameters() if p.device.type == "cuda"})
+        try:
+            with torch.random.fork_rng(devices=devices):
+                found = cams(model, self.modules, self.inputs, self.labels)
+        except CaptureError as error:
+            self.problem = str(error)
+            self.kept.clear()
+            return {}
+        for module, maps in found.items():
+            new = _small(maps)[None]
+            self.kept[module] = np.concatenate([self.kept[module], new]) if module in self.kept else new
+        size = self.inputs.shape[2:]
+        return {module: float(focus(resized(maps, size)).mean()) for module, maps in found.items()}
+
+    def at(self, snapshots: Sequence[int], last: int) -> dict[str, dict[int, Maps]]:
+        """What was kept of some snapshots.
+
+        Args:
+            snapshots: Those wanted; those that were not kept are left out.
+            last: The snapshot that was taken last.
+
+        Returns:
+            By module and snapshot, float32 (n, H, W) in [0, 1] of the input's size.
+        """
+        found: dict[str, dict[int, Maps]] = {}
+        for module, kept in self.kept.items():
+            first = last + 1 - len(kept)
+            found[module] = {
+                s: resized(kept[s - first].astype(np.float32), self.inputs.shape[2:])
+                for s in snapshots
+                if first <= s <= last
+            }
+        return found
+
+
+def input_images(inputs: Tensor, preprocessing: Any) -> NDArray[np.uint8]:
+    """A network's input as it looks: uint8 (n, H, W, 3), its normalisation undone.
+
+    Args:
+        inputs: float (n, 3, H, W).
+        preprocessing: Has ``mean`` and ``std``, three numbers each.
+
+    Returns:
+        uint8 (n, H, W, 3).
+    """
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    pixels: NDArray[np.uint8] = ((inputs * std + mean).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return pixels
+
+
+def spread_snapshots(last: int, count: int) -> tuple[int, ...]:
+    """Snapshots 0 … last, evenly spaced, at most ``count``, the first and the last among them.
+
+    Example:
+        >>> spread_snapshots(10, 5)
+        (0, 2, 5, 8, 10)
+    """
+    return tuple(int(s) for s in np.unique(np.linspace(0, last, count).round().astype(int)))
+
+
+def _small(maps: Maps) -> Kept:
+    """(n, h, w) in [0, 1] as bytes, pooled where it is large."""
+    height, width = maps.shape[1:]
+    if max(height, width) > LARGEST:
+        pooled = F.adaptive_avg_pool2d(torch.from_numpy(maps), (min(height, LARGEST), min(width, LARGEST)))
+        maps = pooled.numpy()
+    found: Kept = (maps * 255).round().astype(np.uint8)
+    return found

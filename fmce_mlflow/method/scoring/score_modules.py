@@ -1,0 +1,205 @@
+"""Score functional modules: images in batches, their maps in bags, each bag's score by FMCE-Net.
+
+Maps are let go as soon as a bag of them has been reduced to its statistics, so the memory that this takes does not grow
+with the number of images. Reduction has a thread of its own and overlaps with the next forward pass.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fmce_mlflow.errors import CaptureError, PredictorError
+from fmce_mlflow.method.fmce_net.kinds import FmceNet
+from fmce_mlflow.method.fmce_net.statistics import bag_features
+from fmce_mlflow.method.images.input_batches import Batch
+from fmce_mlflow.method.networks.capture import capture
+from fmce_mlflow.method.networks.forward import CHANNELS_LAST_FROM, run_network, takes_channels_last
+from fmce_mlflow.method.scoring.score_bag import BagScore, ModuleScore, _merge, score_bag
+
+AHEAD = 2
+"""Bags that wait to be reduced at most."""
+
+REFERENCE_IMAGES, REFERENCE_BAG = 128, 64
+"""Images that an untrained network is shown, and how many make a bag."""
+
+
+def score_modules(
+    network: nn.Module,
+    modules: Sequence[str],
+    batches: Iterable[Batch],
+    net: FmceNet,
+    *,
+    images: int,
+    bag_sizes: Iterable[int],
+    fixed_batch: int | None = None,
+    untrained: nn.Module | None = None,
+) -> dict[str, ModuleScore]:
+    """Score functional modules on images.
+
+    Args:
+        network: As for :func:`~fmce_mlflow.method.networks.capture.capture`; images get its device and dtype.
+        modules: Dotted names.
+        batches: The network's input, in the order in which bags are cut from it.
+        net: FMCE-Net in eval mode.
+        images: How many images there are; the batches' indices are below it.
+        bag_sizes: Images in each bag. Where images were skipped, the last bags have fewer.
+        fixed_batch: The only number of images that the network takes at a time, if there is one.
+        untrained: The network with fresh weights, for a net that looks at the contrast; it sees the first images only.
+
+    Returns:
+        By name of the map, in the order of ``modules``; a module with several outputs has several.
+
+    Raises:
+        PredictorError: If there are fewer than two images, or maps that the net cannot score; names the module.
+        CaptureError: As :func:`~fmce_mlflow.method.networks.capture.capture`.
+        ModelError: If the network cannot take the images.
+    """
+    cutter: _Cutter | None = None
+    references: dict[str, Tensor] = {}
+    if untrained is not None:
+        first, batches = _peek(batches, REFERENCE_IMAGES)
+        references = untrained_features(untrained, modules, first, fixed_batch)
+    with ThreadPoolExecutor(1, thread_name_prefix="fmce-bags") as pool, capture(network, modules) as forward:
+        layout: torch.memory_format | None = None
+        for batch in batches:
+            if layout is None:
+                faster = images >= CHANNELS_LAST_FROM and takes_channels_last(
+                    forward, network, batch.pixels, fixed_batch
+                )
+                layout = torch.channels_last if faster else torch.preserve_format
+            maps = run_network(forward, network, batch.pixels, fixed_batch, layout)
+            cutter = cutter or _Cutter(net, tuple(bag_sizes), pool, references)
+            cutter.add(batch.indices, maps)
+        scores = cutter.finish() if cutter else {}
+    if not scores:
+        seen = cutter.seen if cutter else 0
+        raise PredictorError(
+            f"A bag needs the feature maps of at least 2 images, got {seen}. Pass more images; 64 serve well."
+        )
+    return {name: _merge(name, found, images, net) for name, found in scores.items()}
+
+
+def untrained_features(
+    network: nn.Module, modules: Sequence[str], pixels: Sequence[Tensor], fixed_batch: int | None = None
+) -> dict[str, Tensor]:
+    """Features of an untrained network's modules, against which those of the trained one are contrasted.
+
+    Args:
+        network: The network with fresh weights.
+        modules: As for :func:`score_modules`.
+        pixels: Its input in batches, float32 (b, C, H, W).
+        fixed_batch: As for :func:`score_modules`.
+
+    Returns:
+        By name of the map, the mean over bags of their features, float32 (FEATURES,); nothing where a module's fresh
+        weights give no finite maps.
+    """
+    parts: dict[str, list[Tensor]] = {}
+    with capture(network, modules) as forward:
+        for batch in pixels:
+            for name, maps in run_network(forward, network, batch, fixed_batch).items():
+                parts.setdefault(name, []).append(maps.cpu())
+    found = {}
+    for name, each in parts.items():
+        whole = torch.cat(each)[:REFERENCE_IMAGES]
+        count = max(1, len(whole) // REFERENCE_BAG)
+        if len(whole) >= 2 and bool(torch.isfinite(whole.float()).all()):
+            found[name] = torch.stack([bag_features(bag) for bag in whole.tensor_split(count)]).mean(0)
+    return found
+
+
+def _peek(batches: Iterable[Batch], images: int) -> tuple[list[Tensor], Iterator[Batch]]:
+    """The pixels of the first images, at least so many if there are, and all batches as they were."""
+    rest, taken, count = iter(batches), [], 0
+    for batch in rest:
+        taken.append(batch)
+        count += len(batch.indices)
+        if count >= images:
+            break
+    return [batch.pixels for batch in taken], itertools.chain(taken, rest)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Maps of one module that do not make a bag yet."""
+
+    maps: list[Tensor]
+    scores: list[tuple[NDArray[np.int64], Future[BagScore]]]
+    shape: tuple[int, int, int]
+
+
+class _Cutter:
+    """Cuts the maps that come into bags, and has each reduced as soon as it is complete."""
+
+    def __init__(
+        self, net: FmceNet, sizes: tuple[int, ...], pool: ThreadPoolExecutor, references: Mapping[str, Tensor]
+    ) -> None:
+        self.net, self.sizes, self.pool, self.references = net, sizes, pool, references
+        self.number = 0  # of the bag that is being filled
+        self.indices: list[NDArray[np.int64]] = []
+        self.count = self.seen = 0
+        self.modules: dict[str, _Pending] = {}
+        self.waiting: deque[Future[BagScore]] = deque()
+
+    def add(self, indices: NDArray[np.int64], maps: Mapping[str, Tensor]) -> None:
+        """Take the maps of a batch."""
+        for name, value in maps.items():
+            self.modules.setdefault(name, _Pending([], [], tuple(value.shape[1:])))  # type: ignore[arg-type]
+        if maps.keys() != self.modules.keys():
+            missing = ", ".join(sorted(self.modules.keys() ^ maps.keys()))
+            raise CaptureError(f"The outputs {missing} are there for some images only, so they make no bag.")
+        maps = {name: value.cpu() for name, value in maps.items()}
+        self.seen += len(indices)
+        start = 0
+        while start < len(indices):
+            stop = min(len(indices), start + self._room())
+            self.indices.append(np.asarray(indices[start:stop]))
+            for name, value in maps.items():
+                self.modules[name].maps.append(value[start:stop])
+            self.count += stop - start
+            start = stop
+            if not self._room():
+                self._cut()
+
+    def finish(self) -> dict[str, tuple[tuple[int, int, int], list[tuple[NDArray[np.int64], BagScore]]]]:
+        """The last bag, and by module its shape and all scores; nothing where there were too few images."""
+        if self.count >= 2:
+            self._cut()
+        return {
+            name: (pending.shape, [(members, future.result()) for members, future in pending.scores])
+            for name, pending in self.modules.items()
+            if pending.scores
+        }
+
+    def _room(self) -> int:
+        size = self.sizes[self.number] if self.number < len(self.sizes) else self.sizes[-1]
+        return size - self.count
+
+    def _cut(self) -> None:
+        members = np.concatenate(self.indices)
+        for name, pending in self.modules.items():
+            while len(self.waiting) >= AHEAD:
+                self.waiting.popleft().result()
+            future = self.pool.submit(self._score, name, pending.maps)
+            self.waiting.append(future)
+            pending.scores.append((members, future))
+            pending.maps = []
+        self.indices, self.count, self.number = [], 0, self.number + 1
+
+    def _score(self, name: str, maps: list[Tensor]) -> BagScore:
+        try:
+            whole = maps[0] if len(maps) == 1 else torch.cat(maps)
+            return score_bag(self.net, whole, self.references.get(name))
+        except RuntimeError as error:
+            raise PredictorError(f"Module {name}: the maps of images differ in shape: {error}") from error
+        except PredictorError as error:
+            raise PredictorError(f"Module {name}: {error}") from None

@@ -1,0 +1,236 @@
+"""Train a backbone and yield a snapshot at a time.
+
+The caller consumes snapshots and does with them what it likes; nothing here logs. Everything random is a function of
+``(seed, epoch)`` or ``(seed, step)`` and of nothing before it, so a run that is picked up at a snapshot goes on exactly
+as it would have.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmce_mlflow.errors import ConfigError, NonFiniteLossError
+from fmce_mlflow.method.images.split import ImageData, loader
+from fmce_mlflow.method.training.config import TrainingConfig
+from fmce_mlflow.method.training.observe import Snapshot, _observe, _untrained_loss
+from fmce_mlflow.method.training.state import TrainingState, _load_optimizer, _make_optimizer, _state, load_weights
+from fmce_mlflow.method.training.steps import (
+    _deterministic,
+    _private_rng,
+    _seed,
+    epoch_order,
+    learning_rate,
+    snapshot_steps,
+    steps_per_epoch,
+)
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+def make_accelerator(config: TrainingConfig) -> Accelerator:
+    """An Accelerator for this training, also where the process has trained with another precision before.
+
+    Raises:
+        ConfigError: If the device cannot compute in that precision.
+    """
+    AcceleratorState._reset_state(reset_partial_state=False)
+    try:
+        accelerator = Accelerator(
+            mixed_precision=config.precision, cpu=config.cpu, gradient_accumulation_steps=config.gradient_accumulation
+        )
+    except ValueError as error:
+        raise ConfigError(f"precision {config.precision!r} cannot be had here: {error} Use bf16 or no.") from None
+    if config.precision == "fp16" and not accelerator.native_amp:  # Accelerate would train in float32 and not say so
+        raise ConfigError(f"precision 'fp16' cannot be had on device {accelerator.device.type!r}. Use bf16 or no.")
+    return accelerator
+
+
+def train(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainingConfig,
+    modules: Sequence[str],
+    *,
+    map_size: int | None = None,
+    resume: TrainingState | None = None,
+    accelerator: Accelerator | None = None,
+    progress: tqdm[Any] | None = None,
+    probe_batch: int = 256,
+) -> Iterator[Snapshot]:
+    """Train ``model`` on ``data`` and yield its snapshots, the untrained network first.
+
+    The network's global random state is left as it was at every ``yield``.
+
+    Args:
+        model: The network; trained in place, moved to the accelerator's device.
+        data: Training, validation and probe images.
+        config: How to train.
+        modules: Functional modules whose maps are taken, at least one.
+        map_size: Pool larger maps to this height and width.
+        resume: Go on behind this state; the first snapshot yielded is the one after it.
+        accelerator: The caller's, where it needs to know its process index.
+        progress: A bar that is moved on by images.
+        probe_batch: Images per forward pass over probe and validation images.
+
+    Yields:
+        Snapshot: Snapshots 0 … ``config.snapshots``, or those after ``resume``.
+
+    Raises:
+        NonFiniteLossError: If a loss is NaN or infinite; names the snapshot.
+        ConfigError: If batches cannot be shared out over processes, an epoch has too few steps, or the network does not
+            take channels last.
+        CaptureError: If a module gives no feature map.
+    """
+    accelerator = accelerator or make_accelerator(config)
+    world, rank, device = accelerator.num_processes, accelerator.process_index, accelerator.device
+    batch_size = min(config.batch_size, len(data.train))
+    micro = batch_size // (config.gradient_accumulation * world)
+    if micro * config.gradient_accumulation * world != batch_size:
+        raise ConfigError(
+            f"a batch of {batch_size} images cannot be shared evenly by {world} processes × "
+            f"{config.gradient_accumulation} accumulation steps; choose a batch-size that is a multiple"
+        )
+    steps = steps_per_epoch(len(data.train), batch_size)
+    at = snapshot_steps(steps, config.snapshots_per_epoch)
+    if resume is not None:
+        load_weights(model, resume.model)
+    layout = torch.preserve_format
+    if config.channels_last:
+        layout = torch.channels_last
+        _check_layout(model, data)
+        model.to(memory_format=layout)
+    network, optimizer = accelerator.prepare(model, _make_optimizer(model, config))
+    model = accelerator.unwrap_model(network)
+    if resume is not None:
+        _load_optimizer(optimizer, resume, accelerator)
+
+    def snapshot(index: int, train_loss: float, seconds: float, images: int) -> Snapshot:
+        started = time.perf_counter()
+        observed = (
+            _observe(model, data, modules, map_size, probe_batch, device, layout)
+            if accelerator.is_main_process
+            else None
+        )
+        accelerator.wait_for_everyone()
+        val_loss, val_accuracy, maps, clipped = observed or (math.nan, math.nan, {}, {})
+        if accelerator.is_main_process and not math.isfinite(val_loss):
+            raise NonFiniteLossError(index, val_loss, "validation loss")
+        return Snapshot(
+            index=index,
+            epoch=index / config.snapshots_per_epoch,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            maps=maps,
+            clipped=clipped,
+            train_seconds=seconds,
+            probe_seconds=time.perf_counter() - started,
+            images_per_second=images / seconds if images else 0.0,
+            state=_state(index, model, optimizer, accelerator) if accelerator.is_main_process else None,
+        )
+
+    if resume is None:
+        first = _untrained_loss(model, data, config, device, micro)
+        _check(first, 0)
+        yield snapshot(0, first, 0.0, 0)
+
+    done = resume.snapshot if resume is not None else 0
+    for index in range(done + 1, config.snapshots + 1):
+        epoch, part = divmod(index - 1, config.snapshots_per_epoch)
+        begin, end = (at[part - 1] if part else 0), at[part]
+        started = time.perf_counter()
+        order = epoch_order(len(data.train), config.seed, epoch)
+        batches = [
+            order[step * batch_size : (step + 1) * batch_size].reshape(-1, world, micro)[i, rank].tolist()
+            for step in range(begin, end)
+            for i in range(config.gradient_accumulation)
+        ]
+        images = loader(
+            data.train,
+            preprocessing=data.preprocessing,
+            batches=batches,
+            augmentation=config.augmentation,
+            seed=config.seed,
+            epoch=epoch,
+            num_workers=config.num_workers,
+            pin_memory=device.type == "cuda",
+        )
+        with _private_rng(device), _deterministic(device):
+            loss = _train_steps(
+                network, optimizer, accelerator, images, config, epoch * steps + begin, steps, progress, batch_size
+            )
+        _check(loss, index)
+        yield snapshot(index, loss, time.perf_counter() - started, (end - begin) * batch_size)
+    if config.channels_last:
+        model.to(memory_format=torch.contiguous_format)
+
+
+def _train_steps(
+    network: nn.Module,
+    optimizer: Any,
+    accelerator: Accelerator,
+    images: Any,
+    config: TrainingConfig,
+    first_step: int,
+    steps: int,
+    progress: tqdm[Any] | None,
+    batch_size: int,
+) -> float:
+    """Run the batches of ``images`` and return their mean loss over all processes."""
+    network.train()
+    layout = torch.channels_last if config.channels_last else torch.preserve_format
+    losses = []
+    for i, (x, y) in enumerate(images):  # x (b, 3, H, W), y (b,)
+        step, part = divmod(i, config.gradient_accumulation)
+        step += first_step
+        if part == 0:
+            _seed(accelerator.device, config.seed, step, accelerator.process_index)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step, steps)
+        x = x.to(accelerator.device, non_blocking=True, memory_format=layout)
+        y = y.to(accelerator.device, non_blocking=True)
+        with accelerator.accumulate(network):
+            loss = F.cross_entropy(network(x), y, label_smoothing=config.label_smoothing)
+            accelerator.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+        losses.append(loss.detach())
+        # The loss is fetched only when the bar is drawn: fetching it waits for the GPU.
+        if progress is not None and part == config.gradient_accumulation - 1 and progress.update(batch_size):
+            progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+    mean: Tensor = accelerator.reduce(torch.stack(losses).mean(), reduction="mean")
+    return float(mean)
+
+
+@torch.no_grad()
+def _check_layout(model: nn.Module, data: ImageData) -> None:
+    """Raise unless the network gives for images with channels last what it gives for others."""
+    (x, _) = next(iter(loader(data.validation, preprocessing=data.preprocessing, batches=[[0, 1]])))
+    twin = copy.deepcopy(model).cpu().eval()  # x (2, 3, H, W)
+    expected = twin(x)
+    try:
+        found = twin.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
+        alike = torch.allclose(found, expected, rtol=1e-2, atol=1e-2 * float(expected.abs().max()))
+    except RuntimeError:  # a view of what is not contiguous
+        alike = False
+    if not alike:
+        raise ConfigError(
+            "the network reads its input's memory in its own order, so it cannot be trained with channels-last; leave "
+            "that out, or use reshape where it uses view"
+        )
+
+
+def _check(loss: float, snapshot: int) -> None:
+    if not math.isfinite(loss):
+        raise NonFiniteLossError(snapshot, loss, "training loss")

@@ -1,0 +1,1 @@
+"""FMCE-Net as an MLflow model: fit it, log it, find it, describe it."""

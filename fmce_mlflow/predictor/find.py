@@ -1,0 +1,143 @@
+"""FMCE-Nets by URI, kept in memory between calls."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import mlflow.artifacts
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+
+from fmce_mlflow.errors import PredictorError
+from fmce_mlflow.predictor.flavor import FLAVOR_NAME, Predictor, load_predictor, save_model
+from fmce_mlflow.predictor.table_rows import Form
+from fmce_mlflow.runs.logged_models import tracking
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KEPT = 4
+"""Predictors that stay in memory, those used last."""
+
+HOW_TO_GET_ONE = (
+    "Train one with `fmce build-fmcs` and `fmce train-fmce-net --register-as fmcs`, then name it: "
+    'evaluator_config={"predictor": "models:/fmcs/1"}, or `--predictor models:/fmcs/1` on the command line.'
+)
+
+_kept: dict[tuple[str, ...], Predictor] = {}
+_lock = Lock()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedPredictor:
+    """A predictor and what to call it.
+
+    Attributes:
+        predictor: The net and what is known about it.
+        name: What the user called it, or ``bundled``.
+        identity: What tells it from every other, also where a name is given to another one: ``models:/m-…`` of a logged
+            model, else the name and the sha256 of its weights.
+    """
+
+    predictor: Predictor
+    name: str
+    identity: str
+
+
+@cache
+def bundled_predictor() -> Predictor | None:
+    """The predictor that comes with this package; None where its files are missing.
+
+    It was fitted by ``research/corpus_fit.py``; its model card tells on what, and how good it is.
+    """
+    folder = files("fmce_mlflow.predictor") / "resources" / "fmce_net"
+    with as_file(folder) as path:
+        return load_predictor(path) if (path / "MLmodel").is_file() else None
+
+
+def find_predictor(uri: str | None, client: MlflowClient | None = None) -> NamedPredictor:
+    """The predictor that an evaluation uses.
+
+    Args:
+        uri: Any MLflow model URI, or a model's folder; None for the bundled one.
+        client: Client of the server that has it; MLflow's own tracking URI where None.
+
+    Returns:
+        The predictor. Its weights are read once and then kept; a name that moved to another version gives that.
+
+    Raises:
+        PredictorError: If there is no such model, or it is no FMCE-Net; without a URI, if none is bundled.
+        IntegrityError: If its files are not what was written.
+    """
+    if not uri:
+        bundled = bundled_predictor()
+        if bundled is None:
+            raise PredictorError(f"No predictor is named, and this release brings none along. {HOW_TO_GET_ONE}")
+        return NamedPredictor(bundled, "bundled", "bundled")
+    with tracking(client) if client else nullcontext():
+        try:
+            description = Model.load(uri)
+        except (MlflowException, OSError) as error:
+            raise PredictorError(
+                f"The predictor {uri!r} cannot be fetched: {str(error).rstrip('. ')}. {HOW_TO_GET_ONE}"
+            ) from error
+        flavor = description.flavors.get(FLAVOR_NAME)
+        if not isinstance(flavor, dict) or not isinstance(flavor.get("sha256"), dict):
+            there = ", ".join(sorted(description.flavors))
+            raise PredictorError(f"The model {uri!r} is no FMCE-Net: its MLflow flavors are {there}. {HOW_TO_GET_ONE}")
+        hashes = tuple(f"{name} {digest}" for name, digest in sorted(flavor["sha256"].items()))
+        with _lock:
+            predictor = _kept.pop(hashes, None) or _read(uri)
+            _kept[hashes] = predictor  # the last, as the one used last
+            while len(_kept) > KEPT:
+                del _kept[next(iter(_kept))]
+    model_id = description.model_id
+    return NamedPredictor(predictor, uri, f"models:/{model_id}" if model_id else f"{uri} {hashes[-1][-64:][:12]}")
+
+
+def export_for_tables(
+    path: str | Path, uri: str | None = None, *, form: Form = "files", client: MlflowClient | None = None
+) -> None:
+    """Write a predictor as an MLflow model that scores tables with a bag in each row, as Spark has them.
+
+    Args:
+        path: A new folder, which ``mlflow.pyfunc.spark_udf`` takes.
+        uri: As for :func:`find_predictor`.
+        form: How a row has its bag, see :mod:`fmce_mlflow.predictor.table_rows`.
+        client: As for :func:`find_predictor`.
+
+    Raises:
+        PredictorError: As :func:`find_predictor`; or if the folder is not empty.
+        ConfigError: An unknown form.
+
+    Example:
+        >>> import numpy as np, pandas as pd
+        >>> from safetensors.numpy import save
+        >>> folder = Path(tempfile.mkdtemp(), "rows")
+        >>> export_for_tables(folder)
+        >>> table = pd.DataFrame({"content": [save({"maps": np.ones((4, 8, 2, 2), np.float16)})] * 2})
+        >>> len(mlflow.pyfunc.load_model(str(folder)).predict(table))
+        2
+    """
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PredictorError(f"{folder} is there already and not an empty folder. Name a new one.")
+    save_model(folder, find_predictor(uri, client).predictor, form=form)
+
+
+def _read(uri: str) -> Predictor:
+    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+        try:
+            path = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+        except (MlflowException, OSError) as error:
+            raise PredictorError(
+                f"The predictor {uri!r} cannot be fetched: {str(error).rstrip('. ')}. {HOW_TO_GET_ONE}"
+            ) from error
+        return load_predictor(path)

@@ -1,0 +1,1 @@
+"""Promote a registered version where its evaluation meets what is required."""

@@ -1,0 +1,168 @@
+"""What an evaluation run says about one registered version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlflow.exceptions import MlflowException
+
+from fmce_mlflow.errors import RunError
+from fmce_mlflow.promotion.registry import model_id_of
+from fmce_mlflow.safety.credentials import without_credentials
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+MODEL_KEYS = ("fmce.model_uri", "fmce.model_id", "model_uri", "model_id", "model")
+PREDICTOR_KEYS = ("fmce.predictor", "predictor_used", "predictor")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Figures of one version.
+
+    Attributes:
+        run_id: The run that logged them.
+        figures: Metric name → value.
+        images: What tells the images that the run evaluated on; by the evaluator's tag, else digests of datasets.
+        predictor: The FMCE-Net that predicted; empty where the run does not say.
+        modules: The modules that were scored; empty where the run does not say.
+    """
+
+    run_id: str
+    figures: dict[str, float]
+    images: frozenset[str]
+    predictor: str
+    modules: str = ""
+
+    def comparable(self, other: Evaluation) -> str:
+        """Why the figures of two evaluations cannot be held against each other; empty if they can."""
+        if not self.images or not other.images:
+            silent = self.run_id if not self.images else other.run_id
+            return f"run {silent} does not say on which images it evaluated"
+        if self.images != other.images:
+            return f"runs {self.run_id} and {other.run_id} evaluated on different images"
+        if self.predictor != other.predictor:
+            return (
+                f"runs {self.run_id} and {other.run_id} used different predictors "
+                f"({self.predictor or 'none named'}, {other.predictor or 'none named'})"
+            )
+        return ""
+
+
+def read_evaluation(client: MlflowClient, run_id: str, version: ModelVersion) -> Evaluation:
+    """The figures that a run logged of a version.
+
+    A run with several models, as a training that logged its checkpoints, counts by the metrics that are tied to the
+    version's model alone.
+
+    Args:
+        client: MLflow client.
+        run_id: A run that evaluated the version, or that trained it.
+        version: The registered version.
+
+    Raises:
+        RunError: If there is no such run, it failed, or it is about another model.
+    """
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise RunError(
+            f"There is no run {run_id!r} on {without_credentials(client.tracking_uri)}. Name a run of "
+            "`fmce evaluate`, or leave it out to evaluate now."
+        ) from None
+    label = f"version {version.version} of {version.name}"
+    if run.info.lifecycle_stage != "active":
+        raise RunError(f"Run {run_id} is deleted. Evaluate {label} again, or restore the run.")
+    if run.info.status in ("FAILED", "KILLED"):
+        raise RunError(f"Run {run_id} is {run.info.status}: its figures may be incomplete. Evaluate {label} again.")
+    if not belongs(run, version):
+        raise RunError(
+            f"Run {run_id} does not evaluate {label}, but {_about(run)}. Name an evaluation of models:/{version.name}/"
+            f"{version.version}, or leave it out to evaluate now."
+        )
+    return Evaluation(
+        run_id,
+        _figures(client, run, version),
+        _images(run),
+        _first(run, PREDICTOR_KEYS),
+        run.data.tags.get("fmce.modules", ""),
+    )
+
+
+def find_evaluation(client: MlflowClient, version: ModelVersion, like: Evaluation) -> Evaluation | None:
+    """The latest finished evaluation of a version that can be held against another, in that one's experiment."""
+    experiment = client.get_run(like.run_id).info.experiment_id
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [experiment],
+            "tags.`fmce.role` = 'evaluation' and attributes.status = 'FINISHED'",
+            max_results=500,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        for found in page:
+            if _images(found) != like.images:
+                continue
+            run = client.get_run(found.info.run_id)  # what a search finds lacks the models of a run
+            if belongs(run, version):
+                one = read_evaluation(client, run.info.run_id, version)
+                if not like.comparable(one):
+                    return one
+        token = page.token
+        if not token:
+            return None
+
+
+def belongs(run: Run, version: ModelVersion) -> bool:
+    """Whether a run says that it is about a version's model: as an input, an output, or by its tags and parameters."""
+    models, model_id = _models(run), model_id_of(version)
+    if model_id and models:
+        return model_id in models
+    names = {f"models:/{version.name}/{version.version}", version.source, model_id} - {None, ""}
+    return run.info.run_id == version.run_id or bool(names & _named(run))
+
+
+def _models(run: Run) -> set[str]:
+    """The logged models that a run took or made."""
+    inputs = {one.model_id for one in (run.inputs.model_inputs if run.inputs else [])}
+    return inputs | {one.model_id for one in (run.outputs.model_outputs if run.outputs else [])}
+
+
+def _named(run: Run) -> set[str]:
+    values = {**run.data.params, **run.data.tags}
+    return {values[key] for key in MODEL_KEYS if key in values}
+
+
+def _figures(client: MlflowClient, run: Run, version: ModelVersion) -> dict[str, float]:
+    model_id = model_id_of(version)
+    if len(_models(run)) <= 1 or not model_id:
+        return dict(run.data.metrics)
+    latest: dict[str, Any] = {}
+    for metric in client.get_logged_model(model_id).metrics or []:
+        key = (metric.step, metric.timestamp)
+        if metric.run_id == run.info.run_id and key >= latest.get(metric.key, (key,))[0]:
+            latest[metric.key] = key, metric.value
+    return {name: value for name, (_, value) in latest.items()}
+
+
+def _images(run: Run) -> frozenset[str]:
+    if tag := run.data.tags.get("fmce.images"):
+        return frozenset({tag})
+    return frozenset(one.dataset.digest for one in (run.inputs.dataset_inputs if run.inputs else []))
+
+
+def _first(run: Run, keys: tuple[str, ...]) -> str:
+    values = {**run.data.tags, **run.data.params}
+    return next((values[key] for key in keys if values.get(key)), "")
+
+
+def _about(run: Run) -> str:
+    there = sorted(_models(run)) or sorted(_named(run))
+    return f"is about {', '.join(there)}" if there else "names no model"

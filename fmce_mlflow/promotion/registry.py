@@ -1,0 +1,198 @@
+"""The model registry: find a version, tell who holds a stage or an alias, move it, one promotion at a time."""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from mlflow.exceptions import MlflowException
+
+from fmce_mlflow.errors import ConfigError, RunError
+from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.wording import did_you_mean
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+STAGES = ("Staging", "Production")
+_MODEL = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
+_LOGGED = re.compile(r"models:/(m-\w+)/?|.*/models/(m-\w+)/artifacts/?")
+_ALIAS = re.compile(r"[\w-]{1,255}")
+_RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a version is promoted to.
+
+    Attributes:
+        kind: ``alias`` or ``stage``.
+        name: Its name; a stage is Staging or Production.
+
+    Raises:
+        ConfigError: If there is no such stage, or MLflow takes no such alias.
+
+    Example:
+        >>> str(Target("stage", "production"))
+        'stage Production'
+    """
+
+    kind: Literal["alias", "stage"]
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.kind == "stage":
+            if self.name.capitalize() not in STAGES:
+                near = did_you_mean(self.name.capitalize(), STAGES)
+                raise ConfigError(f"stage must be one of {', '.join(STAGES)}; got {self.name!r}.{near}")
+            object.__setattr__(self, "name", self.name.capitalize())
+        elif not _ALIAS.fullmatch(self.name) or _RESERVED.fullmatch(self.name):
+            raise ConfigError(
+                f"alias must be of letters, digits, _ and -, and neither latest nor like v1; got {self.name!r}"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def parse_model(text: str) -> tuple[str, str, str]:
+    """Name, version and alias that a model URI of the registry names; one of the last two is empty.
+
+    Raises:
+        ConfigError: If it names no version.
+
+    Example:
+        >>> parse_model("models:/digits/3"), parse_model("digits@champion")
+        (('digits', '3', ''), ('digits', '', 'champion'))
+    """
+    found = _MODEL.fullmatch(text.strip())
+    if not found:
+        raise ConfigError(
+            f"model must name a registered version, models:/NAME/VERSION or models:/NAME@ALIAS; got {text!r}"
+        )
+    return found["name"], found["version"] or "", found["alias"] or ""
+
+
+def find_version(client: MlflowClient, model: str) -> ModelVersion:
+    """The registered version that a URI names.
+
+    Args:
+        client: MLflow client.
+        model: ``models:/name/version`` or ``models:/name@alias``.
+
+    Raises:
+        ConfigError: If it names no version.
+        RunError: If model, version or alias is not there, with the near names; or the version is not ready.
+    """
+    name, number, alias = parse_model(model)
+    registered = find_model(client, name)
+    if alias:
+        number = str(registered.aliases.get(alias, ""))
+        if not number:
+            raise RunError(
+                f"Model {name!r} has no alias {alias!r}.{did_you_mean(alias, registered.aliases)} "
+                f"It has {', '.join(sorted(registered.aliases)) or 'none'}."
+            )
+    versions = {str(v.version): v for v in list_versions(client, name)}
+    if number not in versions:
+        there = ", ".join(sorted(versions, key=int, reverse=True)[:10])
+        raise RunError(f"Model {name!r} has no version {number!r}. Its latest: {there or 'none'}.")
+    version = versions[number]
+    if version.status != "READY":
+        raise RunError(
+            f"Version {number} of model {name!r} is {version.status}; only one that is READY can be promoted."
+        )
+    return version
+
+
+def model_id_of(version: ModelVersion) -> str:
+    """The id of a version's logged model; empty where it has none.
+
+    MLflow's own registry does not keep it (``ModelVersion.model_id`` is None), but the version's source names it.
+    """
+    found = _LOGGED.fullmatch(version.source or "")
+    return version.model_id or (found and (found[1] or found[2])) or ""
+
+
+def find_model(client: MlflowClient, name: str) -> RegisteredModel:
+    """A registered model, with its aliases and tags.
+
+    Raises:
+        RunError: If it is not there, with the near names.
+    """
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    names = [model.name for model in client.search_registered_models(max_results=1000)]
+    raise RunError(
+        f"There is no registered model {name!r} on {without_credentials(client.tracking_uri)}."
+        f"{did_you_mean(name, names)} Register one with `fmce train-backbone --register-as NAME`, or in the MLflow UI."
+    )
+
+
+def list_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """All versions of a registered model."""
+    quote = '"' if "'" in name else "'"
+    versions: list[ModelVersion] = []
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(f"name={quote}{name}{quote}", max_results=1000, page_token=token)
+        versions += page
+        token = page.token
+        if not token:
+            return versions
+
+
+def holders(client: MlflowClient, name: str, target: Target) -> list[str]:
+    """The versions that hold a stage or alias, lowest first: none or one, and more where a stage was shared out."""
+    if target.kind == "alias":
+        number = find_model(client, name).aliases.get(target.name)
+        return [] if number is None else [str(number)]
+    found = [str(v.version) for v in list_versions(client, name) if v.current_stage == target.name]
+    return sorted(found, key=int)
+
+
+def move(client: MlflowClient, name: str, version: str, target: Target) -> None:
+    """Give a stage or alias to a version; whoever held it before holds it no more.
+
+    An alias has one version by the registry's primary key. A stage has not: MLflow archives those that it saw in the
+    stage when it began, so a second transition at the same moment leaves two. They are archived here.
+
+    Args:
+        client: MLflow client.
+        name: The registered model.
+        version: Its version.
+        target: What to give it.
+    """
+    if target.kind == "alias":
+        _again(lambda: client.set_registered_model_alias(name, target.name, version))
+        return
+    _again(lambda: _transition(client, name, version, target.name, archive=True))
+    for other in holders(client, name, target):
+        if other != version:
+            _again(lambda other=other: _transition(client, name, other, "Archived", archive=False))  # type: ignore[misc]
+
+
+def _transition(client: MlflowClient, name: str, version: str, stage: str, *, archive: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated; who asks for one knows
+        client.transition_model_version_stage(name, version, stage, archive_existing_versions=archive)
+
+
+def _again(call: Callable[[], None], tries: int = 5) -> None:
+    """Try again what another writer's commit at the same moment made fail."""
+    for left in range(tries - 1, -1, -1):
+        try:
+            call()
+            return
+        except MlflowException as error:
+            if not left or error.error_code not in ("BAD_REQUEST", "TEMPORARILY_UNAVAILABLE"):
+                raise
+            time.sleep(0.2)

@@ -1,0 +1,165 @@
+"""What a promotion requires of the figures of an evaluation."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from fmce_mlflow.errors import ConfigError, RunError
+from fmce_mlflow.wording import did_you_mean
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+DEFAULT = "fmcs_predicted>=0.9"
+_REQUIREMENT = re.compile(r"\s*(?P<metric>[^<>=]+?)\s*(?P<operator>>=|<=|==|>|<)\s*(?P<threshold>[^<>=\s]+)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One condition on one logged metric.
+
+    Attributes:
+        metric: The metric's name.
+        operator: ``>=``, ``>``, ``<=``, ``<`` or ``==``.
+        threshold: What the figure is compared with.
+    """
+
+    metric: str
+    operator: str
+    threshold: float
+
+    @classmethod
+    def parse(cls, text: str) -> Requirement:
+        """Read ``name>=value``.
+
+        Raises:
+            ConfigError: If it cannot be read.
+
+        Example:
+            >>> Requirement.parse("focus/layer4 > 0.5")
+            Requirement(metric='focus/layer4', operator='>', threshold=0.5)
+        """
+        found = _REQUIREMENT.fullmatch(text)
+        try:
+            threshold = float(found["threshold"]) if found else math.nan
+        except ValueError:
+            threshold = math.nan
+        if not found or not math.isfinite(threshold):
+            raise ConfigError(f"require must be like '{DEFAULT}', with one of {' '.join(OPERATORS)}; got {text!r}")
+        return cls(found["metric"], found["operator"], threshold)
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.operator}{self.threshold:g}"
+
+    def check(self, figures: Mapping[str, float]) -> Check:
+        """Hold a figure against the threshold; NaN meets none.
+
+        Raises:
+            RunError: If there is no such figure, with the near names.
+        """
+        figure = _figure(self.metric, figures)
+        return Check(str(self), self.metric, figure, OPERATORS[self.operator](figure, self.threshold))
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A requirement and whether it is met.
+
+    Attributes:
+        requirement: In words.
+        metric: The metric.
+        figure: The version's figure.
+        holds: Whether the requirement is met.
+    """
+
+    requirement: str
+    metric: str
+    figure: float
+    holds: bool
+
+    def __str__(self) -> str:
+        """One line.
+
+        Example:
+            >>> print(Requirement.parse("fmcs_predicted>=0.9").check({"fmcs_predicted": 0.31}))
+            fmcs_predicted>=0.9: not met, it is 0.31
+        """
+        return f"{self.requirement}: {'met' if self.holds else 'not met'}, it is {self.figure:.4g}"
+
+
+def parse_requirements(texts: Iterable[str]) -> tuple[Requirement, ...]:
+    """Requirements from texts, each once; several in one text have commas between them.
+
+    Raises:
+        ConfigError: Names every text that cannot be read.
+
+    Example:
+        >>> [str(r) for r in parse_requirements(["fmcs_predicted>=0.9, val_accuracy > .95"])]
+        ['fmcs_predicted>=0.9', 'val_accuracy>0.95']
+    """
+    found: dict[Requirement, None] = {}
+    problems: list[str] = []
+    for text in (part for whole in texts for part in whole.split(",") if part.strip()):
+        try:
+            found[Requirement.parse(text)] = None
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return tuple(found)
+
+
+def check_no_worse(
+    requirements: Iterable[Requirement],
+    figures: Mapping[str, float],
+    holder: str,
+    holder_figures: Mapping[str, float],
+    tolerance: float = 0.0,
+) -> tuple[Check, ...]:
+    """Hold a version's figures against those of the version that is to be replaced.
+
+    A metric of which more is required must not be lower, one of which less is required not higher. Requirements with
+    ``==`` have no better or worse; where there are no others, ``fmcs_predicted`` is compared.
+
+    Args:
+        requirements: They name the metrics and say which way is better.
+        figures: The version's.
+        holder: What the other version is called.
+        holder_figures: The other version's.
+        tolerance: How much worse a figure may be.
+
+    Returns:
+        A check per metric.
+
+    Raises:
+        RunError: If a figure is missing.
+    """
+    rising: dict[str, bool] = {}
+    for one in requirements:
+        if one.operator != "==":
+            rising.setdefault(one.metric, one.operator.startswith(">"))
+    checks = []
+    for metric, up in (rising or {"fmcs_predicted": True}).items():
+        figure, other = _figure(metric, figures), _figure(metric, holder_figures)
+        # A holder whose own figure is NaN cannot be worse than anything.
+        holds = (figure >= other - tolerance if up else figure <= other + tolerance) or (
+            math.isnan(other) and not math.isnan(figure)
+        )
+        slack = f" by more than {tolerance:g}" if tolerance else ""
+        checks.append(Check(f"{metric} no worse than {other:.4g} of {holder}{slack}", metric, figure, holds))
+    return tuple(checks)
+
+
+def _figure(metric: str, figures: Mapping[str, float]) -> float:
+    if metric not in figures:
+        names = ", ".join(sorted(figures)[:12]) or "none"
+        raise RunError(f"The evaluation has no metric {metric!r}.{did_you_mean(metric, figures)} It has: {names}.")
+    return float(figures[metric])

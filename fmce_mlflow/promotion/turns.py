@@ -1,0 +1,73 @@
+"""The model registry: find a version, tell who holds a stage or an alias, move it, one promotion at a time."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fmce_mlflow.promotion.registry import _again, find_model
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TICKET = "fmce.promoting."
+"""Tags of a registered model that start with this are the tickets of promotions in progress."""
+
+
+@contextmanager
+def one_at_a_time(
+    client: MlflowClient,
+    name: str,
+    *,
+    say: Callable[[str], None] = print,
+    dead_after: float = 60.0,
+    poll: float = 0.1,
+) -> Iterator[None]:
+    """Hold off every other promotion of a registered model while the block runs.
+
+    The registry has no compare-and-set, so this is Lamport's bakery algorithm with a tag of the registered model as
+    each promotion's ticket: draw a number above all others, then wait for those who draw one or have a lower one.
+    It holds on every store whose reads see finished writes. It does not hold off other programs.
+
+    Args:
+        client: MLflow client.
+        name: The registered model.
+        say: Prints a line for the user where it waits.
+        dead_after: Seconds after which a ticket that has not changed is taken for that of a process that died.
+        poll: Seconds between looks.
+    """
+    mine = f"{TICKET}{uuid.uuid4().hex}"
+    _again(lambda: client.set_registered_model_tag(name, mine, "0"))
+    try:
+        number = 1 + max(_tickets(client, name).values(), default=0)
+        _again(lambda: client.set_registered_model_tag(name, mine, str(number)))
+        seen: dict[tuple[str, int], float] = {}
+        said = False
+        while True:
+            now = time.monotonic()
+            before = {
+                (key, value)
+                for key, value in _tickets(client, name).items()
+                if key != mine and (value == 0 or (value, key) < (number, mine))
+            }
+            if not before:
+                break
+            for ticket in before:
+                if now - seen.setdefault(ticket, now) > dead_after:
+                    say(f"A promotion of {name} has not moved for {dead_after:.0f} s; it is taken for dead.")
+                    client.delete_registered_model_tag(name, ticket[0])
+            if not said and now - min(seen.values()) > 2:
+                say(f"Waiting for another promotion of {name}.")
+                said = True
+            time.sleep(poll)
+        yield
+    finally:
+        _again(lambda: client.delete_registered_model_tag(name, mine))
+
+
+def _tickets(client: MlflowClient, name: str) -> dict[str, int]:
+    tags = find_model(client, name).tags
+    return {k: int(v) if v.isdecimal() else 0 for k, v in tags.items() if k.startswith(TICKET)}

@@ -1,0 +1,1 @@
+"""Record the snapshots of a training, whatever its loop."""

@@ -1,0 +1,133 @@
+"""Panels of images with Grad-CAM over them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmce_mlflow.method.saliency.grad_cam import focus
+from fmce_mlflow.report.svg import shortened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SMALL, _TEXT = 6.5, 7.5
+_MOST_MODULES, _MOST_ROWS = 6, 12
+
+
+def saliency_figure(
+    images: NDArray[np.uint8], saliency: Mapping[str, NDArray[np.float32]], labels: list[str], *, title: str
+) -> Figure:
+    """Images in columns; below each, Grad-CAM by row, with its focus.
+
+    Args:
+        images: uint8 (n, H, W, 3).
+        saliency: Per row, its name and maps in [0, 1], float32 (n, H, W).
+        labels: Stand above the images, n of them.
+        title: Stands above all.
+
+    Returns:
+        A figure.
+
+    Example:
+        >>> figure = saliency_figure(
+        ...     np.zeros((2, 8, 8, 3), np.uint8), {"conv5": np.ones((2, 8, 8), np.float32)}, ["0", "1"], title="digits"
+        ... )
+        >>> len(figure.axes)
+        4
+    """
+    from matplotlib.figure import Figure
+
+    n, rows = len(images), 1 + len(saliency)
+    figure = Figure(figsize=(0.9 * n + 0.6, 1.02 * rows + 0.35), dpi=200, layout="constrained")
+    grid: Any = figure.subplots(rows, n, squeeze=False)
+    _bare(grid)
+    for column, (image, label) in enumerate(zip(images, labels, strict=True)):
+        grid[0, column].imshow(image)
+        grid[0, column].set_title(label, fontsize=_SMALL, pad=2)
+        for row, maps in enumerate(saliency.values(), start=1):
+            _draw(grid[row, column], image, maps[column])
+    for row, name in enumerate(["image", *saliency]):
+        grid[row, 0].set_ylabel(shortened(name, 16), fontsize=_SMALL)
+    figure.suptitle(textwrap.fill(title, 70), fontsize=_TEXT)
+    return figure
+
+
+def history_figure(
+    images: NDArray[np.uint8],
+    saliency: Mapping[str, Mapping[int, NDArray[np.float32]]],
+    labels: Sequence[str],
+    *,
+    fmcs: Mapping[int, float | None],
+    title: str,
+) -> Figure:
+    r"""How attention tightens: images in rows, snapshots in columns, a block of rows per module.
+
+    Above each column stand its snapshot, its FMCS and the mean focus over all images; below each image its own focus,
+    or that nothing in it speaks for its class.
+
+    Args:
+        images: uint8 (n, H, W, 3).
+        saliency: By module and snapshot, maps in [0, 1], float32 (n, H, W).
+        labels: Stand beside the images, n of them.
+        fmcs: FMCS by snapshot, None where there is none.
+        title: Stands above all.
+
+    Returns:
+        A figure; of many modules, the first 6, and then fewer images of each.
+
+    Example:
+        >>> maps = np.ones((2, 8, 8), np.float32)
+        >>> figure = history_figure(
+        ...     np.zeros((2, 8, 8, 3), np.uint8), {"conv5": {0: maps, 4: maps}}, ["0", "1"], fmcs={0: 0.0, 4: 1.0},
+        ...     title="digits",
+        ... )
+        >>> figure.axes[1].get_title()
+        'snapshot 0\nFMCS 0\nmean focus 0.00'
+    """
+    from matplotlib.figure import Figure
+
+    shown = list(saliency)[:_MOST_MODULES]
+    n = min(len(images), max(2, _MOST_ROWS // max(1, len(shown))))
+    columns = max((list(maps) for maps in saliency.values()), key=len, default=[])
+    width, height, longest = 1 + len(columns), n * len(shown), max(map(len, labels), default=0)
+    figure = Figure(
+        figsize=(0.92 * width + 0.3, 1.04 * height + 0.62 * len(shown) + 0.3), dpi=200, layout="constrained"
+    )
+    blocks: Any = figure.subfigures(len(shown), 1, squeeze=False)
+    for block, module in zip(blocks[:, 0], shown, strict=True):
+        grid: Any = block.subplots(n, width, squeeze=False)
+        _bare(grid)
+        for row in range(n):
+            grid[row, 0].imshow(images[row])
+            text = textwrap.shorten(labels[row], 14, placeholder="…")
+            grid[row, 0].set_ylabel(text, fontsize=_SMALL, rotation=90 if longest > 3 else 0, va="center", labelpad=6)
+            for column, snapshot in enumerate(columns, start=1):
+                _draw(grid[row, column], images[row], saliency[module][snapshot][row])
+        for column, snapshot in enumerate(columns, start=1):
+            score = fmcs.get(snapshot)
+            lines = [f"snapshot {snapshot}", *([] if score is None else [f"FMCS {score:.3g}"])]
+            lines.append(f"mean focus {focus(saliency[module][snapshot]).mean():.2f}")
+            grid[0, column].set_title("\n".join(lines), fontsize=_SMALL, pad=3, linespacing=1.15)
+        grid[0, 0].set_title(shortened(module, 18), fontsize=_SMALL, pad=3, weight="bold")
+    figure.suptitle(textwrap.fill(title, 16 * width), fontsize=_TEXT, parse_math=False)
+    return figure
+
+
+def _bare(grid: Any) -> None:
+    for axes in grid.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+
+
+def _draw(axes: Any, image: NDArray[np.uint8], saliency: NDArray[np.float32]) -> None:
+    """Grad-CAM over the image in grey, its focus below."""
+    axes.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
+    axes.imshow(saliency, cmap="magma", vmin=0, vmax=1, alpha=0.6)
+    text = f"focus {focus(saliency[None])[0]:.2f}" if saliency.any() else "nothing"
+    axes.set_xlabel(text, fontsize=_SMALL, labelpad=2)

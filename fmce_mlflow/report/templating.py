@@ -1,0 +1,52 @@
+"""HTML from the package's templates; whatever is put into them is escaped."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+import fmce_mlflow
+
+
+def render(template: str, **values: Any) -> str:
+    """A template with values in it.
+
+    Args:
+        template: Its file's name under ``templates/``.
+        **values: Text is escaped; Markup is not.
+
+    Returns:
+        HTML.
+    """
+    return _environment().get_template(template).render(version=fmce_mlflow.__version__, **values)
+
+
+def code(text: str) -> Markup:
+    """Text in which what stands in backquotes is set as code.
+
+    Example:
+        >>> code("use `a<b`")
+        Markup('use <code>a&lt;b</code>')
+    """
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:  # an odd backquote: part of a name
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("fmce_mlflow.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code"] = code
+    return environment

@@ -1,0 +1,1 @@
+"""How snapshots reach MLflow while a training goes on."""

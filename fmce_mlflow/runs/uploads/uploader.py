@@ -1,0 +1,256 @@
+"""Uploads the snapshots that wait in a spool: at once and in order, and from a thread while training goes on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlflow.entities import Metric
+
+from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.runs import checkpoint_slots as checkpoint
+from fmce_mlflow.runs.checkpoint_slots import Pointer, free_slot, publish
+from fmce_mlflow.runs.feature_index import INDEX, ROOT
+from fmce_mlflow.runs.uploads.spool import CHECKPOINT, Row, Spool, Unit
+from fmce_mlflow.safety.retry import retried, short
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+WEIGHTS = "weights"
+MAX_METRICS = 1000
+"""As many as a server takes in one request."""
+
+
+def replay(client: MlflowClient, run_id: str, spool: Spool) -> None:
+    """Upload all that waits from an earlier process, except for what the run has.
+
+    Raises:
+        Exception: Whatever MLflow raises; it can be done again.
+    """
+    if client.get_run(run_id).info.status == "FINISHED":
+        for unit in list(spool.units):
+            spool.drop(unit)
+        return
+    pointer = checkpoint.pointer(client, run_id)
+    have = -1 if pointer is None else pointer.snapshot
+    known = [unit for unit in spool.units if unit.snapshot <= have]
+    new = [unit for unit in spool.units if unit.snapshot > have]
+    upload_metrics(client, run_id, known, once=True)
+    for unit in known:
+        spool.drop(unit)
+    if new:
+        for unit in new:
+            for path in maps_of(unit):
+                upload_file(client, run_id, unit, path)
+        upload_state(client, run_id, new[-1], pointer)
+        upload_metrics(client, run_id, new, once=True)
+        for unit in new:
+            spool.drop(unit)
+
+
+def maps_of(unit: Unit) -> list[Path]:
+    """What is uploaded first, in any order: all files but the index and the checkpoint."""
+    return [path for path in (*unit.files(ROOT), *unit.files(WEIGHTS)) if path != unit.folder / ROOT / INDEX]
+
+
+def upload_file(client: MlflowClient, run_id: str, unit: Unit, path: Path) -> None:
+    """Upload one file to where it stands in the snapshot's folder, if it is what was written.
+
+    Raises:
+        IntegrityError: If it is not.
+    """
+    unit.check(path)
+    client.log_artifact(run_id, str(path), path.parent.relative_to(unit.folder).as_posix())
+
+
+def upload_state(client: MlflowClient, run_id: str, unit: Unit, before: Pointer | None) -> Pointer | None:
+    """Upload the index, then the checkpoint, then its tag; returns what the tag points to."""
+    upload_file(client, run_id, unit, unit.folder / ROOT / INDEX)
+    if unit.checkpoint is None:
+        return before
+    slot = free_slot(before)
+    if len(found := unit.files(CHECKPOINT)) != 1:
+        raise ArtifactError(f"{unit.folder / CHECKPOINT} must have one file, got {len(found)}. Remove {unit.folder}.")
+    unit.check(found[0])
+    path = found[0].replace(found[0].with_name(slot))
+    after = Pointer(slot, unit.snapshot, unit.checkpoint)
+    publish(client, run_id, path, after)
+    return after
+
+
+def upload_metrics(client: MlflowClient, run_id: str, units: Sequence[Unit], *, once: bool) -> None:
+    """Log the metrics of snapshots; with ``once``, those steps only that the run lacks."""
+    metrics = [Metric(*values) for unit in units for values in unit.metrics]
+    if once:
+        names = dict.fromkeys(m.key for m in metrics)
+        logged = {name: {m.step for m in client.get_metric_history(run_id, name)} for name in names}
+        metrics = [m for m in metrics if m.step not in logged[m.key]]
+    for first in range(0, len(metrics), MAX_METRICS):
+        client.log_batch(run_id, metrics=metrics[first : first + MAX_METRICS])
+
+
+class Uploader:
+    """A thread that uploads what waits, for as long as it takes.
+
+    Args:
+        client: MLflow client.
+        run_id: The run.
+        spool: Its folder; empty.
+        workers: Connections that upload maps at the same time.
+        say: Prints a line for the user.
+    """
+
+    def __init__(
+        self, client: MlflowClient, run_id: str, spool: Spool, *, workers: int, say: Callable[[str], None]
+    ) -> None:
+        self._client, self._run_id, self._spool, self._workers, self._say = client, run_id, spool, workers, say
+        self._changed = threading.Condition()
+        self._stopped = threading.Event()
+        self._claimed: list[Unit] = []
+        self._status: str | None = None
+        self._pointer: Pointer | None = None
+        self._pointer_known = False
+        self.closed = False
+        self.error: BaseException | None = None  # that will not pass
+        self.failure: BaseException | None = None  # the last one, where nothing has succeeded since
+        self.succeeded = time.monotonic()
+        # A daemon: whatever it does can be done again, so the process may end in the middle of it.
+        threading.Thread(target=self._work, name="fmce-upload", daemon=True).start()
+
+    def add(self, folder: Path, metrics: list[Row], sha256: str | None) -> int:
+        """Make a snapshot in a folder whole and let it be uploaded; returns its bytes."""
+        with self._changed:
+            before = [unit for unit in self._spool.units if unit not in self._claimed and unit.checkpoint]
+            unit = self._spool.commit(folder, metrics, sha256)
+            size = unit.bytes
+            for earlier in before:
+                self._spool.drop_checkpoint(earlier)
+            self._changed.notify_all()
+            return size
+
+    def wait(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something holds, at most for some seconds; whether it does."""
+        with self._changed:
+            return self._changed.wait_for(done, seconds)
+
+    def close_with(self, status: str) -> None:
+        """Give the run this status when nothing waits any more."""
+        with self._changed:
+            self._status = status
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the thread, after the request that it is in the middle of."""
+        self._stopped.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                with self._changed:
+                    self._changed.wait_for(
+                        lambda: self._stopped.is_set() or self._spool.units or (self._status and not self.closed)
+                    )
+                    self._claimed = list(self._spool.units)
+                if self._stopped.is_set():
+                    return
+                if self._claimed:
+                    self._upload(self._claimed)
+                elif self._status and not self.closed:
+                    self._try(partial(self._client.set_terminated, self._run_id, self._status))
+                    with self._changed:
+                        self.closed = True
+                        self._changed.notify_all()
+        except BaseException as error:
+            if not self._stopped.is_set():
+                with self._changed:
+                    self.error = error
+                    self._changed.notify_all()
+
+    def _upload(self, units: list[Unit]) -> None:
+        self._in_parallel([partial(self._upload_map, unit, path) for unit in units for path in maps_of(unit)])
+        if not self._pointer_known:
+            self._try(self._read_pointer)
+        self._try(lambda: self._upload_state(units[-1]))
+        self._try(lambda: upload_metrics(self._client, self._run_id, units, once=False))
+        with self._changed:
+            if self._stopped.is_set():  # the folder may be another process's by now
+                return
+            for unit in units:
+                self._spool.drop(unit)
+            self._claimed = []
+            self._changed.notify_all()
+
+    def _upload_map(self, unit: Unit, path: Path) -> None:
+        self._try(lambda: upload_file(self._client, self._run_id, unit, path))
+        with self._changed:
+            if self._stopped.is_set():
+                return
+            unit.bytes -= path.stat().st_size
+            path.unlink()
+            self._changed.notify_all()
+
+    def _read_pointer(self) -> None:
+        self._pointer = checkpoint.pointer(self._client, self._run_id)
+        self._pointer_known = True
+
+    def _upload_state(self, unit: Unit) -> None:
+        self._pointer = upload_state(self._client, self._run_id, unit, self._pointer)
+
+    def _try(self, call: Callable[[], None]) -> None:
+        if self._stopped.is_set():
+            raise InterruptedError  # nothing is begun any more: another process may have the folder
+        retried(call, self._stopped, failed=self._failed)
+        with self._changed:
+            back, self.failure = self.failure is not None, None
+            self.succeeded = time.monotonic()
+        if back:
+            self._say("MLflow takes uploads again.")
+
+    def _failed(self, error: BaseException) -> None:
+        with self._changed:
+            first, self.failure = self.failure is None, error
+        if first:
+            self._say(
+                f"MLflow does not take uploads at the moment; training goes on, they are tried again. ({short(error)})"
+            )
+
+    def _in_parallel(self, calls: list[Callable[[], None]]) -> None:
+        """Do all calls on a few threads; raises the first error, after those under way have ended."""
+        if len(calls) <= 1 or self._workers == 1:
+            for call in calls:
+                call()
+            return
+        waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        for call in calls:
+            waiting.put(call)
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            while not errors:
+                try:
+                    call = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    call()
+                except BaseException as error:
+                    errors.append(error)
+
+        threads = [
+            threading.Thread(target=work, name="fmce-upload-map", daemon=True)
+            for _ in range(min(self._workers, len(calls)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]

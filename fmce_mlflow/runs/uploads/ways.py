@@ -1,0 +1,89 @@
+"""How a training's snapshots come to MLflow, off the training path where MLflow is not on this machine.
+
+A snapshot is its feature maps, the index that names them, a checkpoint, the run's tag that points to the checkpoint,
+and metrics. They reach MLflow in this order, so that whatever moment anything dies at,
+
+- the index names only files that are there,
+- the tag points to a whole checkpoint, and every snapshot up to that one is there: a checkpoint goes into the slot
+  that the tag does not point to, and the tag is set once it is there,
+- metrics are all that a snapshot behind the tag may lack, and the checkpoint has them: ``--resume`` logs what is
+  missing.
+
+**Local** (sqlite or files, with an artifact folder of this machine): written at once. Each file takes the place of
+the one before it only when it is whole and on the disk, so a full disk, a kill or a machine that stops leaves what was
+there readable.
+
+**Remote**: a snapshot is written to a folder on disk, which gets its name once all of it is there
+(:mod:`fmce_mlflow.runs.uploads.spool`), and training goes on. One thread takes whatever waits, any number of snapshots
+at once:
+the maps of all of them on a few connections, then the last index, then the last checkpoint and its tag, then the
+metrics of all. It removes a snapshot's folder when all that is done. So at any moment a snapshot is on the server, or
+whole on disk, or both. Each step can be done again: files are overwritten by the same bytes, metrics keep the time at
+which they were measured, which makes MLflow's databases take them once. Of snapshots that wait, only the last needs
+its checkpoint; the others' are dropped.
+
+Failures that may pass are tried again for as long as training lasts. Where the folder's limit is reached, training
+waits. Where nothing at all has succeeded for ``patience`` seconds while somebody waits, the command ends with an
+:class:`~fmce_mlflow.errors.UploadError`; the folder stays. ``--resume`` and ``fmce sync`` begin with what the folder
+holds, except for what the run has from elsewhere: training is deterministic, so a run that has gone on on another
+machine has it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+from fmce_mlflow.runs.artifacts import artifact_repository
+from fmce_mlflow.runs.uploads.local import LocalUploads, T
+from fmce_mlflow.runs.uploads.options import UploadOptions
+from fmce_mlflow.runs.uploads.remote import RemoteUploads
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+GRACE = 10.0
+"""Seconds in which a training that is stopped still uploads; schedulers kill after 30."""
+
+
+class Uploads(Protocol):
+    """Where a training's snapshots go."""
+
+    def make_room(self) -> None:
+        """Wait until another snapshot may be logged."""
+
+    def snapshot(self, index: int) -> Any:
+        """A context with a :class:`Sink` for a snapshot; it is logged at the end of the block."""
+
+    def drain(self) -> None:
+        """Wait until all snapshots are logged."""
+
+    def persist(self, call: Callable[[], T]) -> T:
+        """Do what is written to MLflow directly, again where it fails in a way that may pass."""
+
+    def close(self, status: str) -> None:
+        """Log what waits and give the run its status."""
+
+    def give_up(self, status: str, *, within: float | None) -> str | None:
+        """Close a run that will not be complete; never fails, and says what waits on disk if anything does."""
+
+
+def open_uploads(
+    client: MlflowClient, run_id: str, options: UploadOptions | None = None, *, say: Callable[[str], None] = print
+) -> Uploads:
+    """The way for a run's snapshots; what waits on disk from before is uploaded first.
+
+    Raises:
+        UploadError: If that fails.
+        RunError: If another process trains or uploads the run.
+    """
+    options = options or UploadOptions()
+    uri = client.tracking_uri
+    if "://" not in uri or uri.startswith(("sqlite:", "file:")):
+        repository = artifact_repository(client, run_id)
+        if isinstance(repository, LocalArtifactRepository):
+            return LocalUploads(client, run_id, Path(repository.artifact_dir))
+    return RemoteUploads(client, run_id, options, say)

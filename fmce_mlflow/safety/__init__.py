@@ -1,0 +1,1 @@
+"""What keeps files, secrets and runs safe: bounded reading, the one retry, interrupts, credentials."""

@@ -1,0 +1,100 @@
+"""Which failures of a tracking server or artifact store pass, and how to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event
+from typing import Any, TypeVar
+
+import requests
+import urllib3
+from mlflow.exceptions import MlflowException
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
+
+from fmce_mlflow.errors import FmceError
+from fmce_mlflow.safety.credentials import hide_credentials
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+PASSING_STATUS = frozenset({408, 425, 429})
+STORES = ("botocore.", "boto3.", "google.", "azure.", "paramiko.")
+"""Packages whose errors tell nothing general about whether they pass; it is assumed."""
+
+T = TypeVar("T")
+
+
+def passes(error: BaseException) -> bool:
+    """Whether a call that failed in this way may succeed later.
+
+    Servers that cannot be reached, stall, are overloaded (429) or fail (5xx) may; what a server refuses, or this
+    machine's disk, will not.
+
+    Example:
+        >>> passes(MlflowException("the server failed", error_code=1))  # INTERNAL_ERROR
+        True
+        >>> passes(MlflowException("no such run", error_code=1001)), passes(OSError("no space"))
+        (False, False)
+    """
+    if isinstance(error, FmceError):
+        return error.__cause__ is not None and passes(error.__cause__)
+    if isinstance(error, MlflowException):
+        return _passing(error.get_http_status_code())
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return _passing(error.response.status_code)
+    if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError):
+        return True
+    return type(error).__module__.startswith(STORES)
+
+
+def retried(
+    call: Callable[[], T],
+    stopped: Event,
+    *,
+    stop: Callable[[Any], bool] | None = None,
+    failed: Callable[[BaseException], None] = lambda error: None,
+) -> T:
+    """Call until it succeeds, waiting twice as long after every failure that may pass, with jitter.
+
+    Args:
+        call: What to do; it must bear being done again.
+        stopped: Ends the waiting.
+        stop: When else to end it.
+        failed: Told of each failure that is followed by another try.
+
+    Returns:
+        What ``call`` returns.
+
+    Raises:
+        Exception: The last failure.
+    """
+
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if error is not None:
+            failed(error)
+
+    def sleep(seconds: Any) -> None:
+        stopped.wait(seconds)
+
+    return Retrying(
+        retry=retry_if_exception(passes),
+        wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT) + wait_random(0, FIRST_WAIT),
+        stop=lambda state: stopped.is_set() or (stop is not None and stop(state)),
+        sleep=sleep,
+        before_sleep=tell,
+        reraise=True,
+    )(call)
+
+
+def short(error: BaseException) -> str:
+    """A failure in a line; those of HTTP clients run to several, with all that they wrap.
+
+    Example:
+        >>> short(OSError("no space\\n" + 400 * "x"))[:30]
+        'OSError: no space xxxxxxxxxxxx'
+    """
+    text = hide_credentials(" ".join(f"{type(error).__name__}: {error}".split()))
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+def _passing(status: int) -> bool:
+    return status >= 500 or status in PASSING_STATUS

@@ -1,0 +1,115 @@
+"""Reports that tests look at: ordinary ones, and ones with hostile names."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fmce_mlflow.evaluation.page import DataFacts, EvaluationReport, ModuleFinding, PredictorFacts
+from fmce_mlflow.fmcs_dataset.table import COLUMNS
+from fmce_mlflow.method.convergence.config import ConvergenceConfig
+from fmce_mlflow.method.convergence.verdict import Convergence, assess
+from fmce_mlflow.report.saliency_figure import saliency_figure
+
+HOSTILE = "\"><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">&amp;`'{{7*7}}"
+FIGURES = {
+    "run": {"mae": 0.034, "spearman": 0.98, "accuracy": 0.86, "within_one": 1.0, "coverage": 0.91},
+    "architecture": {"mae": 0.16, "spearman": 0.93, "accuracy": 0.47, "within_one": 0.88, "coverage": 0.83},
+}
+
+
+def losses(seed: int = 0, snapshots: int = 25, floor: float = 0.05) -> list[float]:
+    noise = np.random.default_rng(seed).normal(0, 0.03, snapshots)
+    return [floor + 2.3 * 0.75**t + abs(float(noise[t])) * 0.75 ** (t / 2) for t in range(snapshots)]
+
+
+def convergence(seed: int = 0, *, floor: float = 0.05, **config: Any) -> Convergence:
+    return assess(losses(seed, floor=floor), ConvergenceConfig(**{"threshold": 0.01, **config}))
+
+
+def finding(
+    name: str, fmcs: float, std: float = 0.07, levels: int = 5, images: int = 256, **more: Any
+) -> ModuleFinding:
+    rng = np.random.default_rng(len(name))
+    belief = np.exp(-0.5 * ((np.arange(levels) / (levels - 1) - fmcs) / max(std, 0.09)) ** 2)
+    low, high = max(0.0, fmcs - 1.645 * std), min(1.0, fmcs + 1.645 * std)
+    values: dict[str, Any] = {
+        "levels": tuple((belief / belief.sum()).tolist()),
+        "sample_scores": np.clip(rng.normal(fmcs, 0.04, images), 0, 1),
+        "focus": 0.41,
+        "distance": 1.1,
+        "shape": (1024, 4, 4),
+        "bags": 12,
+    }
+    return ModuleFinding(name=name, fmcs=fmcs, std=std, low=low, high=high, **{**values, **more})
+
+
+def saliency(modules: list[str], images: int = 8, size: int = 32) -> bytes:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (images, size, size, 3), dtype=np.uint8)
+    maps = {name: rng.random((images, size, size), dtype=np.float32) ** 3 for name in modules}
+    figure: Figure = saliency_figure(pictures, maps, [str(i) for i in range(images)], title="Grad-CAM")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def report(*modules: ModuleFinding, **more: Any) -> EvaluationReport:
+    modules = modules or (finding("conv5", 0.62, measured=0.6),)
+    values: dict[str, Any] = {
+        "model": "models:/digits-classifier/3",
+        "run_id": "3f2a9c51b7d04f0c8a6be1f2d9c07a44",
+        "data": DataFacts(name="digits, held-out images", images=359, digest="9c1e44d0", bag_size=64),
+        "predictor": PredictorFacts(
+            name="models:/fmcs/1", corpus="34 runs of 10 backbones on digits, MNIST and CIFAR-10", figures=FIGURES
+        ),
+        "convergence": convergence(),
+        "snapshot": 9,
+        "saliency": saliency([module.name for module in modules]),
+        "notes": ("No module was named: `conv5` is the last feature stage of this ShuffleNet v2.",),
+    }
+    return EvaluationReport(modules=tuple(modules), **{**values, **more})
+
+
+def several() -> EvaluationReport:
+    """Five modules, one in each state."""
+    names = ["backbone.body.layer4.1.conv2", "backbone.fpn.layer_blocks.3", "neck", "head.tower.0", "rpn.head.conv"]
+    far = finding(names[4], 0.55, distance=3.2, far=True)
+    one = [finding(names[0], 0.97, 0.02), finding(names[1], 0.93, 0.06), finding(names[2], 0.84, 0.08, measured=0.95)]
+    return report(*one, finding(names[3], 0.31), far, convergence=convergence(floor=1.23e-5, smoothing=0))
+
+
+def hostile() -> EvaluationReport:
+    """Every name is an attack."""
+    return report(
+        finding(HOSTILE, 0.4),
+        model=HOSTILE,
+        run_id=HOSTILE,
+        data=DataFacts(name=HOSTILE, images=9, digest=HOSTILE),
+        predictor=PredictorFacts(name=HOSTILE, corpus=HOSTILE, figures={HOSTILE: {"mae": 0.1}}),
+        notes=(HOSTILE,),
+        saliency_text=HOSTILE,
+    )
+
+
+def table(runs: int = 6, snapshots: int = 25, **columns: Any) -> tuple[pd.DataFrame, dict[str, Convergence]]:
+    """Rows of an FMCS-dataset, and the convergence of its runs."""
+    rows, found = [], {}
+    for i in range(runs):
+        run_id = f"{i:02d}" + "c0ffee" * 5
+        found[run_id] = convergence(i)
+        labels = found[run_id].fmcs
+        assert labels is not None
+        for snapshot in range(snapshots):
+            row = {
+                "run_id": run_id, "backbone": ["shufflenet_v2_x0_5", "resnet18"][i % 2], "dataset": "digits", "seed": i,
+                "module": ["conv5", "layer4"][i % 2], "snapshot": snapshot, "epoch": snapshot / 3,
+                "fmcs": labels[snapshot], "level": found[run_id].level(snapshot), "n": 256, "channels": 1024,
+                "height": 4, "width": 4, "artifact_path": "feature_maps/x", "sha256": "0" * 64,
+            }  # fmt: skip
+            rows.append(row | columns)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS), found

@@ -1,0 +1,481 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+import warnings
+
+import mlflow
+import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, LoggedModelInput, Metric
+
+from fmce_mlflow.cli.main import main
+from fmce_mlflow.errors import ConfigError, PromotionRefused, RunError
+from fmce_mlflow.promotion.options import PromotionOptions
+from fmce_mlflow.promotion.promote import RECORD, promote
+from fmce_mlflow.promotion.registry import Target, _transition, find_model, find_version, holders, model_id_of, move
+from fmce_mlflow.promotion.rules import Requirement, check_no_worse, parse_requirements
+from fmce_mlflow.promotion.turns import _tickets, one_at_a_time
+from fmce_mlflow.runs.logged_models import log_saved_model, register
+from tests.conftest import new_run
+from tests.helpers import promoters
+from tests.helpers.refusing_proxy import refusing_proxy
+from tests.helpers.servers import tracking_server
+
+NAME = "digits"
+
+
+def save(path, description):
+    path.mkdir()
+    description.save(str(path / "MLmodel"))
+
+
+def new_version(client, name=NAME, run_id=None, *, step=0):
+    """A registered version with a logged model of no weights: a promotion reads none."""
+    run_id = run_id or new_run(client, **{"fmce.role": "backbone"})
+    model_id = log_saved_model(client, run_id, save, name="model", step=step)
+    return client.get_model_version(name, register(client, run_id, model_id, name))
+
+
+def images(digest):
+    return DatasetInput(Dataset(f"images-{digest}", digest, "code", "{}"), [])
+
+
+def evaluated(client, version, *, digest="aa", predictor="models:/net/1", status="FINISHED", **figures):
+    """A run that looks like one of the evaluator."""
+    run_id = new_run(client, **{"fmce.role": "evaluation", "fmce.predictor": predictor})
+    client.log_batch(run_id, metrics=[Metric(name, value, 0, 0) for name, value in figures.items()])
+    client.log_inputs(run_id, datasets=[images(digest)], models=[LoggedModelInput(model_id_of(version))])
+    client.set_terminated(run_id, status)
+    return run_id
+
+
+def uri(version):
+    return f"models:/{version.name}/{version.version}"
+
+
+def run_promotion(client, version, *, require="fmcs_predicted>=0.9", evaluate=None, said=None, **more):
+    run_id = new_run(client)
+    target = {"alias": "champion"} if "stage" not in more and "alias" not in more else {}
+    options = PromotionOptions(model=uri(version), require=parse_requirements([require]), **target, **more)
+    decision = promote(client, run_id, options, evaluate=evaluate, say=(said if said is not None else []).append)
+    return run_id, decision
+
+
+def record_of(client, run_id, tmp_path):
+    with open(client.download_artifacts(run_id, RECORD, str(tmp_path))) as file:
+        return json.load(file)
+
+
+# Requirements
+
+
+@pytest.mark.parametrize(
+    ("text", "figure", "holds"),
+    [
+        ("m>=0.5", 0.5, True), ("m>0.5", 0.5, False), ("m<=0.5", 0.5, True), ("m<0.5", 0.5, False),
+        ("m==0.5", 0.5, True), ("m>=0.5", 0.4, False), ("m < 1e-3", 1e-4, True), ("m==0.5", 0.51, False),
+        ("m>=-1", float("nan"), False), ("m<1", float("nan"), False), ("m<5", float("-inf"), True),
+    ],
+)  # fmt: skip
+def test_a_requirement_holds_or_not(text, figure, holds):
+    assert Requirement.parse(text).check({"m": figure}).holds is holds
+
+
+@pytest.mark.parametrize(
+    "text", ["fmcs", "fmcs=0.9", "fmcs=>0.9", ">=0.9", "fmcs>=", "fmcs>=high", "a>=1>=2", "a>=nan", "a<inf"]
+)
+def test_a_requirement_that_cannot_be_read(text):
+    with pytest.raises(ConfigError, match=r"require must be like 'fmcs_predicted>=0.9'"):
+        Requirement.parse(text)
+
+
+def test_requirements_are_all_read_before_any_is_complained_of():
+    assert [str(r) for r in parse_requirements(["a>=1,b<2", "", "a>=1"])] == ["a>=1", "b<2"]
+    with pytest.raises(ConfigError) as raised:
+        parse_requirements(["a", "b>1,c"])
+    assert len(raised.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("require", "mine", "theirs", "tolerance", "holds"),
+    [
+        ("m>=0", 0.8, 0.8, 0, True), ("m>=0", 0.79, 0.8, 0, False), ("m>=0", 0.79, 0.8, 0.02, True),
+        ("m<1", 0.2, 0.3, 0, True), ("m<1", 0.4, 0.3, 0, False), ("m<1", 0.4, 0.3, 0.2, True),
+        ("m>=0", float("nan"), 0.8, 0, False), ("m>=0", 0.1, float("nan"), 0, True),
+        ("m>=0", float("nan"), float("nan"), 0, False),
+    ],
+)  # fmt: skip
+def test_no_worse_is_told_by_the_direction_of_the_requirement(require, mine, theirs, tolerance, holds):
+    (check,) = check_no_worse(parse_requirements([require]), {"m": mine}, "version 1", {"m": theirs}, tolerance)
+    assert check.holds is holds and "of version 1" in check.requirement
+
+
+def test_without_a_direction_the_predicted_score_is_compared():
+    (check,) = check_no_worse(
+        parse_requirements(["classes==10"]), {"fmcs_predicted": 0.5, "classes": 10}, "1", {"fmcs_predicted": 0.6}
+    )
+    assert check.metric == "fmcs_predicted" and not check.holds
+
+
+# What a promotion does
+
+
+@pytest.mark.parametrize("target", [{"alias": "champion"}, {"stage": "production"}])
+def test_a_mature_version_becomes_the_holder_and_the_record_says_why(client, tmp_path, target):
+    first, second = new_version(client), new_version(client)
+    _, before = run_promotion(client, first, evaluation_run=evaluated(client, first, fmcs_predicted=0.95), **target)
+    evaluation, said = evaluated(client, second, fmcs_predicted=0.97, val_accuracy=0.8), []
+    run_id, decision = run_promotion(client, second, evaluation_run=evaluation, said=said, **target)
+    assert before.before == () and decision.before == ("1",) and decision.verdict == "promoted"
+    assert holders(client, NAME, decision.target) == ["2"]
+    if "stage" in target:
+        assert client.get_model_version(NAME, "1").current_stage == "Archived"
+    tags = client.get_model_version(NAME, "2").tags
+    assert tags["fmce.promotion.decision"] == "promoted" and tags["fmce.promotion.target"] == str(decision.target)
+    assert tags["fmce.promotion.evaluation_run"] == evaluation and tags["fmce.promotion.run"] == run_id
+    assert tags["fmce.promotion.requirements"] == "fmcs_predicted>=0.9"
+    assert json.loads(tags["fmce.promotion.figures"]) == {"fmcs_predicted": 0.97}
+    record = record_of(client, run_id, tmp_path)
+    assert record["decision"] == "promoted" and record["version"] == "2" and record["held_before_by"] == ["1"]
+    assert record["requirements"] == [
+        {"requirement": "fmcs_predicted>=0.9", "metric": "fmcs_predicted", "figure": 0.97, "holds": True}
+    ]
+    assert record["figures"] == {"fmcs_predicted": 0.97, "val_accuracy": 0.8} and record["evaluation_run"] == evaluation
+    run = client.get_run(run_id)
+    assert run.data.tags["fmce.role"] == "promotion" and run.data.tags["fmce.promotion.decision"] == "promoted"
+    assert run.data.metrics == {"fmcs_predicted": 0.97} and run.data.params["version"] == "2"
+    assert [one.model_id for one in run.inputs.model_inputs] == [model_id_of(second)]
+    assert "  fmcs_predicted>=0.9: met, it is 0.97" in said
+    assert find_model(client, NAME).tags == {}, "no ticket is left behind"
+
+
+def test_a_refusal_names_each_unmet_requirement_with_its_figure_and_moves_nothing(client, tmp_path):
+    version = new_version(client)
+    evaluation = evaluated(client, version, fmcs_predicted=0.31, val_accuracy=0.99, **{"focus/layer4": float("nan")})
+    with pytest.raises(PromotionRefused) as raised:
+        run_promotion(
+            client, version, evaluation_run=evaluation, require="fmcs_predicted>=0.9,val_accuracy>0.9,focus/layer4>0"
+        )
+    assert str(raised.value) == (
+        "Version 1 of digits as alias champion is refused:\n"
+        "  - fmcs_predicted>=0.9: not met, it is 0.31\n"
+        "  - focus/layer4>0: not met, it is nan\n"
+        f"The figures are those of run {evaluation}."
+    )
+    assert raised.value.exit_code == 3
+    assert holders(client, NAME, Target("alias", "champion")) == []
+    tags = client.get_model_version(NAME, "1").tags
+    assert tags["fmce.promotion.decision"] == "refused"
+    record = record_of(client, tags["fmce.promotion.run"], tmp_path)
+    assert [one["holds"] for one in record["requirements"]] == [False, True, False]
+    assert record["requirements"][2]["figure"] == "nan" and record["figures"]["focus/layer4"] is None
+
+
+def test_a_dry_run_decides_and_leaves_the_registry_as_it_is(client, tmp_path):
+    version = new_version(client)
+    good, bad = evaluated(client, version, fmcs_predicted=0.95), evaluated(client, version, fmcs_predicted=0.5)
+    run_id, decision = run_promotion(client, version, evaluation_run=good, dry_run=True)
+    assert decision.verdict == "promoted" and record_of(client, run_id, tmp_path)["dry_run"] is True
+    with pytest.raises(PromotionRefused):
+        run_promotion(client, version, evaluation_run=bad, dry_run=True)
+    assert client.get_model_version(NAME, "1").tags == {} and find_model(client, NAME).aliases == {}
+
+
+def test_it_evaluates_now_where_no_run_is_named(client):
+    version = new_version(client)
+    asked = []
+
+    def evaluate(model):
+        asked.append(model)
+        return evaluated(client, version, fmcs_predicted=0.95)
+
+    _, decision = run_promotion(client, version, evaluate=evaluate)
+    assert asked == ["models:/digits/1"] and decision.verdict == "promoted"
+    with pytest.raises(ConfigError, match=r"evaluation-run is empty.*fmce evaluate"):
+        run_promotion(client, version)
+
+
+def test_a_version_can_be_named_by_its_alias(client):
+    version = new_version(client)
+    client.set_registered_model_alias(NAME, "candidate", "1")
+    options = PromotionOptions(
+        model="models:/digits@candidate",
+        alias="champion",
+        evaluation_run=evaluated(client, version, fmcs_predicted=1.0),
+    )
+    promote(client, new_run(client), options, say=lambda text: None)
+    assert holders(client, NAME, Target("alias", "champion")) == ["1"]
+
+
+def test_nobody_is_told_that_stages_are_deprecated_who_asked_for_one(client):
+    version = new_version(client)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_promotion(client, version, stage="Staging", evaluation_run=evaluated(client, version, fmcs_predicted=1.0))
+    assert client.get_model_version(NAME, "1").current_stage == "Staging"
+
+
+# Which figures count
+
+
+def test_metrics_of_a_training_count_for_the_model_of_their_step_alone(client):
+    """An early checkpoint does not pass by the final figures of the run that trained both."""
+    run_id = new_run(client, **{"fmce.role": "backbone"})
+    for step, value in ((0, 0.1), (9, 0.98)):
+        client.log_metric(run_id, "val_accuracy", value, step=step)
+    early, final = new_version(client, run_id=run_id, step=0), new_version(client, run_id=run_id, step=9)
+    client.set_terminated(run_id)
+    with pytest.raises(PromotionRefused, match=r"val_accuracy>=0.9: not met, it is 0\.1\n"):
+        run_promotion(client, early, require="val_accuracy>=0.9", evaluation_run=run_id)
+    run_promotion(client, final, require="val_accuracy>=0.9", evaluation_run=run_id)
+    assert holders(client, NAME, Target("alias", "champion")) == ["2"]
+
+
+def test_a_version_without_a_logged_model_is_known_by_its_uri(client):
+    client.create_registered_model("old")
+    client.create_model_version("old", "/somewhere/model")
+    run_id = new_run(client, **{"fmce.model_uri": "models:/old/1"})
+    client.log_metric(run_id, "fmcs_predicted", 0.93)
+    options = PromotionOptions(model="old/1", alias="champion", evaluation_run=run_id)
+    assert promote(client, new_run(client), options, say=lambda text: None).verdict == "promoted"
+
+
+@pytest.mark.parametrize("kind", ["other version", "nothing", "failed", "deleted", "missing"])
+def test_a_run_that_does_not_evaluate_the_version_is_not_taken(client, kind):
+    version, other = new_version(client), new_version(client)
+    run_id, expected = {
+        "other version": lambda: (evaluated(client, other, fmcs_predicted=1.0), f"is about {model_id_of(other)}"),
+        "nothing": lambda: (new_run(client), "names no model"),
+        "failed": lambda: (evaluated(client, version, status="FAILED", fmcs_predicted=1.0), "is FAILED"),
+        "deleted": lambda: (evaluated(client, version, fmcs_predicted=1.0), "is deleted"),
+        "missing": lambda: ("0" * 32, "There is no run"),
+    }[kind]()
+    if kind == "deleted":
+        client.delete_run(run_id)
+    with pytest.raises(RunError, match=expected):
+        run_promotion(client, version, evaluation_run=run_id)
+    assert client.get_model_version(NAME, "1").tags == {}
+
+
+def test_unknown_names_are_told_with_the_near_ones(client):
+    version = new_version(client)
+    client.set_registered_model_alias(NAME, "champion", "1")
+    run_id = evaluated(client, version, fmcs_predicted=1.0)
+    for model, expected in (
+        ("models:/digit/1", "no registered model 'digit'.*Did you mean digits"),
+        ("models:/digits/7", "no version '7'. Its latest: 1"),
+        ("models:/digits/first", "no version 'first'"),
+        ("models:/digits@champoin", "no alias 'champoin'. Did you mean champion"),
+    ):
+        with pytest.raises(RunError, match=expected):
+            promote(client, new_run(client), PromotionOptions(model=model, alias="a"), say=lambda text: None)
+    with pytest.raises(RunError, match=r"no metric 'fmcs_predict'. Did you mean fmcs_predicted"):
+        run_promotion(client, version, require="fmcs_predict>0.5", evaluation_run=run_id)
+    with pytest.raises(RunError, match=r"no alias 'champoin' to compare with. Did you mean champion"):
+        run_promotion(client, version, alias="prod", compare_to="champoin", evaluation_run=run_id)
+
+
+def test_all_wrong_options_are_told_at_once():
+    with pytest.raises(ConfigError) as raised:
+        PromotionOptions(model="models:/digits", stage="Prodution", require=(), compare_run="a", tolerance=-1)
+    assert len(raised.value.problems) == 6
+    assert "Did you mean Production" in str(raised.value) and "models:/NAME/VERSION" in str(raised.value)
+    for target in ({}, {"alias": "a", "stage": "Staging"}):
+        with pytest.raises(ConfigError, match="name one of alias and stage"):
+            PromotionOptions(model="m/1", **target)
+    for alias in ("latest", "v3", "a b", "x" * 256):
+        with pytest.raises(ConfigError, match="alias must be"):
+            PromotionOptions(model="m/1", alias=alias)
+
+
+# Comparison with the holder
+
+
+def test_the_first_holder_has_nobody_to_be_compared_with(client, tmp_path):
+    version, said = new_version(client), []
+    run_id, _ = run_promotion(
+        client,
+        version,
+        compare_to="champion",
+        evaluation_run=evaluated(client, version, fmcs_predicted=0.95),
+        said=said,
+    )
+    assert any("Nobody holds alias champion yet" in text for text in said)
+    assert record_of(client, run_id, tmp_path)["comparison"]["version"] is None
+    said.clear()
+    run_promotion(
+        client,
+        version,
+        compare_to="champion",
+        evaluation_run=evaluated(client, version, fmcs_predicted=0.95),
+        said=said,
+    )
+    assert any("Version 1 holds alias champion itself" in text for text in said)
+
+
+@pytest.mark.parametrize(("figure", "tolerance", "promoted"), [(0.97, 0, True), (0.93, 0, False), (0.93, 0.05, True)])
+def test_a_version_must_be_no_worse_than_the_holder_on_the_same_images(client, tmp_path, figure, tolerance, promoted):
+    holder, version = new_version(client), new_version(client)
+    client.set_registered_model_alias(NAME, "champion", "1")
+    evaluated(client, holder, digest="bb", fmcs_predicted=0.99)  # on other images, and later than the right one
+    evaluated(client, holder, predictor="models:/net/2", fmcs_predicted=0.99)
+    same = evaluated(client, holder, fmcs_predicted=0.96)
+    run_id = new_run(client)
+    options = PromotionOptions(
+        model=uri(version), alias="champion", compare_to="champion", tolerance=tolerance,
+        evaluation_run=evaluated(client, version, fmcs_predicted=figure),
+    )  # fmt: skip
+    if promoted:
+        promote(client, run_id, options, say=lambda text: None)
+    else:
+        with pytest.raises(
+            PromotionRefused, match=r"no worse than 0.96 of version 1, alias champion: not met, it is 0.93"
+        ):
+            promote(client, run_id, options, say=lambda text: None)
+    assert holders(client, NAME, options.target) == ["2" if promoted else "1"]
+    record = record_of(client, run_id, tmp_path)
+    assert record["comparison"]["evaluation_run"] == same and record["comparison"]["version"] == "1"
+
+
+def test_both_are_evaluated_where_no_run_is_named(client):
+    versions = {"models:/digits/1": new_version(client), "models:/digits/2": new_version(client)}
+    figures = {"models:/digits/1": 0.99, "models:/digits/2": 0.95}
+    client.set_registered_model_alias(NAME, "champion", "1")
+
+    def evaluate(model):
+        return evaluated(client, versions[model], fmcs_predicted=figures[model])
+
+    with pytest.raises(PromotionRefused, match=r"no worse than 0\.99 of version 1"):
+        run_promotion(client, versions["models:/digits/2"], compare_to="champion", evaluate=evaluate)
+
+
+def test_what_cannot_be_compared_is_told(client):
+    holder, version = new_version(client), new_version(client)
+    client.set_registered_model_alias(NAME, "champion", "1")
+    own = evaluated(client, version, fmcs_predicted=0.95)
+    with pytest.raises(RunError, match=r"Version 1 of digits has no finished evaluation on the images of run"):
+        run_promotion(client, version, compare_to="champion", evaluation_run=own)
+    for more, expected in (({"digest": "bb"}, "different images"), ({"predictor": "x"}, "different predictors")):
+        other = evaluated(client, holder, fmcs_predicted=0.9, **more)
+        with pytest.raises(RunError, match=expected):
+            run_promotion(client, version, compare_to="champion", evaluation_run=own, compare_run=other)
+    with pytest.raises(RunError, match="does not evaluate version 1 of digits"):
+        run_promotion(client, version, compare_to="champion", evaluation_run=own, compare_run=own)
+
+
+@pytest.mark.parametrize(
+    ("text", "aliases", "expected"),
+    [
+        ("production", {}, Target("stage", "Production")),
+        ("production", {"production": "1"}, Target("alias", "production")),
+        ("stage:staging", {}, Target("stage", "Staging")),
+        ("alias:Production", {}, Target("alias", "Production")),
+        ("champion", {}, Target("alias", "champion")),
+    ],
+)
+def test_compare_to_names_an_alias_or_a_stage(client, text, aliases, expected, tmp_path):
+    version = new_version(client)
+    for alias, number in aliases.items():
+        client.set_registered_model_alias(NAME, alias, number)
+    _, decision = run_promotion(
+        client, version, compare_to=text, evaluation_run=evaluated(client, version, fmcs_predicted=0.95)
+    )
+    assert decision.comparison.target == expected
+
+
+# Two at once
+
+
+def test_two_promotions_at_once_leave_one_holder(client):
+    """To an alias, to a stage, and each compared with the present holder, when the better version has it at the end."""
+    versions = [new_version(client) for _ in range(3)]
+    figures = (0.91, 0.99, 0.95)
+    runs = [evaluated(client, v, fmcs_predicted=f) for v, f in zip(versions, figures, strict=True)]
+    kinds = [{"alias": "champion"}, {"stage": "Production"}, {"alias": "champion", "compare_to": "champion"}] * 3
+    targets = [Target("stage", "Production") if "stage" in kind else Target("alias", "champion") for kind in kinds]
+    rounds = [tuple({"model": uri(versions[i]), "evaluation_run": runs[i], **kind} for i in (1, 2)) for kind in kinds]
+    found = []
+
+    def before(i):
+        if "compare_to" in kinds[i]:
+            client.set_registered_model_alias(NAME, "champion", "1")
+        elif targets[i].kind == "alias":
+            client.delete_registered_model_alias(NAME, "champion")
+        else:
+            for number in ("2", "3"):
+                _transition(client, NAME, number, "None", archive=False)
+
+    experiment = client.get_experiment_by_name("tests").experiment_id
+    said = promoters.race(
+        client, experiment, rounds, before, after=lambda i: found.append(holders(client, NAME, targets[i]))
+    )
+    for kind, held, results in zip(kinds, found, said, strict=True):
+        if "compare_to" in kind:
+            assert held == ["2"] and "promoted" in results
+            assert all(r == "promoted" or "no worse than 0.99 of version 2" in r for r in results)
+        else:
+            assert len(held) == 1 and results == ["promoted", "promoted"]
+    assert find_model(client, NAME).tags == {}
+
+
+def test_a_stage_that_another_program_shared_out_has_one_holder_after_a_move(client):
+    for _ in range(3):
+        new_version(client)
+    for number in ("1", "2"):
+        _transition(client, NAME, number, "Production", archive=False)
+    assert holders(client, NAME, Target("stage", "Production")) == ["1", "2"]
+    move(client, NAME, "3", Target("stage", "Production"))
+    assert holders(client, NAME, Target("stage", "Production")) == ["3"]
+
+
+def test_the_turn_of_a_process_that_died_is_passed_on(client):
+    new_version(client)
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=promoters.die_in_turn, args=(client.tracking_uri, NAME))
+    process.start()
+    while not any(v != "0" for v in _tickets(client, NAME).values()) and process.is_alive():
+        pass
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and len(_tickets(client, NAME)) == 1
+    said = []
+    with one_at_a_time(client, NAME, say=said.append, dead_after=0.5):
+        pass
+    assert any("taken for dead" in text for text in said)
+    assert _tickets(client, NAME) == {}
+
+
+def test_versions_are_found_whatever_the_name_holds(client):
+    version = new_version(client, "it's a model")
+    assert find_version(client, uri(version)).name == "it's a model"
+
+
+def test_over_a_running_server_and_one_that_refuses(tmp_path, monkeypatch):
+    before = mlflow.get_tracking_uri()
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    with tracking_server(tmp_path) as server:
+        client = MlflowClient(server)
+        client.create_experiment("tests")
+        version = new_version(client)
+        run_id = evaluated(client, version, fmcs_predicted=0.95)
+        run_promotion(client, version, stage="Production", evaluation_run=run_id)
+        promotion, decision = run_promotion(client, version, compare_to="production", evaluation_run=run_id)
+        assert "itself" in decision.comparison.note and holders(client, NAME, decision.target) == ["1"]
+        assert record_of(client, promotion, tmp_path)["decision"] == "promoted"
+        other = new_version(client)
+        with pytest.raises(PromotionRefused, match=r"not met, it is 0\.2"):
+            run_promotion(client, other, evaluation_run=evaluated(client, other, fmcs_predicted=0.2))
+        words = ["--experiment", "tests", "promote", "--model", uri(version), "--evaluation-run", run_id]
+        try:
+            for refused in ("runs/log-batch", "model-versions/set-tag", "mlflow-artifacts/artifacts"):
+                with refusing_proxy(server, {refused}) as proxy:
+                    result = CliRunner().invoke(main, ["--tracking-uri", proxy, *words, "--alias", "second"])
+                assert result.exit_code == 1 and isinstance(result.exception, SystemExit), refused
+                assert "says:" in result.stderr and "Permission denied" in result.stderr, result.stderr
+                assert holders(client, NAME, Target("alias", "second")) == [], refused
+        finally:
+            mlflow.set_tracking_uri(before)

@@ -1,29 +1,121 @@
-"""What every kind of run logs in the same way; loads no torch."""
+"""A run as an object: client, id and voice, role, JSON, nested runs, and the one closing. Loads no torch."""
 
 from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as Logged
 
 ROLE_TAG = "fmce.role"
+PARENT_TAG = "mlflow.parentRunId"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One MLflow run and who speaks for it.
+
+    Attributes:
+        client: MLflow client; nothing depends on the URI or the run that is active in the process.
+        id: The run's id.
+        say: Prints a line for the user.
+
+    Example:
+        >>> from mlflow import MlflowClient
+        >>> client = MlflowClient("sqlite://")  # a database in memory
+        >>> parent = Run.create(client, "0", name="study", role="tuning", say=lambda line: None)
+        >>> with parent.closing(), parent.nested("trial", role="fmce_net").closing() as child:
+        ...     _ = child.log_json({"rows": 3}, "counts.json")
+        >>> parent.fetch().info.status, child.fetch().data.tags["mlflow.parentRunId"] == parent.id
+        ('FINISHED', True)
+    """
+
+    client: MlflowClient
+    id: str
+    say: Callable[[str], None] = print
+
+    @classmethod
+    def create(
+        cls,
+        client: MlflowClient,
+        experiment: str,
+        *,
+        role: str,
+        name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = print,
+    ) -> Run:
+        """A new run in an experiment, by its id."""
+        made = client.create_run(experiment, run_name=name, tags={ROLE_TAG: role, **(tags or {})})
+        return cls(client, made.info.run_id, say)
+
+    def nested(self, name: str | None = None, *, role: str, tags: Mapping[str, str] | None = None) -> Run:
+        """A new run below this one, which speaks with the same voice."""
+        experiment = self.fetch().info.experiment_id
+        below = {PARENT_TAG: self.id, **(tags or {})}
+        return Run.create(self.client, experiment, role=role, name=name, tags=below, say=self.say)
+
+    def fetch(self) -> Logged:
+        """What MLflow has of it now: info, params, tags, metrics and inputs."""
+        return self.client.get_run(self.id)
+
+    def set_role(self, role: str) -> None:
+        """Tag it with its role, by which MLflow's search finds it."""
+        self.client.set_tag(self.id, ROLE_TAG, role)
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set several tags, in their order."""
+        for key, value in tags.items():
+            self.client.set_tag(self.id, key, value)
+
+    def log_json(self, value: Any, path: str) -> bytes:
+        """Log a JSON artifact, and return its bytes; NaN, which JSON lacks, is refused."""
+        data = json.dumps(value, indent=1, allow_nan=False).encode()
+        self.log_bytes(data, path)
+        return data
+
+    def log_bytes(self, data: bytes, path: str) -> None:
+        """Log bytes as the artifact of a path; the client's own ``log_text`` would change line ends on Windows."""
+        with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+            local = Path(folder, Path(path).name)
+            local.write_bytes(data)
+            parent = str(Path(path).parent)
+            self.client.log_artifact(self.id, str(local), None if parent == "." else parent)
+
+    @contextmanager
+    def closing(self, *, finishes: tuple[type[BaseException], ...] = ()) -> Iterator[Run]:
+        """Close the run at the end of the block: FINISHED, KILLED by Ctrl-C or SIGTERM, or else FAILED.
+
+        Args:
+            finishes: Errors that are results, such as a refused promotion: they pass on, and the run is FINISHED.
+
+        Yields:
+            Run: This run.
+        """
+        try:
+            yield self
+        except finishes:
+            self.client.set_terminated(self.id, "FINISHED")
+            raise
+        except BaseException as error:
+            with suppress(Exception):  # the first error is what the user needs to read, not that of closing after it
+                self.client.set_terminated(self.id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        self.client.set_terminated(self.id, "FINISHED")
 
 
 def set_role(client: MlflowClient, run_id: str, role: str) -> None:
     """Tag a run with its role, by which MLflow's search finds it."""
-    client.set_tag(run_id, ROLE_TAG, role)
+    Run(client, run_id).set_role(role)
 
 
 def log_json(client: MlflowClient, run_id: str, value: Any, path: str) -> bytes:
     """Log a JSON artifact, and return its bytes; NaN, which JSON lacks, is refused."""
-    data = json.dumps(value, indent=1, allow_nan=False).encode()
-    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
-        local = Path(folder, Path(path).name)
-        local.write_bytes(data)
-        parent = str(Path(path).parent)
-        client.log_artifact(run_id, str(local), None if parent == "." else parent)
-    return data
+    return Run(client, run_id).log_json(value, path)

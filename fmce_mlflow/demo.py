@@ -28,7 +28,7 @@ from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.promote import promote
 from fmce_mlflow.promotion.rules import DEFAULT, Requirement, parse_requirements
 from fmce_mlflow.runs.logged_models import register
-from fmce_mlflow.runs.run import set_role
+from fmce_mlflow.runs.run import Run, set_role
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -311,9 +311,8 @@ class _Story:
         places = range(len(self.data.probe), len(held_out))  # FMCE-Net has seen maps of the probe images
         images = from_images(Subset(held_out, places), name=name)  # type: ignore[arg-type]  # an ImageSet is a Dataset
         self.say(f"{len(places)} images: neither backbone nor FMCE-Net has seen them.")
-        evaluate = nested_evaluations(
-            self.client, self.run_id, images, EvaluationConfig(predictor=predictor), say=self.say
-        )
+        run = Run(self.client, self.run_id, self.say)
+        evaluate = nested_evaluations(run, images, EvaluationConfig(predictor=predictor))
         return {version: evaluate(f"models:/{self.options.register_as}/{version}") for version, _ in versions}
 
     def _promote(self, version: str, evaluation_run: str, *, compare: bool) -> str:
@@ -326,7 +325,7 @@ class _Story:
         )
         with self._run("promotion") as run_id:
             try:
-                promote(self.client, run_id, options, say=self.say)
+                promote(Run(self.client, run_id, self.say), options)
             except PromotionRefused:
                 self.say(f"Version {version} is refused.")
                 return "refused"

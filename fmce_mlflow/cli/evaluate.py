@@ -129,24 +129,20 @@ def evaluate_command(ctx: click.Context, /, model: str, **values: Any) -> None:
     client = make_client(ctx)
     from fmce_mlflow.evaluation.evaluate import evaluate_model
     from fmce_mlflow.evaluation.log import REPORT
-    from fmce_mlflow.runs.run import set_role
+    from fmce_mlflow.runs.run import Run
 
     data = evaluation_images(values)
-    run_id = open_run(client, ctx, name=f"evaluation of {model}")
-    set_role(client, run_id, "evaluation")
-    try:
-        found = evaluate_model(client, model, data, config, run_id)
-    except BaseException as error:
-        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
+    run = Run(client, open_run(client, ctx, name=f"evaluation of {model}"), say)
+    run.set_role("evaluation")
+    with run.closing():
+        found = evaluate_model(run, model, data, config)
     for text in found.findings.choices:
         say(text)
     for text in found.findings.warnings:
         say(f"Warning: {text}")
     say(found.findings.verdict())
-    say(f"Evaluation {run_id}, its report is the artifact {REPORT}.html.")
-    say_where(client, run_id)
+    say(f"Evaluation {run.id}, its report is the artifact {REPORT}.html.")
+    say_where(client, run.id)
 
 
 def _saliency(text: str, problems: list[str]) -> bool | int | None:

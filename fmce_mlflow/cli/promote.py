@@ -84,31 +84,28 @@ def promote_command(ctx: click.Context, /, **values: Any) -> None:
     client = make_client(ctx)
     from fmce_mlflow.promotion.promote import promote
     from fmce_mlflow.promotion.registry import find_version
+    from fmce_mlflow.runs.run import Run
 
     version = find_version(client, options.model)
     data = None if options.evaluation_run else evaluation_images(values)
-    run_id = open_run(client, ctx, name="promotion")
+    run = Run(client, open_run(client, ctx, name="promotion"), say)
     evaluate = None
     if data is not None:
         from fmce_mlflow.evaluation.nested import nested_evaluations
 
-        evaluate = nested_evaluations(client, run_id, data, config, say=say)
+        evaluate = nested_evaluations(run, data, config)
     try:
-        decision = promote(client, run_id, options, evaluate=evaluate, say=say)
+        with run.closing(finishes=(PromotionRefused,)):
+            decision = promote(run, options, evaluate=evaluate)
     except PromotionRefused:
-        client.set_terminated(run_id, "FINISHED")
-        say_where(client, run_id)
+        say_where(client, run.id)
         raise
-    except BaseException as error:
-        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
     what = f"Version {version.version} of {version.name}"
     if options.dry_run:
         say(f"{what} meets what is required. Without --dry-run it would be promoted to {options.target}.")
     else:
         say(f"{what} is promoted to {options.target}; before, it was held by {_told(decision.before)}.")
-    say_where(client, run_id)
+    say_where(client, run.id)
 
 
 def _told(versions: tuple[str, ...]) -> str:

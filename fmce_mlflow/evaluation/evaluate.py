@@ -35,6 +35,7 @@ from fmce_mlflow.method.networks.fresh_weights import reinitialised
 from fmce_mlflow.method.scoring.score_bag import bag_order, is_far
 from fmce_mlflow.method.scoring.score_modules import score_modules
 from fmce_mlflow.predictor.find import NamedPredictor, find_predictor
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import TorchModel, load_torch_model, torch_model_of
 
 if TYPE_CHECKING:
@@ -59,16 +60,15 @@ class Evaluation:
 
 
 def evaluate_model(
-    client: MlflowClient, model_uri: str, data: Any, config: EvaluationConfig | Mapping[str, Any] | None, run_id: str
+    run: Run, model_uri: str, data: Any, config: EvaluationConfig | Mapping[str, Any] | None
 ) -> Evaluation:
     """Evaluate a model and log what was found to a run, whatever run is active.
 
     Args:
-        client: MLflow client.
+        run: The run, open; the caller closes it.
         model_uri: As :func:`~fmce_mlflow.runs.torch_models.load_torch_model` takes it.
         data: A dataset of ``mlflow.data.from_images``, a DataFrame or a 2-D array, as for ``mlflow.models.evaluate``.
         config: How to evaluate.
-        run_id: The run, open; the caller closes it.
 
     Returns:
         What was logged.
@@ -78,16 +78,17 @@ def evaluate_model(
     """
     if not isinstance(config, EvaluationConfig):
         config = EvaluationConfig.read(config)
+    client = run.client
     predictor = find_predictor(config.predictor, client)
     model = load_torch_model(model_uri, client)
     dataset, given = _evaluation_dataset(data)
     models = [LoggedModelInput(model.model_id)] if model.model_id else None
     inputs = [DatasetInput(given._to_mlflow_entity(), [InputTag("mlflow.data.context", "evaluation")])] if given else []
-    client.log_inputs(run_id, inputs, models=models)
+    client.log_inputs(run.id, inputs, models=models)
     findings = find(model, dataset, config, predictor, client=client)
-    logged = log_findings(client, run_id, findings)
-    log_metrics(client, run_id, findings, dataset)
-    return Evaluation(run_id, findings.metrics, findings, logged)
+    logged = log_findings(client, run.id, findings)
+    log_metrics(client, run.id, findings, dataset)
+    return Evaluation(run.id, findings.metrics, findings, logged)
 
 
 def evaluate_loaded(

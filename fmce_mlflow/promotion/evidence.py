@@ -1,4 +1,4 @@
-"""What an evaluation run says about one registered version."""
+"""What a run says about one registered version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fmce_mlflow.safety.credentials import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Run as Logged
     from mlflow.entities.model_registry import ModelVersion
 
 MODEL_KEYS = ("fmce.model_uri", "fmce.model_id", "model_uri", "model_id", "model")
@@ -21,13 +21,13 @@ PREDICTOR_KEYS = ("fmce.predictor", "predictor_used", "predictor")
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evidence:
     """Figures of one version.
 
     Attributes:
         run_id: The run that logged them.
         figures: Metric name → value.
-        images: What tells the images that the run evaluated on; by the evaluator's tag, else digests of datasets.
+        images: What identifies the images that the run evaluated on: the evaluator's tag, else digests of datasets.
         predictor: The FMCE-Net that predicted; empty where the run does not say.
         modules: The modules that were scored; empty where the run does not say.
     """
@@ -38,8 +38,8 @@ class Evaluation:
     predictor: str
     modules: str = ""
 
-    def comparable(self, other: Evaluation) -> str:
-        """Why the figures of two evaluations cannot be held against each other; empty if they can."""
+    def incomparable(self, other: Evidence) -> str:
+        """Why the figures of two evaluations cannot be compared; empty if they can."""
         if not self.images or not other.images:
             silent = self.run_id if not self.images else other.run_id
             return f"run {silent} does not say on which images it evaluated"
@@ -53,11 +53,11 @@ class Evaluation:
         return ""
 
 
-def read_evaluation(client: MlflowClient, run_id: str, version: ModelVersion) -> Evaluation:
+def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> Evidence:
     """The figures that a run logged of a version.
 
-    A run with several models, as a training that logged its checkpoints, counts by the metrics that are tied to the
-    version's model alone.
+    Of a run with several models, such as a training that logged its checkpoints, only the metrics that are tied to the
+    version's model count.
 
     Args:
         client: MLflow client.
@@ -86,7 +86,7 @@ def read_evaluation(client: MlflowClient, run_id: str, version: ModelVersion) ->
             f"Run {run_id} does not evaluate {label}, but {_about(run)}. Name an evaluation of models:/{version.name}/"
             f"{version.version}, or leave it out to evaluate now."
         )
-    return Evaluation(
+    return Evidence(
         run_id,
         _figures(client, run, version),
         _images(run),
@@ -95,8 +95,8 @@ def read_evaluation(client: MlflowClient, run_id: str, version: ModelVersion) ->
     )
 
 
-def find_evaluation(client: MlflowClient, version: ModelVersion, like: Evaluation) -> Evaluation | None:
-    """The latest finished evaluation of a version that can be held against another, in that one's experiment."""
+def find_evidence(client: MlflowClient, version: ModelVersion, like: Evidence) -> Evidence | None:
+    """The latest finished evaluation of a version that can be compared with another, in that one's experiment."""
     experiment = client.get_run(like.run_id).info.experiment_id
     token: str | None = None
     while True:
@@ -112,15 +112,15 @@ def find_evaluation(client: MlflowClient, version: ModelVersion, like: Evaluatio
                 continue
             run = client.get_run(found.info.run_id)  # what a search finds lacks the models of a run
             if belongs(run, version):
-                one = read_evaluation(client, run.info.run_id, version)
-                if not like.comparable(one):
+                one = read_evidence(client, run.info.run_id, version)
+                if not like.incomparable(one):
                     return one
         token = page.token
         if not token:
             return None
 
 
-def belongs(run: Run, version: ModelVersion) -> bool:
+def belongs(run: Logged, version: ModelVersion) -> bool:
     """Whether a run says that it is about a version's model: as an input, an output, or by its tags and parameters."""
     models, model_id = _models(run), model_id_of(version)
     if model_id and models:
@@ -129,18 +129,18 @@ def belongs(run: Run, version: ModelVersion) -> bool:
     return run.info.run_id == version.run_id or bool(names & _named(run))
 
 
-def _models(run: Run) -> set[str]:
+def _models(run: Logged) -> set[str]:
     """The logged models that a run took or made."""
     inputs = {one.model_id for one in (run.inputs.model_inputs if run.inputs else [])}
     return inputs | {one.model_id for one in (run.outputs.model_outputs if run.outputs else [])}
 
 
-def _named(run: Run) -> set[str]:
+def _named(run: Logged) -> set[str]:
     values = {**run.data.params, **run.data.tags}
     return {values[key] for key in MODEL_KEYS if key in values}
 
 
-def _figures(client: MlflowClient, run: Run, version: ModelVersion) -> dict[str, float]:
+def _figures(client: MlflowClient, run: Logged, version: ModelVersion) -> dict[str, float]:
     model_id = model_id_of(version)
     if len(_models(run)) <= 1 or not model_id:
         return dict(run.data.metrics)
@@ -152,17 +152,17 @@ def _figures(client: MlflowClient, run: Run, version: ModelVersion) -> dict[str,
     return {name: value for name, (_, value) in latest.items()}
 
 
-def _images(run: Run) -> frozenset[str]:
+def _images(run: Logged) -> frozenset[str]:
     if tag := run.data.tags.get("fmce.images"):
         return frozenset({tag})
     return frozenset(one.dataset.digest for one in (run.inputs.dataset_inputs if run.inputs else []))
 
 
-def _first(run: Run, keys: tuple[str, ...]) -> str:
+def _first(run: Logged, keys: tuple[str, ...]) -> str:
     values = {**run.data.tags, **run.data.params}
     return next((values[key] for key in keys if values.get(key)), "")
 
 
-def _about(run: Run) -> str:
+def _about(run: Logged) -> str:
     there = sorted(_models(run)) or sorted(_named(run))
     return f"is about {', '.join(there)}" if there else "names no model"

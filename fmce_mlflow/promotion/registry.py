@@ -1,15 +1,14 @@
-"""The model registry: find a version, tell who holds a stage or an alias, move it, one promotion at a time."""
+"""The model registry: find a version, see who holds a stage or an alias, and move it."""
 
 from __future__ import annotations
 
 import re
-import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mlflow.exceptions import MlflowException
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from fmce_mlflow.errors import ConfigError, RunError
 from fmce_mlflow.safety.credentials import without_credentials
@@ -24,6 +23,16 @@ _MODEL = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>[^/@]+)|@(?P
 _LOGGED = re.compile(r"models:/(m-\w+)/?|.*/models/(m-\w+)/artifacts/?")
 _ALIAS = re.compile(r"[\w-]{1,255}")
 _RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
+
+
+def _another_commit(error: BaseException) -> bool:
+    return isinstance(error, MlflowException) and error.error_code in ("BAD_REQUEST", "TEMPORARILY_UNAVAILABLE")
+
+
+until_committed = Retrying(
+    retry=retry_if_exception(_another_commit), stop=stop_after_attempt(5), wait=wait_fixed(0.2), reraise=True
+)
+"""Calls a function, and again where another writer's commit at the same moment made it fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +168,11 @@ def holders(client: MlflowClient, name: str, target: Target) -> list[str]:
     return sorted(found, key=int)
 
 
+def highest_holder(client: MlflowClient, name: str, target: Target) -> str | None:
+    """The version that holds a stage or alias, the highest where a stage was shared out."""
+    return next(iter(reversed(holders(client, name, target))), None)
+
+
 def move(client: MlflowClient, name: str, version: str, target: Target) -> None:
     """Give a stage or alias to a version; whoever held it before holds it no more.
 
@@ -172,27 +186,15 @@ def move(client: MlflowClient, name: str, version: str, target: Target) -> None:
         target: What to give it.
     """
     if target.kind == "alias":
-        _again(lambda: client.set_registered_model_alias(name, target.name, version))
+        until_committed(client.set_registered_model_alias, name, target.name, version)
         return
-    _again(lambda: _transition(client, name, version, target.name, archive=True))
+    until_committed(_transition, client, name, version, target.name, archive=True)
     for other in holders(client, name, target):
         if other != version:
-            _again(lambda other=other: _transition(client, name, other, "Archived", archive=False))  # type: ignore[misc]
+            until_committed(_transition, client, name, other, "Archived", archive=False)
 
 
 def _transition(client: MlflowClient, name: str, version: str, stage: str, *, archive: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated; who asks for one knows
         client.transition_model_version_stage(name, version, stage, archive_existing_versions=archive)
-
-
-def _again(call: Callable[[], None], tries: int = 5) -> None:
-    """Try again what another writer's commit at the same moment made fail."""
-    for left in range(tries - 1, -1, -1):
-        try:
-            call()
-            return
-        except MlflowException as error:
-            if not left or error.error_code not in ("BAD_REQUEST", "TEMPORARILY_UNAVAILABLE"):
-                raise
-            time.sleep(0.2)

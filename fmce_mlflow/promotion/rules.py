@@ -6,7 +6,8 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from fmce_mlflow.errors import ConfigError, RunError
 from fmce_mlflow.wording import did_you_mean
@@ -93,6 +94,10 @@ class Check:
             fmcs_predicted>=0.9: not met, it is 0.31
         """
         return f"{self.requirement}: {'met' if self.holds else 'not met'}, it is {self.figure:.4g}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; a figure that is NaN or infinite is its name."""
+        return {**asdict(self), "figure": self.figure if math.isfinite(self.figure) else str(self.figure)}
 
 
 def parse_requirements(texts: Iterable[str]) -> tuple[Requirement, ...]:

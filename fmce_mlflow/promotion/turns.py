@@ -1,4 +1,4 @@
-"""The model registry: find a version, tell who holds a stage or an alias, move it, one promotion at a time."""
+"""One promotion of a registered model at a time, by tickets in its tags."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fmce_mlflow.promotion.registry import _again, find_model
+from fmce_mlflow.promotion.registry import find_model, until_committed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,14 +36,14 @@ def one_at_a_time(
         client: MLflow client.
         name: The registered model.
         say: Prints a line for the user where it waits.
-        dead_after: Seconds after which a ticket that has not changed is taken for that of a process that died.
+        dead_after: Seconds after which a ticket that has not changed counts as that of a process that died.
         poll: Seconds between looks.
     """
     mine = f"{TICKET}{uuid.uuid4().hex}"
-    _again(lambda: client.set_registered_model_tag(name, mine, "0"))
+    until_committed(client.set_registered_model_tag, name, mine, "0")
     try:
         number = 1 + max(_tickets(client, name).values(), default=0)
-        _again(lambda: client.set_registered_model_tag(name, mine, str(number)))
+        until_committed(client.set_registered_model_tag, name, mine, str(number))
         seen: dict[tuple[str, int], float] = {}
         said = False
         while True:
@@ -57,7 +57,7 @@ def one_at_a_time(
                 break
             for ticket in before:
                 if now - seen.setdefault(ticket, now) > dead_after:
-                    say(f"A promotion of {name} has not moved for {dead_after:.0f} s; it is taken for dead.")
+                    say(f"A promotion of {name} has not moved for {dead_after:.0f} s and is considered dead.")
                     client.delete_registered_model_tag(name, ticket[0])
             if not said and now - min(seen.values()) > 2:
                 say(f"Waiting for another promotion of {name}.")
@@ -65,7 +65,7 @@ def one_at_a_time(
             time.sleep(poll)
         yield
     finally:
-        _again(lambda: client.delete_registered_model_tag(name, mine))
+        until_committed(client.delete_registered_model_tag, name, mine)
 
 
 def _tickets(client: MlflowClient, name: str) -> dict[str, int]:

@@ -107,12 +107,12 @@ def test_commands(here, page):
 def evaluated(client) -> str:
     from fmce_mlflow.evaluation.evaluate import evaluate_model
     from fmce_mlflow.image_dataset.plugin import from_images
+    from fmce_mlflow.runs.run import Run
 
     run_id = new_run(client)
-    evaluate_model(client, "models:/my-backbone/3", from_images("photos"), {"saliency": False}, run_id)
-    evaluate_model(
-        client, "models:/my-backbone/1", from_images("photos"), {"saliency": False}, other := new_run(client)
-    )
+    other = new_run(client)
+    for one, version in ((run_id, 3), (other, 1)):
+        evaluate_model(Run(client, one), f"models:/my-backbone/{version}", from_images("photos"), {"saliency": False})
     for one in (run_id, other):
         client.set_terminated(one)
     return run_id

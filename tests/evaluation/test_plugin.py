@@ -30,6 +30,7 @@ from fmce_mlflow.method.scoring.score_bag import bag_order, corpus_distance
 from fmce_mlflow.method.scoring.score_modules import score_modules
 from fmce_mlflow.predictor.find import KEPT, _kept, find_predictor
 from fmce_mlflow.predictor.flavor import log_predictor, save_model
+from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers.evaluations import (
     IMAGES,
@@ -838,14 +839,14 @@ def test_a_run_with_a_role_keeps_it_and_a_second_evaluation_replaces_the_first(s
 def test_an_evaluation_by_client_and_run_needs_no_active_run(store):
     mlflow.set_tracking_uri("sqlite:///nowhere.db")
     run_id = new_run(store.client)
-    found = evaluate_model(store.client, "models:/tiny/1", images(targets=TARGETS), store.config(), run_id)
+    found = evaluate_model(Run(store.client, run_id), "models:/tiny/1", images(targets=TARGETS), store.config())
     run = store.client.get_run(run_id)
     assert found.metrics == run.data.metrics and found.run_id == run_id and mlflow.active_run() is None
     assert [d.dataset.name for d in run.inputs.dataset_inputs] == ["images"]
     assert run.inputs.model_inputs[0].model_id == store.uris["pickle"].removeprefix("models:/")
     assert run.data.tags["fmce.model_uri"] == "models:/tiny/1"
     with pytest.raises(DataError, match="from_images"):
-        evaluate_model(store.client, "models:/tiny/1", pixels(), store.config(), run_id)
+        evaluate_model(Run(store.client, run_id), "models:/tiny/1", pixels(), store.config())
 
 
 def test_artifacts_that_cannot_be_written_are_kept(client, store, monkeypatch):

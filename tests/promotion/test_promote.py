@@ -19,8 +19,10 @@ from fmce_mlflow.promotion.registry import Target, _transition, find_model, find
 from fmce_mlflow.promotion.rules import Requirement, check_no_worse, parse_requirements
 from fmce_mlflow.promotion.turns import _tickets, one_at_a_time
 from fmce_mlflow.runs.logged_models import log_saved_model, register
+from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers import promoters
+from tests.helpers.promoters import quiet
 from tests.helpers.refusing_proxy import refusing_proxy
 from tests.helpers.servers import tracking_server
 
@@ -60,7 +62,7 @@ def run_promotion(client, version, *, require="fmcs_predicted>=0.9", evaluate=No
     run_id = new_run(client)
     target = {"alias": "champion"} if "stage" not in more and "alias" not in more else {}
     options = PromotionOptions(model=uri(version), require=parse_requirements([require]), **target, **more)
-    decision = promote(client, run_id, options, evaluate=evaluate, say=(said if said is not None else []).append)
+    decision = promote(Run(client, run_id, (said if said is not None else []).append), options, evaluate=evaluate)
     return run_id, decision
 
 
@@ -206,7 +208,7 @@ def test_a_version_can_be_named_by_its_alias(client):
         alias="champion",
         evaluation_run=evaluated(client, version, fmcs_predicted=1.0),
     )
-    promote(client, new_run(client), options, say=lambda text: None)
+    promote(quiet(client, new_run(client)), options)
     assert holders(client, NAME, Target("alias", "champion")) == ["1"]
 
 
@@ -240,7 +242,7 @@ def test_a_version_without_a_logged_model_is_known_by_its_uri(client):
     run_id = new_run(client, **{"fmce.model_uri": "models:/old/1"})
     client.log_metric(run_id, "fmcs_predicted", 0.93)
     options = PromotionOptions(model="old/1", alias="champion", evaluation_run=run_id)
-    assert promote(client, new_run(client), options, say=lambda text: None).verdict == "promoted"
+    assert promote(quiet(client, new_run(client)), options).verdict == "promoted"
 
 
 @pytest.mark.parametrize("kind", ["other version", "nothing", "failed", "deleted", "missing"])
@@ -271,7 +273,7 @@ def test_unknown_names_are_told_with_the_near_ones(client):
         ("models:/digits@champoin", "no alias 'champoin'. Did you mean champion"),
     ):
         with pytest.raises(RunError, match=expected):
-            promote(client, new_run(client), PromotionOptions(model=model, alias="a"), say=lambda text: None)
+            promote(quiet(client, new_run(client)), PromotionOptions(model=model, alias="a"))
     with pytest.raises(RunError, match=r"no metric 'fmcs_predict'. Did you mean fmcs_predicted"):
         run_promotion(client, version, require="fmcs_predict>0.5", evaluation_run=run_id)
     with pytest.raises(RunError, match=r"no alias 'champoin' to compare with. Did you mean champion"):
@@ -303,7 +305,7 @@ def test_the_first_holder_has_nobody_to_be_compared_with(client, tmp_path):
         evaluation_run=evaluated(client, version, fmcs_predicted=0.95),
         said=said,
     )
-    assert any("Nobody holds alias champion yet" in text for text in said)
+    assert any("Nobody holds alias champion yet, so" in text for text in said)
     assert record_of(client, run_id, tmp_path)["comparison"]["version"] is None
     said.clear()
     run_promotion(
@@ -329,12 +331,12 @@ def test_a_version_must_be_no_worse_than_the_holder_on_the_same_images(client, t
         evaluation_run=evaluated(client, version, fmcs_predicted=figure),
     )  # fmt: skip
     if promoted:
-        promote(client, run_id, options, say=lambda text: None)
+        promote(quiet(client, run_id), options)
     else:
         with pytest.raises(
             PromotionRefused, match=r"no worse than 0.96 of version 1, alias champion: not met, it is 0.93"
         ):
-            promote(client, run_id, options, say=lambda text: None)
+            promote(quiet(client, run_id), options)
     assert holders(client, NAME, options.target) == ["2" if promoted else "1"]
     record = record_of(client, run_id, tmp_path)
     assert record["comparison"]["evaluation_run"] == same and record["comparison"]["version"] == "1"
@@ -444,7 +446,7 @@ def test_the_turn_of_a_process_that_died_is_passed_on(client):
     said = []
     with one_at_a_time(client, NAME, say=said.append, dead_after=0.5):
         pass
-    assert any("taken for dead" in text for text in said)
+    assert any("considered dead" in text for text in said)
     assert _tickets(client, NAME) == {}
 
 

@@ -1,0 +1,103 @@
+"""What a promotion decided, and the record of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import fmce_mlflow
+from fmce_mlflow.promotion.evidence import Evidence
+from fmce_mlflow.promotion.registry import Target
+from fmce_mlflow.promotion.rules import Check
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A version held against the holder of a stage or alias.
+
+    Attributes:
+        target: The stage or alias.
+        holder: Its version; None where nobody holds it.
+        evidence: The holder's figures; None without a holder, or where it is the version itself.
+        checks: One per metric.
+        note: A sentence for the user.
+    """
+
+    target: Target
+    holder: str | None
+    evidence: Evidence | None
+    checks: tuple[Check, ...]
+    note: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "target": asdict(self.target),
+            "version": self.holder,
+            "evaluation_run": self.evidence.run_id if self.evidence else None,
+            "requirements": [check.to_dict() for check in self.checks],
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome of a promotion.
+
+    Attributes:
+        name: The registered model.
+        version: Its version.
+        target: The stage or alias it was to get.
+        evidence: The run and the figures that decided.
+        checks: The requirements.
+        comparison: With the current holder, where asked for.
+        before: Who held the target when it was decided.
+        dry_run: Whether the registry was left alone.
+    """
+
+    name: str
+    version: str
+    target: Target
+    evidence: Evidence
+    checks: tuple[Check, ...]
+    comparison: Comparison | None
+    before: tuple[str, ...]
+    dry_run: bool
+
+    @property
+    def all_checks(self) -> tuple[Check, ...]:
+        """Requirements and comparison together."""
+        return self.checks + (self.comparison.checks if self.comparison else ())
+
+    @property
+    def unmet(self) -> tuple[Check, ...]:
+        """The requirements that are not met."""
+        return tuple(check for check in self.all_checks if not check.holds)
+
+    @property
+    def verdict(self) -> Literal["promoted", "refused"]:
+        """One word."""
+        return "refused" if self.unmet else "promoted"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; a figure that is NaN or infinite is null."""
+        figures = sorted(self.evidence.figures.items())
+        return {
+            "format_version": FORMAT_VERSION,
+            "fmce_mlflow": fmce_mlflow.__version__,
+            "decision": self.verdict,
+            "dry_run": self.dry_run,
+            "model": self.name,
+            "version": self.version,
+            "target": asdict(self.target),
+            "held_before_by": list(self.before),
+            "evaluation_run": self.evidence.run_id,
+            "requirements": [check.to_dict() for check in self.checks],
+            "comparison": self.comparison and self.comparison.to_dict(),
+            "figures": {name: value if math.isfinite(value) else None for name, value in figures},
+            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }

@@ -32,6 +32,7 @@ from fmce_mlflow.method.networks.backbones import build_backbone
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.method.training.loop import train
 from fmce_mlflow.method.training.steps import epoch_order
+from fmce_mlflow.runs.run import Run
 
 BACKBONE, MODULE = "shufflenet_v2_x0_5", "conv5"
 TIME_BAR = 1.10
@@ -131,7 +132,7 @@ def through_mlflow(data: ImageData, epochs: int) -> None:
         experiment = client.create_experiment("benchmark", artifact_location=Path(folder, "artifacts").as_uri())
         run_id = client.create_run(experiment).info.run_id
         options = BackboneOptions(probe_size=PROBE, validation_size=PROBE, training=config)
-        train_backbone(client, run_id, options, say=lambda _: None, data=data)
+        train_backbone(Run(client, run_id, lambda _: None), options, data=data)
         stamps = [m.timestamp / 1000 for m in client.get_metric_history(run_id, "train_loss")]
     whole = [b - a for a, b in itertools.pairwise(stamps)]
     logged, without = statistics.median(whole), statistics.median(base)

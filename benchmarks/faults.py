@@ -21,6 +21,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from fmce_mlflow.runs.run import Run
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import mlflow
@@ -86,7 +88,7 @@ def run(uri: str, options: BackboneOptions, data: ImageData, limit: int) -> tupl
 
     uploader.Uploader.add = counted
     try:
-        train_backbone(client, run_id, options, say=lambda _: None, data=data, uploads=UploadOptions(limit=limit))
+        train_backbone(Run(client, run_id, lambda _: None), options, data=data, uploads=UploadOptions(limit=limit))
     finally:
         uploader.Uploader.add = add
     stamps = [m.timestamp / 1000 for m in client.get_metric_history(run_id, "train_loss")]

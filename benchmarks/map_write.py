@@ -25,7 +25,8 @@ from safetensors.numpy import save_file
 from fmce_mlflow.runs.feature_index import ROOT, Probe, file_name
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
 from fmce_mlflow.runs.map_file import flush
-from fmce_mlflow.runs.uploads.ways import open_uploads
+from fmce_mlflow.runs.run import Run
+from fmce_mlflow.runs.uploads.open import open_uploads
 
 RATIO = 0.8
 
@@ -49,7 +50,7 @@ def report(size: int, turns: int, folder: Path) -> None:
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.create_experiment("maps", (folder / "artifacts").as_uri())
     run_id = client.create_run(experiment).info.run_id
-    uploads = open_uploads(client, run_id)
+    uploads = open_uploads(Run(client, run_id))
     writer = FeatureMapWriter(uploads, run_id, Probe("random", 256, "0" * 64), labels)
     raw = folder / "raw"
     times: dict[str, list[float]] = {}

@@ -28,6 +28,8 @@ import threading
 import time
 from pathlib import Path
 
+from fmce_mlflow.runs.run import Run
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
@@ -125,7 +127,7 @@ def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> d
     found: dict[str, float] = {}
     with Peak() as peak:
         fmcs_run = client.create_run(experiment).info.run_id
-        dataset = build_fmcs(client, fmcs_run, [BackboneOptions()], {}, source_runs=run_ids, say=lambda _: None)
+        dataset = build_fmcs(Run(client, fmcs_run, lambda _: None), [BackboneOptions()], {}, source_runs=run_ids)
     found |= {"rows": len(dataset.table), "build_s": peak.seconds, "build_cpu": peak.cpu, "build_mib": peak.own}
     del dataset
 

@@ -276,7 +276,7 @@ class _Story:
     def _build_fmcs(self) -> str:
         jobs = [self._backbone(seed) for seed in self.options.seeds]
         with self._run("fmcs_dataset") as run_id:
-            found = build_fmcs(self.client, run_id, jobs, {jobs[0].dataset: self.data}, say=self.say)
+            found = build_fmcs(Run(self.client, run_id, self.say), jobs, {jobs[0].dataset: self.data})
         self.say(f"FMCS-dataset {run_id}: {len(found.table)} rows of {found.table['run_id'].nunique()} runs.")
         return run_id
 
@@ -290,7 +290,7 @@ class _Story:
         """The run, and version and snapshot of the two models that are registered."""
         options = self._backbone(self.options.seed, log_checkpoints=True)
         with self._run("model") as run_id:
-            result = train_backbone(self.client, run_id, options, say=self.say, data=self.data)
+            result = train_backbone(Run(self.client, run_id, self.say), options, data=self.data)
         markers = result.convergence.markers
         if markers is None:
             raise RunError(f"The run of seed {self.options.seed} cannot be labelled: {result.convergence.verdict()}")

@@ -1,25 +1,4 @@
-"""The errors a user can meet.
-
-Every message says what was expected, what came, and what to do next. The command line prints it without a traceback.
-
-::
-
-    FmceError
-    ├── ConfigError             options that cannot work together; lists every problem at once
-    ├── DataError               images: unknown data set, missing files, an empty class, a probe larger than the data
-    ├── BackboneError           a backbone or a functional module that is not there
-    ├── CaptureError            a module whose output is no feature map, or that was never called
-    ├── ConvergenceError        a loss sequence that cannot be scored
-    │   ├── NonFiniteLossError  a NaN or infinite loss, with its snapshot
-    │   └── TooFewSnapshotsError  convergence came before there were K snapshots to mark
-    ├── ArtifactError           feature maps, indexes or checkpoints that cannot be read or written
-    │   └── IntegrityError      bytes that are not the bytes that were written
-    ├── RunError                an MLflow run that lacks what is asked of it
-    ├── UploadError             a server or store that does not take what was logged; it waits in a folder on disk
-    ├── ModelError              an MLflow model that is no PyTorch model, or cannot be loaded or run
-    ├── PredictorError          an FMCE-Net that cannot be read or does not fit its input
-    └── PromotionRefused        a registered version that does not meet what its promotion requires; exit code 3
-"""
+"""Texts that several rooms put together in the same way."""
 
 from __future__ import annotations
 

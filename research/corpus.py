@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from fmce_mlflow.runs.run import Run
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that research.corpus_nets can be named as a factory
 
@@ -234,7 +236,7 @@ def train_missing(
         run_id = runs[0].info.run_id if runs else client.create_run(experiment, tags={tag: key}).info.run_id
         started = time.monotonic()
         try:
-            result = train_backbone(client, run_id, options, say=lambda _: None, data=images[data_key], name=key)
+            result = train_backbone(Run(client, run_id, lambda _: None), options, data=images[data_key], name=key)
         except FmceError as error:  # a run that diverges to NaN has losses and maps up to there
             print(f"{number:3d} {key}: {type(error).__name__}: {error}", flush=True)
             continue

@@ -22,6 +22,7 @@ from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.images.split import ImageData
 from fmce_mlflow.method.training.config import TrainingConfig
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety import retry as upload_retry
 from tests.helpers import postgres
 
@@ -98,7 +99,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path, data: Im
 
     client = new_client(tmp_path_factory.mktemp("undisturbed"), _empty_store)
     run_id = new_run(client)
-    train_backbone(client, run_id, fast_options(), say=lambda _: None, data=data)
+    train_backbone(Run(client, run_id, lambda _: None), fast_options(), data=data)
     return everything(client, run_id)
 
 

@@ -1,8 +1,4 @@
-"""What a killed training run needs to go on, as one safetensors file per slot.
-
-Two slots take turns and a tag of the run names the last complete one with its sha256: whatever moment the process dies
-at, the tag points to a whole file.
-"""
+"""What a killed training run needs to go on, as one safetensors file, and the options that it was started with."""
 
 from __future__ import annotations
 
@@ -27,13 +23,12 @@ from fmce_mlflow.method.training.state import TrainingState
 from fmce_mlflow.runs.artifacts import fetched
 from fmce_mlflow.runs.checkpoint_slots import ROOT, SLOTS, Pointer, pointer, publish
 from fmce_mlflow.runs.feature_index import Entry, checked_entry
-from fmce_mlflow.runs.run import ROLE_TAG
+from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.runs.sink import Sink
 from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.safety.reading import check_header, check_seal, check_sha256, parse_json, read_file
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -166,7 +161,7 @@ def save(client: Sink, run_id: str, checkpoint: Checkpoint) -> None:
         publish(client, run_id, path, Pointer(slot, checkpoint.state.snapshot, hashlib.sha256(data).hexdigest()))
 
 
-def load(client: MlflowClient, run_id: str) -> Checkpoint | None:
+def load(run: Run) -> Checkpoint | None:
     """The last complete checkpoint of a run; None where training had not come to one.
 
     Raises:
@@ -174,15 +169,15 @@ def load(client: MlflowClient, run_id: str) -> Checkpoint | None:
         IntegrityError: If it is not what was written.
         RunError: If the run's tag is not what :func:`publish` wrote.
     """
-    now = pointer(client, run_id)
+    now = pointer(run)
     if now is None:
         return None
-    slot, expected = now.slot, now.sha256
-    with fetched(client, run_id, f"{ROOT}/{slot}") as path:
+    name = f"{ROOT}/{now.slot} of run {run.id}"
+    with fetched(run.client, run.id, f"{ROOT}/{now.slot}") as path:
         if path is None:
-            raise ArtifactError(f"{ROOT}/{slot} of run {run_id} is missing; the run cannot be resumed. Train it again.")
-        data = read_file(path, MAX_BYTES, f"{ROOT}/{slot} of run {run_id}")
-    check_sha256(data, expected, f"{ROOT}/{slot} of run {run_id}")
+            raise ArtifactError(f"{name} is missing; the run cannot be resumed. Train it again.")
+        data = read_file(path, MAX_BYTES, name)
+    check_sha256(data, now.sha256, name)
     return Checkpoint.unpack(data)
 
 
@@ -190,7 +185,7 @@ OPTIONS = "options.json"
 MAX_OPTIONS_BYTES = 2**20
 
 
-def stored_options(client: MlflowClient, run_id: str) -> BackboneOptions:
+def stored_options(run: Run) -> BackboneOptions:
     """The options of a backbone run that can be resumed.
 
     Raises:
@@ -198,23 +193,23 @@ def stored_options(client: MlflowClient, run_id: str) -> BackboneOptions:
         ArtifactError: If its options cannot be read.
     """
     try:
-        run = client.get_run(run_id)
+        logged = run.fetch()
     except MlflowException as error:
         raise RunError(
-            f"There is no run {run_id!r} to resume on {without_credentials(client.tracking_uri)}: {error}"
+            f"There is no run {run.id!r} to resume on {without_credentials(run.client.tracking_uri)}: {error}"
         ) from None
-    role = run.data.tags.get(ROLE_TAG)
-    if run.info.status == "FINISHED":
-        raise RunError(f"Run {run_id} is finished; there is nothing to resume. Start a new one.")
-    name = f"{OPTIONS} of run {run_id}"
-    with fetched(client, run_id, OPTIONS) as path:
+    role = logged.data.tags.get(ROLE_TAG)
+    if logged.info.status == "FINISHED":
+        raise RunError(f"Run {run.id} is finished; there is nothing to resume. Start a new one.")
+    name = f"{OPTIONS} of run {run.id}"
+    with fetched(run.client, run.id, OPTIONS) as path:
         if path is None or role != "backbone":
             raise RunError(
-                f"Run {run_id} cannot be resumed: it is no backbone run that had begun to train "
+                f"Run {run.id} cannot be resumed: it is no backbone run that had begun to train "
                 f"({ROLE_TAG} is {role!r}{'' if path else f', {OPTIONS} is missing'}). Start a new one."
             )
         data = read_file(path, MAX_OPTIONS_BYTES, name)
-    check_seal(run.data.tags, OPTIONS, data, name)
+    check_seal(logged.data.tags, OPTIONS, data, name)
     try:
         options = BackboneOptions.from_dict(parse_json(data))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -223,7 +218,7 @@ def stored_options(client: MlflowClient, run_id: str) -> BackboneOptions:
             "Resume with the release of fmce-mlflow that wrote it, or start a new run."
         ) from None
     for param in ("backbone", "dataset", "data_root"):  # a factory is imported, a folder read; MLflow fixes parameters
-        before, now = run.data.params.get(param), str(getattr(options, param))
+        before, now = logged.data.params.get(param), str(getattr(options, param))
         if before is not None and before.strip() != now.strip()[:6000]:
             raise ArtifactError(
                 f"{name} says that {param} is {now!r}; the run's parameter says {before!r}. It was changed after the "

@@ -11,9 +11,11 @@ from mlflow.exceptions import MlflowException
 from fmce_mlflow.backbone.resume import stored_options
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import DataError, RunError
-from fmce_mlflow.runs import checkpoint_slots as checkpoint
+from fmce_mlflow.runs import checkpoint_slots
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads import spool, uploader
 from fmce_mlflow.runs.uploads.options import UploadOptions
+from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.safety.retry import passes
 
 if TYPE_CHECKING:
@@ -54,25 +56,26 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = pri
         DataError: If the run is to be completed and its images are not here.
     """
     run_id, uri = spool.owner(folder)
+    run = Run(client, run_id, say)
     try:
-        client.get_run(run_id)
+        run.fetch()
     except MlflowException as error:
         if passes(error):
             raise
         raise RunError(
-            f"There is no run {run_id} on {spool.without_credentials(client.tracking_uri)}; it was trained against "
+            f"There is no run {run_id} on {without_credentials(client.tracking_uri)}; it was trained against "
             f"{uri}. Name that server with --tracking-uri: {error}"
         ) from None
     held = spool.Spool(folder, run_id, uri)
     try:
         units = len(held.units)
-        uploader.replay(client, run_id, held)
+        uploader.replay(run, held)
         say(f"Run {run_id}: uploaded {units} snapshot{'' if units == 1 else 's'} from {folder}.")
-        status = client.get_run(run_id).info.status
+        status = run.fetch().info.status
         if status == "FINISHED":
             held.remove()
             return str(status)
-        options, last = stored_options(client, run_id), checkpoint.pointer(client, run_id)
+        options, last = stored_options(run), checkpoint_slots.pointer(run)
         if last is None or last.snapshot < options.training.snapshots:
             status = spool.closing_status(folder) or "KILLED"
             client.set_terminated(run_id, status)
@@ -83,7 +86,7 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = pri
         held.release()
     say(f"Run {run_id} was trained to its end; completing it.")
     try:
-        train_backbone(client, run_id, options, say=say, uploads=UploadOptions(folder=str(folder.parent)))
+        train_backbone(run, options, uploads=UploadOptions(folder=str(folder.parent)))
     except DataError as error:
         raise DataError(
             f"All is uploaded, but run {run_id} can only be completed where its images are. {error}"

@@ -40,10 +40,10 @@ from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.artifacts import artifact_repository
 from fmce_mlflow.runs.feature_index import INDEX, ROOT, Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
-from fmce_mlflow.runs.run import log_json, set_role
-from fmce_mlflow.runs.sink import Sink
+from fmce_mlflow.runs.run import Run
+from fmce_mlflow.runs.sink import Sink, Uploads
+from fmce_mlflow.runs.uploads.open import open_uploads
 from fmce_mlflow.runs.uploads.options import UploadOptions
-from fmce_mlflow.runs.uploads.ways import GRACE, Uploads, open_uploads
 from fmce_mlflow.safety import interrupts
 from fmce_mlflow.safety.reading import seal
 
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 CONVERGENCE = "convergence.json"
 PLOT = "plots/convergence.png"
 SALIENCY = "plots/saliency.png"
+GRACE = 10.0
+"""Seconds in which a training that is stopped still uploads; schedulers kill after 30."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +78,22 @@ class BackboneResult:
 
 
 def train_backbone(
-    client: MlflowClient,
-    run_id: str,
+    run: Run,
     options: BackboneOptions,
     *,
-    say: Callable[[str], None] = print,
     data: ImageData | None = None,
     name: str = "",
     uploads: UploadOptions | None = None,
 ) -> BackboneResult:
     """Train a backbone in an existing MLflow run, or go on with one that was killed.
 
-    Where the run has a checkpoint, training goes on behind it with the run's own options. The run is closed: FINISHED,
-    FAILED with all it had logged, or KILLED by Ctrl-C or SIGTERM. :mod:`fmce_mlflow.runs.uploads.ways` says how its
+    Where the run has a checkpoint, training goes on after it with the run's own options. The run is closed: FINISHED,
+    FAILED with all it had logged, or KILLED by Ctrl-C or SIGTERM. :mod:`fmce_mlflow.runs.uploads` says how its
     snapshots reach a server.
 
     Args:
-        client: MLflow client.
-        run_id: The run; it must be running, or have been.
+        run: The MLflow run; it must be running, or have been.
         options: What to train; every process of a distributed job passes the same.
-        say: Prints a line for the user.
         data: The images, if they are at hand.
         name: What progress lines begin with.
         uploads: How snapshots wait for a server.
@@ -107,22 +105,22 @@ def train_backbone(
         FmceError: For every mistake that a user can make.
     """
     if not PartialState(cpu=options.training.cpu).is_main_process:
-        return _Run(client, run_id, options, None, say, name).train(data)
+        return _Run(run, options, None, name).train(data)
     with interrupts.stoppable():
-        out = open_uploads(client, run_id, uploads, say=say)
+        out = open_uploads(run, uploads)
         try:
-            result = _Run(client, run_id, options, out, say, name).train(data)
+            result = _Run(run, options, out, name).train(data)
             out.close("FINISHED")
         except BaseException as error:
             stopped, away = isinstance(error, KeyboardInterrupt), isinstance(error, UploadError)
             left = out.give_up("KILLED" if stopped else "FAILED", within=GRACE if stopped else 0 if away else None)
             if stopped:
-                say(f"Stopped. Go on with: fmce train-backbone --resume {run_id}")
+                run.say(f"Stopped. Go on with: fmce train-backbone --resume {run.id}")
             if left and not away:
-                say(left)
+                run.say(left)
             raise
         out.persist(
-            partial(checkpoint_slots.remove, client, run_id)
+            partial(checkpoint_slots.remove, run)
         )  # not before: a run without a checkpoint that is not finished starts anew
     return result
 
@@ -132,18 +130,16 @@ class _Run:
 
     def __init__(
         self,
-        client: MlflowClient,
-        run_id: str,
+        run: Run,
         options: BackboneOptions,
         out: Uploads | None,
-        say: Callable[[str], None],
         name: str,
     ) -> None:
-        self.client, self.run_id, self.options = client, run_id, options
+        self.run, self.client, self.run_id, self.options = run, run.client, run.id, options
         self.out = out  # the main process has it
         self.accelerator = make_accelerator(options.training)
         self.main = self.accelerator.is_main_process
-        self.say: Callable[[str], None] = say if self.main else _silent
+        self.say: Callable[[str], None] = run.say if self.main else _silent
         self.name = name or f"{options.backbone} on {options.dataset}, seed {options.training.seed}"
         self.record = Record()
         self.grams: dict[str, Any] = {}
@@ -160,7 +156,7 @@ class _Run:
         example = torch.zeros(2, 3, data.preprocessing.height, data.preprocessing.width)
         shapes = _map_shapes(model, resolve_modules(model, options.modules, example=example), example, options.map_size)
         modules = tuple(shapes)  # a module with several outputs has a name for each
-        load = partial(checkpoint.load, self.client, self.run_id)
+        load = partial(checkpoint.load, self.run)
         resume = load() if self.out is None else self.out.persist(load)
         first = resume.state.snapshot if resume else 0
         labels = np.asarray(data.probe.labels, dtype=np.int64)
@@ -168,7 +164,7 @@ class _Run:
         self.attention = SaliencyHistory.of(data, modules, resume.saliency if resume else None)
         if resume is not None:
             self.record, self.grams = resume.record, dict(resume.grams)
-            self.say(f"{self.name}: going on behind snapshot {first}.")
+            self.say(f"{self.name}: going on after snapshot {first}.")
         if self.out is not None:
             self.out.persist(partial(self.client.update_run, self.run_id, status="RUNNING"))
             self.out.persist(self._log_missing if resume else partial(self._begin, data, modules, shapes))
@@ -213,7 +209,7 @@ class _Run:
     def _begin(self, data: ImageData, modules: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Everything about the run that is known before the first snapshot."""
         options = self.options
-        set_role(self.client, self.run_id, "backbone")
+        self.run.set_role("backbone")
         before = self.client.get_run(self.run_id).data
         stem = resolve_stem(options.stem, data.preprocessing.height, options.backbone)
         params = {
@@ -229,7 +225,7 @@ class _Run:
             "processes": str(self.accelerator.num_processes),
             "device": str(self.accelerator.device.type),
         }
-        stored = log_json(self.client, self.run_id, options.to_dict(), OPTIONS)
+        stored = self.run.log_json(options.to_dict(), OPTIONS)
         tags = {"fmce.probe_sha256": data.probe_sha256, **seal(OPTIONS, stored)}
         if "mlflow.project.entryPoint" not in before.tags:
             tags["mlflow.runName"] = self.name
@@ -332,9 +328,7 @@ class _Run:
                 values["fmcs"] = primary.fmcs[step]
             self.record.metrics[step] |= {k: float(v) for k, v in values.items() if np.isfinite(v)}
         self._log_missing()
-        log_json(
-            self.client,
-            self.run_id,
+        self.run.log_json(
             {
                 "signal": options.signal,
                 "disagreement": note,

@@ -30,6 +30,7 @@ from fmce_mlflow.cli.runs import is_main_process, make_client, open_run, say, sa
 from fmce_mlflow.cli.sync import sync_command
 from fmce_mlflow.cli.tuning import tune_fmce_net_command
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError, ConvergenceError, DataError, FmceError
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.safety.interrupts import Terminated
 from fmce_mlflow.wording import did_you_mean
@@ -125,12 +126,12 @@ def train_backbone_command(ctx: click.Context, /, resume: str, **values: Any) ->
     from fmce_mlflow.backbone.train import train_backbone
 
     if resume:
-        stored = stored_options(client, resume)
+        stored = stored_options(Run(client, resume))
         _refuse_changes(options, stored)
         options = stored
     data = _rehearse([options])[options.dataset]
     run_id = resume or open_run(client, ctx, cpu=options.training.cpu)
-    result = train_backbone(client, run_id, options, say=say, data=data, uploads=parse_upload_options(values))
+    result = train_backbone(Run(client, run_id, say), options, data=data, uploads=parse_upload_options(values))
     if is_main_process():
         say(f"Run {result.run_id}: accuracy {result.val_accuracy:.1%}, model {result.model_uri}")
         say_where(client, run_id)
@@ -175,8 +176,8 @@ def build_fmcs_command(ctx: click.Context, /, source_runs: str, unconverged: Any
     data = {} if sources else _rehearse(jobs)
     run_id = open_run(client, ctx, name="fmcs_dataset")
     dataset = build_fmcs(
-        client, run_id, jobs, data,
-        source_runs=sources, unconverged=unconverged, say=say, uploads=parse_upload_options(values),
+        Run(client, run_id, say), jobs, data,
+        source_runs=sources, unconverged=unconverged, uploads=parse_upload_options(values),
     )  # fmt: skip
     describe(dataset, say)
     say(f"FMCS-dataset {run_id}: {len(dataset.table)} rows of {dataset.table['run_id'].nunique()} runs.")

@@ -1,8 +1,7 @@
-"""From backbone runs to a labelled table of feature maps, the FMCS-dataset."""
+"""Log an FMCS-dataset to its run, and print what is in it."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 import warnings
@@ -19,6 +18,7 @@ from fmce_mlflow.fmcs_dataset.label import FmcsDataset
 from fmce_mlflow.fmcs_dataset.plugin import FmcsDatasetSource
 from fmce_mlflow.fmcs_dataset.table import PARQUET
 from fmce_mlflow.method.convergence.config import ConvergenceConfig, Signal
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.reading import seal
 
 if TYPE_CHECKING:
@@ -28,14 +28,11 @@ COUNTS = "fmcs_counts.json"
 NOTES = "fmcs_left_out.json"
 
 
-def log_fmcs_dataset(
-    client: MlflowClient, run_id: str, dataset: FmcsDataset, *, config: ConvergenceConfig, signal: Signal
-) -> None:
+def log_fmcs_dataset(run: Run, dataset: FmcsDataset, *, config: ConvergenceConfig, signal: Signal) -> None:
     """Log an FMCS-dataset to its run: parquet artifact, input dataset, counts, parameters.
 
     Args:
-        client: MLflow client.
-        run_id: The run with role ``fmcs_dataset``.
+        run: The run with role ``fmcs_dataset``.
         dataset: What to log.
         config: How its labels were made.
         signal: What they were made from.
@@ -44,15 +41,11 @@ def log_fmcs_dataset(
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, PARQUET)
         table.to_parquet(path, index=False)
-        client.log_artifact(run_id, str(path))
-        for key, value in seal(PARQUET, path.read_bytes()).items():
-            client.set_tag(run_id, key, value)
-        notes = {"left_out": dataset.left_out, "unlabelled": dataset.unlabelled}
-        path = Path(folder, NOTES)
-        path.write_text(json.dumps(notes, indent=1), encoding="utf-8")
-        client.log_artifact(run_id, str(path))
-    client.log_table(run_id, dataset.counts(), COUNTS)
-    known = client.get_run(run_id).data.params
+        run.client.log_artifact(run.id, str(path))
+        run.set_tags(seal(PARQUET, path.read_bytes()))
+    run.log_json({"left_out": dataset.left_out, "unlabelled": dataset.unlabelled}, NOTES)
+    run.client.log_table(run.id, dataset.counts(), COUNTS)
+    known = run.fetch().data.params
     params = {**asdict(config), "signal": signal, "source_runs_used": ",".join(dict.fromkeys(table["run_id"]))}
     metrics = {
         "fmcs_dataset/rows": len(table),
@@ -63,12 +56,12 @@ def log_fmcs_dataset(
         "fmcs_dataset/unlabelled": len(dataset.unlabelled),
     }
     now = int(time.time() * 1000)
-    client.log_batch(
-        run_id,
+    run.client.log_batch(
+        run.id,
         params=[Param(k, str(v)[:6000]) for k, v in params.items() if k not in known],
         metrics=[Metric(k, v, now, 0) for k, v in metrics.items()],
     )
-    log_input(client, run_id, table, run_id)
+    log_input(run.client, run.id, table, run.id)
 
 
 def log_input(client: MlflowClient, run_id: str, table: pd.DataFrame, source: str) -> None:

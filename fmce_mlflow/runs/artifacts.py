@@ -1,12 +1,4 @@
-"""Feature maps as MLflow artifacts: the only reader and writer of them.
-
-Layout of ``feature_maps/`` in a run's artifacts::
-
-    index.json                                  what there is: shape, dtype, probe identity, sha256
-    <module>/snapshot_00012.safetensors         float16 `maps` (n, C, H, W) and int64 `labels` (n,)
-
-One file per (module, snapshot), because the file is what every artifact store can fetch by itself.
-"""
+"""Fetch a run's artifacts from whatever store has them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What a killed training run needs to go on, as one safetensors file per slot.
+"""Where a run keeps its checkpoint: two slots take turns, and a tag names the last complete one with its sha256.
 
-Two slots take turns and a tag of the run names the last complete one with its sha256: whatever moment the process dies
-at, the tag points to a whole file.
+Whatever moment the process dies at, the tag points to a whole file.
 """
 
 from __future__ import annotations
@@ -9,15 +8,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fmce_mlflow.errors import RunError
 from fmce_mlflow.runs.artifacts import artifact_repository
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Sink
 from fmce_mlflow.safety.reading import parse_json
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 ROOT = "checkpoint"
 TAG = "fmce.checkpoint"
@@ -67,31 +63,31 @@ def free_slot(now: Pointer | None) -> str:
     return SLOTS[1] if now is not None and now.slot == SLOTS[0] else SLOTS[0]
 
 
-def pointer(client: MlflowClient, run_id: str) -> Pointer | None:
+def pointer(run: Run) -> Pointer | None:
     """What the run's tag says; None where training had not come to a checkpoint.
 
     Raises:
         RunError: If the tag is not what :func:`publish` wrote.
     """
-    tag = client.get_run(run_id).data.tags.get(TAG)
+    tag = run.fetch().data.tags.get(TAG)
     if tag is None:
         return None
     try:
         found = Pointer.from_json(tag)
     except ValueError:
         raise RunError(
-            f"Tag {TAG} of run {run_id} is not what fmce-mlflow wrote: {tag!r}. Train the backbone again."
+            f"Tag {TAG} of run {run.id} is not what fmce-mlflow wrote: {tag!r}. Train the backbone again."
         ) from None
     if found.slot not in SLOTS:
         raise RunError(
-            f"Tag {TAG} of run {run_id} points to {found.slot!r}, outside {ROOT}/. Train the backbone again."
+            f"Tag {TAG} of run {run.id} points to {found.slot!r}, outside {ROOT}/. Train the backbone again."
         )
     return found
 
 
-def remove(client: MlflowClient, run_id: str) -> None:
+def remove(run: Run) -> None:
     """Drop a finished run's checkpoints: the tag first, so that it never points at nothing."""
-    if TAG in client.get_run(run_id).data.tags:
-        client.delete_tag(run_id, TAG)
-    if any(file.path == ROOT for file in client.list_artifacts(run_id)):
-        artifact_repository(client, run_id).delete_artifacts(ROOT)
+    if TAG in run.fetch().data.tags:
+        run.client.delete_tag(run.id, TAG)
+    if any(file.path == ROOT for file in run.client.list_artifacts(run.id)):
+        artifact_repository(run.client, run.id).delete_artifacts(ROOT)

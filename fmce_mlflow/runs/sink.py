@@ -1,17 +1,13 @@
-"""Feature maps as MLflow artifacts: the only reader and writer of them.
-
-Layout of ``feature_maps/`` in a run's artifacts::
-
-    index.json                                  what there is: shape, dtype, probe identity, sha256
-    <module>/snapshot_00012.safetensors         float16 `maps` (n, C, H, W) and int64 `labels` (n,)
-
-One file per (module, snapshot), because the file is what every artifact store can fetch by itself.
-"""
+"""What a snapshot is written through: a sink, and the uploads that open one for each snapshot."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Sink(Protocol):
@@ -31,3 +27,32 @@ class Sink(Protocol):
 
     def set_tag(self, run_id: str, key: str, value: Any) -> Any:
         """Set a tag."""
+
+
+class Uploads(Protocol):
+    """Where a training's snapshots go, and how its run is closed once they are there."""
+
+    def make_room(self) -> None:
+        """Wait until another snapshot may be logged."""
+
+    def snapshot(self, index: int) -> AbstractContextManager[Sink]:
+        """A sink for one snapshot, which is logged at the end of the block."""
+
+    def drain(self) -> None:
+        """Wait until all snapshots are logged."""
+
+    def persist(self, call: Callable[[], T]) -> T:
+        """Do what is written to MLflow directly, again where it fails in a way that may pass."""
+
+    def close(self, status: str | None) -> None:
+        """Log what waits and give the run its status; with None, the run stays as open as it is."""
+
+    def give_up(self, status: str, *, within: float | None) -> str | None:
+        """Close a run that will not be complete; never fails, and says what waits on disk if anything does."""
+
+
+def log_folder(sink: Sink, run_id: str, local_dir: str, artifact_path: str | None) -> None:
+    """Log a folder file by file, in order."""
+    for path in sorted(Path(local_dir).rglob("*")):
+        if path.is_file():
+            sink.log_artifact(run_id, str(path), str(Path(artifact_path or "") / path.relative_to(local_dir).parent))

@@ -1,4 +1,4 @@
-"""Read what others may have written: within a folder, within a size, as JSON or safetensors and nothing else."""
+"""User names, passwords and tokens stay out of what is written or printed."""
 
 from __future__ import annotations
 

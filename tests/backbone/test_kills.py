@@ -20,6 +20,7 @@ from fmce_mlflow.backbone.resume import stored_options
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.cli.main import main
 from fmce_mlflow.errors import RunError
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from tests.conftest import fast_options, new_client, new_run
 from tests.helpers.faults import REPOSITORY, everything, experiment_run, training, wait_for
@@ -42,7 +43,7 @@ def undisturbed(folder, empty_store, data, epochs):
     folder.mkdir()
     client = new_client(folder, empty_store)
     run_id = new_run(client)
-    train_backbone(client, run_id, fast_options(training={"epochs": epochs}), say=lambda _: None, data=data)
+    train_backbone(Run(client, run_id, lambda _: None), fast_options(training={"epochs": epochs}), data=data)
     return everything(client, run_id)
 
 
@@ -86,7 +87,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path, _empty_store, data, serv
                     at[-1] = "end"
                     break
                 try:
-                    stored_options(client, run_id)
+                    stored_options(Run(client, run_id))
                     words = ["resume"]
                 except RunError:  # it had not begun: what a user does is to start it again
                     words = []
@@ -114,7 +115,7 @@ def test_a_process_that_is_told_to_stop_closes_its_run(tmp_path, _empty_store, d
         said = process.communicate(timeout=200)[0]
     assert f"Stopped. Go on with: fmce train-backbone --resume {run_id}" in said
     assert client.get_run(run_id).info.status == "KILLED"
-    train_backbone(client, run_id, stored_options(client, run_id), say=lambda _: None, data=data)
+    train_backbone(Run(client, run_id, lambda _: None), stored_options(Run(client, run_id)), data=data)
     assert everything(client, run_id) == whole
 
 
@@ -148,7 +149,7 @@ def test_many_faults_lose_nothing(tmp_path, _empty_store, data, server):
             ]
             options = fast_options(training={"epochs": EPOCHS})
             train_backbone(
-                MlflowClient(proxy.uri), run_id, options, say=lambda _: None, data=data,
+                Run(MlflowClient(proxy.uri), run_id, lambda _: None), options, data=data,
                 uploads=UploadOptions(patience=120),
             )  # fmt: skip
             proxy.faults = []
@@ -171,7 +172,7 @@ def test_a_server_that_is_killed_and_started_again_loses_nothing(tmp_path, _empt
         def train():
             try:
                 options = fast_options(training={"epochs": EPOCHS})
-                train_backbone(MlflowClient(proxy.uri), run_id, options, say=lines.append, data=data)
+                train_backbone(Run(MlflowClient(proxy.uri), run_id, lines.append), options, data=data)
             except BaseException as error:
                 failed.append(error)
 

@@ -15,6 +15,7 @@ from fmce_mlflow.method.training.state import TrainingState
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.checkpoint_slots import SLOTS, TAG
 from fmce_mlflow.runs.feature_index import Entry
+from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers import nets
 
@@ -81,12 +82,12 @@ def test_tied_weights_go_through_and_training_goes_on(data):
 
 def test_the_slots_take_turns_and_the_tag_names_the_last(client, tmp_path):
     run_id = new_run(client)
-    assert checkpoint.load(client, run_id) is None
+    assert checkpoint.load(Run(client, run_id)) is None
     for snapshot in range(4):
         checkpoint.save(client, run_id, sample(snapshot, seed=snapshot))
         pointer = json.loads(client.get_run(run_id).data.tags[TAG])
         assert (pointer["slot"], pointer["snapshot"]) == (SLOTS[snapshot % 2], snapshot)
-        assert equal(checkpoint.load(client, run_id), sample(snapshot, seed=snapshot))
+        assert equal(checkpoint.load(Run(client, run_id)), sample(snapshot, seed=snapshot))
     assert sorted(p.name for p in slot(tmp_path, run_id, 0).parent.iterdir()) == sorted(SLOTS)
 
 
@@ -94,9 +95,9 @@ def test_a_kill_between_upload_and_tag_leaves_the_older_one(client, tmp_path):
     run_id = new_run(client)
     checkpoint.save(client, run_id, sample(4))
     slot(tmp_path, run_id, 1).write_bytes(sample(5).pack()[:1000])  # half of the next one, and no tag
-    assert checkpoint.load(client, run_id).state.snapshot == 4
+    assert checkpoint.load(Run(client, run_id)).state.snapshot == 4
     checkpoint.save(client, run_id, sample(5, seed=1))
-    assert equal(checkpoint.load(client, run_id), sample(5, seed=1))
+    assert equal(checkpoint.load(Run(client, run_id)), sample(5, seed=1))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_damaged_slot_is_told(client, tmp_path, damage):
     path = slot(tmp_path, run_id, 0)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(IntegrityError, match=f"checkpoint/slot_0.safetensors of run {run_id}"):
-        checkpoint.load(client, run_id)
+        checkpoint.load(Run(client, run_id))
 
 
 def test_a_slot_that_is_gone_is_told(client, tmp_path):
@@ -116,7 +117,7 @@ def test_a_slot_that_is_gone_is_told(client, tmp_path):
     checkpoint.save(client, run_id, sample(2))
     slot(tmp_path, run_id, 0).unlink()
     with pytest.raises(ArtifactError, match=r"slot_0.safetensors of run \w+ is missing"):
-        checkpoint.load(client, run_id)
+        checkpoint.load(Run(client, run_id))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_a_slot_that_is_gone_is_told(client, tmp_path):
 def test_a_tag_that_was_tampered_with_is_refused(client, tag):
     run_id = new_run(client, **{TAG: tag})
     with pytest.raises(RunError, match=TAG):
-        checkpoint.load(client, run_id)
+        checkpoint.load(Run(client, run_id))
 
 
 def rewritten(**header):
@@ -166,16 +167,16 @@ def test_removing_leaves_nothing_and_can_be_done_again(client, tmp_path):
     for snapshot in range(2):
         checkpoint.save(client, run_id, sample(snapshot))
     for _ in range(2):
-        checkpoint_slots.remove(client, run_id)
+        checkpoint_slots.remove(Run(client, run_id))
         assert TAG not in client.get_run(run_id).data.tags and client.list_artifacts(run_id) == []
-    assert checkpoint.load(client, run_id) is None
+    assert checkpoint.load(Run(client, run_id)) is None
 
 
 def test_the_state_of_one_run_is_not_touched_by_what_is_read(client):
     run_id = new_run(client)
     checkpoint.save(client, run_id, sample(0))
-    first = checkpoint.load(client, run_id)
+    first = checkpoint.load(Run(client, run_id))
     first.state.model["conv.weight"].zero_()
     checkpoint.save(client, run_id, sample(2, seed=9))  # the same slot again
     assert (first.state.model["conv.weight"] == 0).all()
-    assert equal(checkpoint.load(client, run_id), sample(2, seed=9))
+    assert equal(checkpoint.load(Run(client, run_id)), sample(2, seed=9))

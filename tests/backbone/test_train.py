@@ -25,6 +25,7 @@ from fmce_mlflow.method.convergence.drift import feature_drift
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.runs.checkpoint_slots import TAG
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
+from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,18 +34,19 @@ import sys
 from mlflow import MlflowClient
 from fmce_mlflow.backbone.resume import stored_options
 from fmce_mlflow.backbone.train import train_backbone
+from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options
 
 client, run_id = MlflowClient(sys.argv[1]), sys.argv[2]
-options = stored_options(client, run_id) if "resume" in sys.argv else fast_options(training={"epochs": 9})
-train_backbone(client, run_id, options, say=lambda text: print(text, flush=True))
+options = stored_options(Run(client, run_id)) if "resume" in sys.argv else fast_options(training={"epochs": 9})
+train_backbone(Run(client, run_id, lambda text: print(text, flush=True)), options)
 """
 
 
 def run(client, options, data=None, run_id=None):
     said = []
     run_id = run_id or new_run(client)
-    return train_backbone(client, run_id, options, say=said.append, data=data), said
+    return train_backbone(Run(client, run_id, said.append), options, data=data), said
 
 
 def history(client, run_id, name):
@@ -287,12 +289,12 @@ def test_a_killed_run_goes_on_to_what_an_undisturbed_one_is(client, data):
         wait_for_snapshot(client, run_id, process, 8)
         process.send_signal(signal.SIGINT)  # Ctrl-C
         said = process.communicate(timeout=60)[0]
-    assert "going on behind snapshot" in said and f"fmce train-backbone --resume {run_id}" in said
+    assert "going on after snapshot" in said and f"fmce train-backbone --resume {run_id}" in said
     assert client.get_run(run_id).info.status == "KILLED"
-    options = stored_options(client, run_id)
+    options = stored_options(Run(client, run_id))
     assert options == fast_options(training={"epochs": 9})
     _, lines = run(client, options, data, run_id)
-    assert any("going on behind snapshot" in line for line in lines)
+    assert any("going on after snapshot" in line for line in lines)
     assert everything(client, run_id) == everything(client, whole.run_id)
 
 
@@ -313,7 +315,7 @@ class Killed(BaseException):
     [
         "fmce_mlflow.backbone.resume.save",
         "fmce_mlflow.backbone.train._Run._log_metrics",
-        "fmce_mlflow.backbone.train.log_json",
+        "fmce_mlflow.runs.run.Run.log_json",
         "fmce_mlflow.backbone.models.log_models",
         "fmce_mlflow.runs.feature_maps.FeatureMapWriter.keep_only",
     ],
@@ -340,24 +342,24 @@ def test_a_run_that_dies_around_any_step_can_be_finished(client, data, undisturb
         patched.setattr(owner, name, dying)
         with pytest.raises(Killed):
             run(client, options, data, run_id)
-    run(client, stored_options(client, run_id), data, run_id)
+    run(client, stored_options(Run(client, run_id)), data, run_id)
     assert everything(client, run_id) == whole
 
 
 def test_what_cannot_be_resumed(client, data):
     result, _ = run(client, fast_options(training={"epochs": 1}), data)
     with pytest.raises(RunError, match="is finished; there is nothing to resume"):
-        stored_options(client, result.run_id)
+        stored_options(Run(client, result.run_id))
     with pytest.raises(RunError, match="it is no backbone run"):
-        stored_options(client, new_run(client, **{"fmce.role": "evaluation"}))
+        stored_options(Run(client, new_run(client, **{"fmce.role": "evaluation"})))
     with pytest.raises(RunError, match=r"options\.json is missing"):
-        stored_options(client, new_run(client, **{"fmce.role": "backbone"}))
+        stored_options(Run(client, new_run(client, **{"fmce.role": "backbone"})))
     with pytest.raises(RunError, match="There is no run 'nowhere'"):
-        stored_options(client, "nowhere")
+        stored_options(Run(client, "nowhere"))
     run_id = new_run(client, **{"fmce.role": "backbone"})
     client.log_text(run_id, '{"backbone": "resnet18"}', "options.json")
     with pytest.raises(ArtifactError, match=r"options\.json of run \w+ cannot be read"):
-        stored_options(client, run_id)
+        stored_options(Run(client, run_id))
 
 
 def test_the_callers_random_state_and_tracking_are_left_alone(client, data):

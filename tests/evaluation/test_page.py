@@ -17,6 +17,7 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import assess
 from fmce_mlflow.report.svg import histogram_chart, interval_chart, levels_chart, loss_chart, shortened
 from fmce_mlflow.report.templating import code
+from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_run
 from tests.helpers import reports
 from tests.helpers.reports import finding, report
@@ -210,7 +211,7 @@ def test_a_dataset_without_labels_has_a_page():
 def test_building_a_dataset_logs_its_page(client, data, signal):
     jobs = [fast_options(modules=("stem", "stage"), signal=signal, training={"seed": seed}) for seed in (0, 1)]
     run_id = new_run(client)
-    built = build_fmcs(client, run_id, jobs, {"digits": data}, say=lambda line: None, unconverged="keep")
+    built = build_fmcs(Run(client, run_id, lambda line: None), jobs, {"digits": data}, unconverged="keep")
     words = text(Path(client.download_artifacts(run_id, PAGE)).read_text(encoding="utf-8"))
     assert f"{len(built.table['run_id'].unique())} runs of tests.helpers.nets:tiny on digits" in words
     assert (

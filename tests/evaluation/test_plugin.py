@@ -559,7 +559,7 @@ def test_a_model_of_this_project_has_its_measured_score(store, tmp_path):
     from tests.conftest import fast_options
 
     run_id = new_run(store.client)
-    trained = train_backbone(store.client, run_id, fast_options(log_checkpoints=True), say=lambda text: None)
+    trained = train_backbone(Run(store.client, run_id, lambda text: None), fast_options(log_checkpoints=True))
     logged = {m.step: m.model_id for m in store.client.get_run(run_id).outputs.model_outputs}
     labels = {m.step: m.value for m in store.client.get_metric_history(run_id, "fmcs")}
     data = mlflow.data.from_images(pixels(40))

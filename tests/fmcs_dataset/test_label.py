@@ -25,6 +25,7 @@ from fmce_mlflow.fmcs_dataset.table import COLUMNS, load_fmcs_dataset
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapReader, FeatureMapWriter
+from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_run
 
 CONFIG = ConvergenceConfig(levels=3, threshold=0.1)
@@ -104,7 +105,7 @@ def trained(tmp_path_factory, _empty_store):
     runs = []
     for options in (tiny, plain):
         runs.append(new_run(client))
-        train_backbone(client, runs[-1], options, say=lambda _: None)
+        train_backbone(Run(client, runs[-1], lambda _: None), options)
     return client, runs, root
 
 
@@ -163,7 +164,7 @@ def test_columns_and_their_types(client):
     assert list(dataset.table.columns) == names == list(COLUMNS)
     assert {n: str(t) for n, t in dataset.table.dtypes.items()} == COLUMNS
     parent = new_run(client)
-    log_fmcs_dataset(client, parent, dataset, config=CONFIG, signal="train")
+    log_fmcs_dataset(Run(client, parent), dataset, config=CONFIG, signal="train")
     loaded = load_fmcs_dataset(client, parent)
     pd.testing.assert_frame_equal(loaded, dataset.table)
     schema = pq.read_schema(client.download_artifacts(parent, "fmcs_dataset.parquet"))
@@ -189,7 +190,7 @@ def test_it_is_logged_as_artifact_and_input_with_counts_and_what_was_left_out(cl
     good, bad = written_run(client, FALLING), written_run(client, STILL_FALLING)
     dataset = build_fmcs_dataset(client, [good, bad], config=CONFIG)
     parent = new_run(client, **{"fmce.role": "fmcs_dataset"})
-    log_fmcs_dataset(client, parent, dataset, config=CONFIG, signal="train")
+    log_fmcs_dataset(Run(client, parent), dataset, config=CONFIG, signal="train")
     run = client.get_run(parent)
     assert run.data.metrics == {
         "fmcs_dataset/rows": 9, "fmcs_dataset/runs": 1, "fmcs_dataset/modules": 1, "fmcs_dataset/markers": 3,
@@ -219,7 +220,7 @@ def test_the_digest_tells_labels_apart(client):
         parent = new_run(client)
         config = replace(CONFIG, levels=levels)
         dataset = build_fmcs_dataset(client, [run_id], config=config)
-        log_fmcs_dataset(client, parent, dataset, config=config, signal="train")
+        log_fmcs_dataset(Run(client, parent), dataset, config=config, signal="train")
         digests.append(client.get_run(parent).inputs.dataset_inputs[0].dataset.digest)
     assert digests[0] == digests[1] != digests[2]
 
@@ -266,7 +267,7 @@ def test_a_dataset_without_any_label_can_be_logged(client):
     bad = written_run(client, STILL_FALLING)
     dataset = build_fmcs_dataset(client, [bad], config=CONFIG, unconverged="keep")
     parent = new_run(client)
-    log_fmcs_dataset(client, parent, dataset, config=CONFIG, signal="train")
+    log_fmcs_dataset(Run(client, parent), dataset, config=CONFIG, signal="train")
     assert load_fmcs_dataset(client, parent)["fmcs"].isna().all()
 
 
@@ -356,7 +357,7 @@ def test_a_damaged_or_missing_parquet_is_an_error_that_says_so(client, tmp_path)
     parent = new_run(client)
     with pytest.raises(RunError, match=r"has no fmcs_dataset\.parquet"):
         load_fmcs_dataset(client, parent)
-    log_fmcs_dataset(client, parent, dataset, config=CONFIG, signal="train")
+    log_fmcs_dataset(Run(client, parent), dataset, config=CONFIG, signal="train")
     file = tmp_path / "artifacts" / parent / "artifacts" / "fmcs_dataset.parquet"
     whole = file.read_bytes()
     file.write_bytes(whole[:-20])

@@ -33,13 +33,14 @@ from mlflow import MlflowClient
 from fmce_mlflow.safety import retry as upload_retry
 from fmce_mlflow.backbone.resume import stored_options
 from fmce_mlflow.backbone.train import train_backbone
+from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options
 
 upload_retry.FIRST_WAIT = 0.05
 client, run_id, epochs = MlflowClient(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
-options = stored_options(client, run_id) if "resume" in sys.argv else fast_options(training={"epochs": epochs})
-train_backbone(client, run_id, options, say=lambda text: print(text, flush=True))
+options = stored_options(Run(client, run_id)) if "resume" in sys.argv else fast_options(training={"epochs": epochs})
+train_backbone(Run(client, run_id, lambda text: print(text, flush=True)), options)
 """
 
 

@@ -23,6 +23,7 @@ from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.predictor.flavor import Predictor, save_model
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
+from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.predictor.test_train import logged_dataset
 
@@ -71,7 +72,7 @@ def test_modules_of_different_channel_counts_under_outline(fmce, client):
     tables = [logged_dataset(client, runs=1, channels=channels)[1] for channels in (24, 12)]
     run_id = new_run(client, **{"fmce.role": "fmcs_dataset"})
     both = FmcsDataset(pd.concat(tables, ignore_index=True), {}, {})
-    log_fmcs_dataset(client, run_id, both, config=ConvergenceConfig(), signal="train")
+    log_fmcs_dataset(Run(client, run_id), both, config=ConvergenceConfig(), signal="train")
     text = fmce(*TRAIN, "--fmcs-run", run_id, "--net", "outline", "--protocol", "images")
     assert "24×2×2, 12×2×2" in text and "Use the kind `set`" in text
 
@@ -111,7 +112,7 @@ def test_maps_with_nan_or_infinity_whatever_wrote_them(fmce, client):
     index.write_text(text.replace(old, found))
     table.loc[(table["run_id"] == run_id) & (table["snapshot"] == 2), "sha256"] = found
     changed = new_run(client, **{"fmce.role": "fmcs_dataset"})
-    log_fmcs_dataset(client, changed, FmcsDataset(table, {}, {}), config=ConvergenceConfig(), signal="train")
+    log_fmcs_dataset(Run(client, changed), FmcsDataset(table, {}, {}), config=ConvergenceConfig(), signal="train")
     text = fmce(*TRAIN, "--fmcs-run", changed)
     assert f"Run {run_id}, module layer4, snapshot 2" in text and "NaN or infinite" in text
     assert source != changed

@@ -21,6 +21,7 @@ from fmce_mlflow.method.networks.archive_weights import read_weights
 from fmce_mlflow.method.networks.model_forms import load_exported
 from fmce_mlflow.predictor.logged_weights import snapshot_alphas
 from fmce_mlflow.predictor.train import NetOptions, train_fmce_net
+from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
 
 
@@ -123,7 +124,7 @@ def runs(store):
     for seed in range(3):
         options = fast_options(model_format="pt2", log_checkpoints=seed < 2, training={"seed": seed})
         run_id = new_run(store)
-        train_backbone(store, run_id, options, say=lambda text: None)
+        train_backbone(Run(store, run_id, lambda text: None), options)
         made.append(run_id)
     return made
 
@@ -151,7 +152,7 @@ def test_spectral_alpha_stands_beside_the_other_baselines_with_the_maps_it_was_s
     config = fast_options().convergence
     dataset = build_fmcs_dataset(store, runs, config=config)
     source, run_id, said = new_run(store), new_run(store), []
-    log_fmcs_dataset(store, source, dataset, config=config, signal="train")
+    log_fmcs_dataset(Run(store, source), dataset, config=config, signal="train")
     options = NetOptions(
         fmcs_run=source, cross_validate=True, bags=BagConfig(bag_size=4, bags_per_map=1),
         net=SetConfig(members=1, width=8), fit=FitConfig(epochs=2, folds=2),

@@ -18,6 +18,7 @@ from fmce_mlflow.predictor.flavor import load_predictor
 from fmce_mlflow.predictor.train import NetOptions, artifact_reader, latest_fmcs_run, train_fmce_net
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
+from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers import bags_of_noise
 
@@ -41,7 +42,7 @@ def logged_dataset(client, runs: int = 3, snapshots: int = 5, **more) -> tuple[s
             table.loc[index, ["run_id", "artifact_path", "sha256"]] = [ids[name], entry.path, entry.sha256]
     table = table[list(COLUMNS)].astype(COLUMNS)
     run_id = new_run(client, **{"fmce.role": "fmcs_dataset"})
-    log_fmcs_dataset(client, run_id, FmcsDataset(table, {}, {}), config=ConvergenceConfig(), signal="train")
+    log_fmcs_dataset(Run(client, run_id), FmcsDataset(table, {}, {}), config=ConvergenceConfig(), signal="train")
     client.set_terminated(run_id)
     return run_id, table
 
@@ -128,7 +129,7 @@ def test_modules_of_different_shapes_need_the_set_net(client):
     wide, narrow = logged_dataset(client, runs=1, channels=24), logged_dataset(client, runs=1, channels=12)
     run_id = new_run(client, **{"fmce.role": "fmcs_dataset"})
     both = pd.concat([wide[1], narrow[1]], ignore_index=True)
-    log_fmcs_dataset(client, run_id, FmcsDataset(both, {}, {}), config=ConvergenceConfig(), signal="train")
+    log_fmcs_dataset(Run(client, run_id), FmcsDataset(both, {}, {}), config=ConvergenceConfig(), signal="train")
     options = NetOptions(fmcs_run=run_id, kind="outline", protocols=("images",), **FAST)
     with pytest.raises(PredictorError, match=r"24×2×2, 12×2×2. Use the kind `set`"):
         train_fmce_net(client, new_run(client), options, say=lambda text: None)

@@ -10,6 +10,7 @@ import torch
 
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.method.networks.backbones import build_backbone
+from fmce_mlflow.runs.run import Run
 from research import random_nets
 from tests.conftest import fast_options
 
@@ -82,7 +83,7 @@ def test_what_a_run_is_reduced_to_is_read_back_and_is_not_added_twice(client, da
     run_id = client.create_run(client.get_experiment_by_name(EXPERIMENT).experiment_id, tags={TAG: "tiny|d|0|x"})
     run_id = run_id.info.run_id
     options = fast_options()
-    train_backbone(client, run_id, options, say=lambda _: None, data=data)
+    train_backbone(Run(client, run_id, lambda _: None), options, data=data)
     modules = {options.backbone: options.modules}
     corpus_bags.add(client, file, EXPERIMENT, TAG, modules)
     bags, losses = corpus_bags.read(file)

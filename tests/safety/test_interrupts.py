@@ -18,6 +18,7 @@ from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.cli.main import friendly_errors, main
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.interrupts import Terminated, held, stoppable
 from tests.conftest import fast_options, new_client, new_run
 from tests.helpers.faults import everything
@@ -35,14 +36,16 @@ def test_a_signal_in_the_middle_of_a_snapshot_lets_it_be_finished(client, data, 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "save", save)
         with pytest.raises(KeyboardInterrupt) as raised:
-            train_backbone(client, run_id, fast_options(), say=said.append, data=data)
+            train_backbone(Run(client, run_id, said.append), fast_options(), data=data)
     assert isinstance(raised.value, Terminated) == (number == signal.SIGTERM)
     assert f"Stopped. Go on with: fmce train-backbone --resume {run_id}" in said
-    assert client.get_run(run_id).info.status == "KILLED" and checkpoint_slots.pointer(client, run_id).snapshot == 3
+    assert (
+        client.get_run(run_id).info.status == "KILLED" and checkpoint_slots.pointer(Run(client, run_id)).snapshot == 3
+    )
     for name in ("train_loss", "drift/stage"):
         assert max(m.step for m in client.get_metric_history(run_id, name)) == 3
     assert FeatureMapReader(client, run_id).index.snapshots("stage") == (0, 1, 2, 3)
-    train_backbone(client, run_id, stored_options(client, run_id), say=said.append, data=data)
+    train_backbone(Run(client, run_id, said.append), stored_options(Run(client, run_id)), data=data)
     assert everything(client, run_id) == whole
 
 
@@ -112,7 +115,7 @@ def trained(client, run_id, data, at=lambda line: None):
     """Train as the command does; its message where it fails."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     with pytest.raises(SystemExit) as raised, friendly_errors():
-        train_backbone(client, run_id, fast_options(probe_size=40), say=at, data=None)
+        train_backbone(Run(client, run_id, at), fast_options(probe_size=40), data=None)
     return raised.value.code
 
 
@@ -135,7 +138,7 @@ def test_a_disk_that_fills_up_leaves_what_was_logged_readable(tmp_path, _empty_s
         for snapshot in reader.index.snapshots("stage"):
             reader.read("stage", snapshot)
         (tmp_path / "artifacts" / "other").unlink()
-        train_backbone(client, run_id, stored_options(client, run_id), say=lambda _: None)
+        train_backbone(Run(client, run_id, lambda _: None), stored_options(Run(client, run_id)))
         assert client.get_run(run_id).info.status == "FINISHED"
         assert FeatureMapReader(client, run_id).index.snapshots("stage") == tuple(range(7))
 
@@ -169,7 +172,7 @@ def test_an_experiment_that_is_deleted_meanwhile_is_a_clear_error(client, data, 
     message = capsys.readouterr().err
     assert "Error: MLflow at" in message and "deleted" in message
     client.restore_experiment(experiment)
-    train_backbone(client, run_id, stored_options(client, run_id), say=lambda _: None)
+    train_backbone(Run(client, run_id, lambda _: None), stored_options(Run(client, run_id)))
     assert client.get_run(run_id).info.status == "FINISHED"
 
 

@@ -32,7 +32,7 @@ from fmce_mlflow.predictor.flavor import Predictor, load_predictor, save_model
 from fmce_mlflow.runs.artifacts import fetched
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
-from fmce_mlflow.runs.run import log_json
+from fmce_mlflow.runs.run import Run, log_json
 from fmce_mlflow.runs.uploads import spool
 from fmce_mlflow.runs.uploads.spool import Spool
 from fmce_mlflow.safety import reading
@@ -49,7 +49,7 @@ def finished(tmp_path_factory, _empty_store, data):
 
     client = new_client(tmp_path_factory.mktemp("finished"), _empty_store)
     run_id = new_run(client)
-    train_backbone(client, run_id, fast_options(training={"epochs": 1}), say=lambda _: None, data=data)
+    train_backbone(Run(client, run_id, lambda _: None), fast_options(training={"epochs": 1}), data=data)
     return client, run_id, Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
 
 
@@ -152,14 +152,14 @@ def begun(client):
 def test_a_resumed_run_imports_no_other_factory_than_it_began_with(client):
     """Who can write the artifacts alone, or set tags too, cannot choose what --resume imports."""
     run_id, path = begun(client)
-    assert stored_options(client, run_id) == fast_options()
+    assert stored_options(Run(client, run_id)) == fast_options()
     path.write_text(path.read_text().replace("tests.helpers.nets:tiny", "os:abort"))
     with pytest.raises(IntegrityError, match=r"options\.json"):
-        stored_options(client, run_id)
+        stored_options(Run(client, run_id))
     for key, value in seal(OPTIONS, path.read_bytes()).items():
         client.set_tag(run_id, key, value)
     with pytest.raises(ArtifactError, match=r"backbone is 'os:abort'.*parameter says 'tests.helpers.nets:tiny'"):
-        stored_options(client, run_id)
+        stored_options(Run(client, run_id))
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "3", '{"modules": 3}', " " * 2**21], ids=range(5))
@@ -168,7 +168,7 @@ def test_options_that_cannot_be_read(client, text):
     path.write_text(text)
     client.delete_tag(run_id, f"{SEAL}/{OPTIONS}")
     with pytest.raises(ArtifactError, match=r"options\.json of run"):
-        stored_options(client, run_id)
+        stored_options(Run(client, run_id))
 
 
 def test_kept_weights_are_checked(client):

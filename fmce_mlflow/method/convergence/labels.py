@@ -1,7 +1,4 @@
-"""From a loss sequence to a convergence point, epoch markers and FMCS labels.
-
-The outline is that of Feature Map Convergence Evaluation (arXiv 2405.04041). It leaves its constants open: each one
-here is a field of :class:`ConvergenceConfig` with a default of ours.
+"""From a loss sequence to CQI, the convergence point, epoch markers and FMCS labels.
 
 Sequences are indexed by snapshot. ``losses[0]`` belongs to the untrained network, ``losses[E]`` to the last snapshot.
 """

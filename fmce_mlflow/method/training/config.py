@@ -1,9 +1,4 @@
-"""Train a backbone and yield a snapshot at a time.
-
-The caller consumes snapshots and does with them what it likes; nothing here logs. Everything random is a function of
-``(seed, epoch)`` or ``(seed, step)`` and of nothing before it, so a run that is picked up at a snapshot goes on exactly
-as it would have.
-"""
+"""How a backbone is trained."""
 
 from __future__ import annotations
 

@@ -1,17 +1,4 @@
-"""Snapshots that wait on disk for their upload: a folder per run, in it a folder per snapshot.
-
-Layout of a run's folder::
-
-    run.json                      tracking URI (without credentials) and run id
-    lock                          held by the process that trains or uploads the run
-    close.json                    the status that the run could not be given
-    snapshot_00012/               whole: it was renamed to this name once everything was in it
-        unit.json                 metrics with their times, and the sha256 of each file
-        feature_maps/index.json, feature_maps/<module>/snapshot_00012.safetensors
-        checkpoint/slot_0.safetensors
-        weights/snapshot_00012.safetensors
-    snapshot_00013.part/          being written; a later process drops it
-"""
+"""Snapshots on disk: one folder per run, one per snapshot below it, each whole or not there."""
 
 from __future__ import annotations
 
@@ -29,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError
 from fmce_mlflow.runs.feature_index import INDEX, ROOT, Index
-from fmce_mlflow.safety.credentials import without_credentials as without_credentials
+from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.safety.reading import parse_json, read_file, stay_within
 
 RUN, UNIT, CLOSE, LOCK = "run.json", "unit.json", "close.json", "lock"

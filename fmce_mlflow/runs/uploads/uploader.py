@@ -1,4 +1,4 @@
-"""Uploads the snapshots that wait in a spool: at once and in order, and from a thread while training goes on."""
+"""Upload the snapshots that wait on disk, in the order of :mod:`fmce_mlflow.runs.uploads`."""
 
 from __future__ import annotations
 
@@ -8,48 +8,45 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlflow.entities import Metric
 
 from fmce_mlflow.errors import ArtifactError
-from fmce_mlflow.runs import checkpoint_slots as checkpoint
+from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.checkpoint_slots import Pointer, free_slot, publish
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads.spool import CHECKPOINT, Row, Spool, Unit
 from fmce_mlflow.safety.retry import retried, short
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 WEIGHTS = "weights"
 MAX_METRICS = 1000
 """As many as a server takes in one request."""
 
 
-def replay(client: MlflowClient, run_id: str, spool: Spool) -> None:
+def replay(run: Run, spool: Spool) -> None:
     """Upload all that waits from an earlier process, except for what the run has.
 
     Raises:
         Exception: Whatever MLflow raises; it can be done again.
     """
-    if client.get_run(run_id).info.status == "FINISHED":
+    if run.fetch().info.status == "FINISHED":
         for unit in list(spool.units):
             spool.drop(unit)
         return
-    pointer = checkpoint.pointer(client, run_id)
+    pointer = checkpoint_slots.pointer(run)
     have = -1 if pointer is None else pointer.snapshot
     known = [unit for unit in spool.units if unit.snapshot <= have]
     new = [unit for unit in spool.units if unit.snapshot > have]
-    upload_metrics(client, run_id, known, once=True)
+    upload_metrics(run, known, once=True)
     for unit in known:
         spool.drop(unit)
     if new:
         for unit in new:
             for path in maps_of(unit):
-                upload_file(client, run_id, unit, path)
-        upload_state(client, run_id, new[-1], pointer)
-        upload_metrics(client, run_id, new, once=True)
+                upload_file(run, unit, path)
+        upload_state(run, new[-1], pointer)
+        upload_metrics(run, new, once=True)
         for unit in new:
             spool.drop(unit)
 
@@ -59,19 +56,19 @@ def maps_of(unit: Unit) -> list[Path]:
     return [path for path in (*unit.files(ROOT), *unit.files(WEIGHTS)) if path != unit.folder / ROOT / INDEX]
 
 
-def upload_file(client: MlflowClient, run_id: str, unit: Unit, path: Path) -> None:
+def upload_file(run: Run, unit: Unit, path: Path) -> None:
     """Upload one file to where it stands in the snapshot's folder, if it is what was written.
 
     Raises:
         IntegrityError: If it is not.
     """
     unit.check(path)
-    client.log_artifact(run_id, str(path), path.parent.relative_to(unit.folder).as_posix())
+    run.client.log_artifact(run.id, str(path), path.parent.relative_to(unit.folder).as_posix())
 
 
-def upload_state(client: MlflowClient, run_id: str, unit: Unit, before: Pointer | None) -> Pointer | None:
+def upload_state(run: Run, unit: Unit, before: Pointer | None) -> Pointer | None:
     """Upload the index, then the checkpoint, then its tag; returns what the tag points to."""
-    upload_file(client, run_id, unit, unit.folder / ROOT / INDEX)
+    upload_file(run, unit, unit.folder / ROOT / INDEX)
     if unit.checkpoint is None:
         return before
     slot = free_slot(before)
@@ -80,36 +77,32 @@ def upload_state(client: MlflowClient, run_id: str, unit: Unit, before: Pointer 
     unit.check(found[0])
     path = found[0].replace(found[0].with_name(slot))
     after = Pointer(slot, unit.snapshot, unit.checkpoint)
-    publish(client, run_id, path, after)
+    publish(run.client, run.id, path, after)
     return after
 
 
-def upload_metrics(client: MlflowClient, run_id: str, units: Sequence[Unit], *, once: bool) -> None:
+def upload_metrics(run: Run, units: Sequence[Unit], *, once: bool) -> None:
     """Log the metrics of snapshots; with ``once``, those steps only that the run lacks."""
     metrics = [Metric(*values) for unit in units for values in unit.metrics]
     if once:
         names = dict.fromkeys(m.key for m in metrics)
-        logged = {name: {m.step for m in client.get_metric_history(run_id, name)} for name in names}
+        logged = {name: {m.step for m in run.client.get_metric_history(run.id, name)} for name in names}
         metrics = [m for m in metrics if m.step not in logged[m.key]]
     for first in range(0, len(metrics), MAX_METRICS):
-        client.log_batch(run_id, metrics=metrics[first : first + MAX_METRICS])
+        run.client.log_batch(run.id, metrics=metrics[first : first + MAX_METRICS])
 
 
 class Uploader:
     """A thread that uploads what waits, for as long as it takes.
 
     Args:
-        client: MLflow client.
-        run_id: The run.
+        run: The run.
         spool: Its folder; empty.
         workers: Connections that upload maps at the same time.
-        say: Prints a line for the user.
     """
 
-    def __init__(
-        self, client: MlflowClient, run_id: str, spool: Spool, *, workers: int, say: Callable[[str], None]
-    ) -> None:
-        self._client, self._run_id, self._spool, self._workers, self._say = client, run_id, spool, workers, say
+    def __init__(self, run: Run, spool: Spool, *, workers: int) -> None:
+        self._run, self._spool, self._workers = run, spool, workers
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._claimed: list[Unit] = []
@@ -164,7 +157,7 @@ class Uploader:
                 if self._claimed:
                     self._upload(self._claimed)
                 elif self._status and not self.closed:
-                    self._try(partial(self._client.set_terminated, self._run_id, self._status))
+                    self._try(partial(self._run.client.set_terminated, self._run.id, self._status))
                     with self._changed:
                         self.closed = True
                         self._changed.notify_all()
@@ -179,7 +172,7 @@ class Uploader:
         if not self._pointer_known:
             self._try(self._read_pointer)
         self._try(lambda: self._upload_state(units[-1]))
-        self._try(lambda: upload_metrics(self._client, self._run_id, units, once=False))
+        self._try(lambda: upload_metrics(self._run, units, once=False))
         with self._changed:
             if self._stopped.is_set():  # the folder may be another process's by now
                 return
@@ -189,7 +182,7 @@ class Uploader:
             self._changed.notify_all()
 
     def _upload_map(self, unit: Unit, path: Path) -> None:
-        self._try(lambda: upload_file(self._client, self._run_id, unit, path))
+        self._try(lambda: upload_file(self._run, unit, path))
         with self._changed:
             if self._stopped.is_set():
                 return
@@ -198,11 +191,11 @@ class Uploader:
             self._changed.notify_all()
 
     def _read_pointer(self) -> None:
-        self._pointer = checkpoint.pointer(self._client, self._run_id)
+        self._pointer = checkpoint_slots.pointer(self._run)
         self._pointer_known = True
 
     def _upload_state(self, unit: Unit) -> None:
-        self._pointer = upload_state(self._client, self._run_id, unit, self._pointer)
+        self._pointer = upload_state(self._run, unit, self._pointer)
 
     def _try(self, call: Callable[[], None]) -> None:
         if self._stopped.is_set():
@@ -212,13 +205,13 @@ class Uploader:
             back, self.failure = self.failure is not None, None
             self.succeeded = time.monotonic()
         if back:
-            self._say("MLflow takes uploads again.")
+            self._run.say("MLflow takes uploads again.")
 
     def _failed(self, error: BaseException) -> None:
         with self._changed:
             first, self.failure = self.failure is None, error
         if first:
-            self._say(
+            self._run.say(
                 f"MLflow does not take uploads at the moment; training goes on, they are tried again. ({short(error)})"
             )
 

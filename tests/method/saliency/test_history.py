@@ -14,6 +14,7 @@ from fmce_mlflow.method.saliency.grad_cam import focus, grad_cam
 from fmce_mlflow.method.saliency.history import IMAGES, LARGEST, SaliencyHistory, input_images, spread_snapshots
 from fmce_mlflow.method.training.loop import train
 from fmce_mlflow.report.saliency_figure import history_figure
+from fmce_mlflow.runs.run import Run
 from tests.conftest import FAST_TRAINING, fast_options, new_run
 from tests.helpers import nets
 
@@ -105,7 +106,7 @@ def test_a_network_without_grad_cam_is_no_mistake(client, data, monkeypatch):
     monkeypatch.setattr(nets, "Detached", Detached, raising=False)
     said = []
     options = fast_options(backbone="tests.helpers.nets:Detached", training={"epochs": 1})
-    result = train_backbone(client, new_run(client), options, say=said.append, data=data)
+    result = train_backbone(Run(client, new_run(client), said.append), options, data=data)
     assert client.get_run(result.run_id).info.status == "FINISHED"
     assert sum("no saliency: What the images are asked about does not depend" in line for line in said) == 1
     assert "focus/stage" not in client.get_run(result.run_id).data.metrics
@@ -122,7 +123,7 @@ class Killed(BaseException):
 
 def test_a_killed_run_draws_the_panel_of_an_undisturbed_one(client, data, monkeypatch):
     said = []
-    whole = train_backbone(client, new_run(client), fast_options(), say=said.append, data=data, name="run").run_id
+    whole = train_backbone(Run(client, new_run(client), said.append), fast_options(), data=data, name="run").run_id
     run_id, take, calls = new_run(client), SaliencyHistory.take, []
 
     def dying(self, model):
@@ -134,8 +135,8 @@ def test_a_killed_run_draws_the_panel_of_an_undisturbed_one(client, data, monkey
     with monkeypatch.context() as patched:
         patched.setattr(SaliencyHistory, "take", dying)
         with pytest.raises(Killed):
-            train_backbone(client, run_id, fast_options(), say=said.append, data=data, name="run")
-    train_backbone(client, run_id, stored_options(client, run_id), say=said.append, data=data, name="run")
+            train_backbone(Run(client, run_id, said.append), fast_options(), data=data, name="run")
+    train_backbone(Run(client, run_id, said.append), stored_options(Run(client, run_id)), data=data, name="run")
     assert panel(client, run_id) == panel(client, whole)
     histories = [[(m.step, m.value) for m in client.get_metric_history(r, "focus/stage")] for r in (run_id, whole)]
     assert histories[0] == histories[1] and [step for step, _ in histories[0]] == list(range(7))
@@ -150,7 +151,7 @@ def test_a_run_that_has_not_converged_has_a_panel_up_to_its_last_snapshot(client
 
     monkeypatch.setattr("fmce_mlflow.backbone.train.history_figure", draw)
     options = fast_options(convergence=ConvergenceConfig(threshold=1e-9, levels=4))
-    result = train_backbone(client, new_run(client), options, say=lambda line: None, data=data)
+    result = train_backbone(Run(client, new_run(client), lambda line: None), options, data=data)
     (((_, saliency, _), more),) = drawn
     assert list(saliency["stage"]) == [0, 2, 4, 6] and more["fmcs"] == dict.fromkeys([0, 2, 4, 6])
     assert panel(client, result.run_id).startswith(b"\x89PNG")

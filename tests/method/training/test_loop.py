@@ -355,6 +355,7 @@ from mlflow import MlflowClient
 from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.method.training.loop import make_accelerator, train
+from fmce_mlflow.runs.run import Run
 from tests.helpers import nets
 from tests.conftest import FAST_TRAINING, fast_options
 
@@ -367,7 +368,7 @@ if accelerator.is_main_process:
     torch.save([s.maps["stage"] for s in snapshots], Path(sys.argv[1], "maps.pt"))
     record = [[s.train_loss, s.val_loss] for s in snapshots]
     Path(sys.argv[1], "losses.json").write_text(json.dumps([accelerator.num_processes, record]))
-result = train_backbone(MlflowClient(sys.argv[2]), sys.argv[3], options, data=data)
+result = train_backbone(Run(MlflowClient(sys.argv[2]), sys.argv[3]), options, data=data)
 Path(sys.argv[1], f"result{accelerator.process_index}").write_text(repr(result.convergence.losses.tolist()))
 """
 

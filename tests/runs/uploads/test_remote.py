@@ -23,6 +23,7 @@ from fmce_mlflow.cli.main import main
 from fmce_mlflow.errors import ArtifactError, RunError, UploadError
 from fmce_mlflow.runs import checkpoint_slots as checkpoint
 from fmce_mlflow.runs.checkpoint_slots import Pointer, publish
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads import spool
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.runs.uploads.remote import RemoteUploads
@@ -66,13 +67,13 @@ def train(remote, data):
 
     def run(at=lambda line: None, run_id=None, resume=False, **options):
         said, run_id = [], run_id or experiment_run(remote)
-        chosen = stored_options(remote, run_id) if resume else fast_options()
+        chosen = stored_options(Run(remote, run_id)) if resume else fast_options()
 
         def say(line):
             said.append(line)
             at(line)
 
-        train_backbone(remote, run_id, chosen, say=say, data=data, uploads=UploadOptions(**options))
+        train_backbone(Run(remote, run_id, say), chosen, data=data, uploads=UploadOptions(**options))
         return run_id, said
 
     return run
@@ -185,7 +186,7 @@ def test_a_stopped_run_leaves_its_snapshots_on_disk_and_goes_on_with_them(server
     proxy.up()
     _, lines = train(run_id=run_id, resume=True)
     assert any("Uploading what waits" in line for line in lines)
-    assert any("going on behind snapshot 3" in line for line in lines)
+    assert any("going on after snapshot 3" in line for line in lines)
     assert everything(MlflowClient(server), run_id) == whole
 
 
@@ -230,7 +231,7 @@ def test_a_deleted_run_ends_the_training_with_a_clear_error(server, train, proxy
         train(lambda line: client.delete_run(run_id) if "snapshot 2/6" in line else None, run_id, patience=20)
     client.restore_run(run_id)
     _, lines = train(run_id=run_id, resume=True)
-    assert any("going on behind snapshot" in line for line in lines)
+    assert any("going on after snapshot" in line for line in lines)
     assert client.get_run(run_id).info.status == "FINISHED"
 
 
@@ -239,7 +240,7 @@ def test_a_deleted_run_ends_the_training_with_a_clear_error(server, train, proxy
 
 @pytest.fixture
 def out(remote):
-    made = RemoteUploads(remote, experiment_run(remote), UploadOptions(limit=1, patience=1), lambda _: None)
+    made = RemoteUploads(Run(remote, experiment_run(remote), lambda _: None), UploadOptions(limit=1, patience=1))
     yield made
     made._uploader.stop()
 
@@ -294,9 +295,9 @@ def test_only_the_last_snapshot_keeps_its_checkpoint(out, proxy, tmp_path):
     assert [unit.checkpoint is not None for unit in out._spool.units] == [True, False, False, True]
     proxy.up()
     out.drain()
-    pointer = checkpoint.pointer(out._client, out._run_id)
+    pointer = checkpoint.pointer(out._run)
     assert pointer.snapshot == 3
-    assert [m.step for m in out._client.get_metric_history(out._run_id, "loss")] == [0, 1, 2, 3]
+    assert [m.step for m in out._run.client.get_metric_history(out._run.id, "loss")] == [0, 1, 2, 3]
 
 
 def test_a_checkpoint_never_goes_into_the_slot_in_use(out, proxy, tmp_path):
@@ -304,7 +305,7 @@ def test_a_checkpoint_never_goes_into_the_slot_in_use(out, proxy, tmp_path):
     for snapshot in (0, 2, 4, 5, 7):
         record(out, snapshot, 10, tmp_path)
         out.drain()
-        used.append(checkpoint.pointer(out._client, out._run_id).slot)
+        used.append(checkpoint.pointer(out._run).slot)
     assert all(a != b for a, b in itertools.pairwise(used))
 
 
@@ -347,7 +348,7 @@ def test_what_is_no_spool_cannot_be_synced(tmp_path):
 def test_a_folder_that_cannot_be_made_is_told_before_training(remote, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ArtifactError, match=r"cannot be kept in .*file.*--spool-folder"):
-        RemoteUploads(remote, "0123", UploadOptions(folder=str(tmp_path / "file")), print)
+        RemoteUploads(Run(remote, "0123", print), UploadOptions(folder=str(tmp_path / "file")))
 
 
 def test_options_out_of_range_are_all_named():

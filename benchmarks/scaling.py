@@ -120,7 +120,9 @@ def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> d
     from fmce_mlflow.fmcs_dataset.build import build_fmcs
     from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
     from fmce_mlflow.predictor import train as fmce_net_run
-    from fmce_mlflow.predictor.train import NetOptions, train_fmce_net
+    from fmce_mlflow.predictor.options import NetOptions
+    from fmce_mlflow.predictor.train import train_fmce_net
+    from fmce_mlflow.runs.run import Run
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("scaling").experiment_id
@@ -146,7 +148,7 @@ def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> d
     )  # fmt: skip
     with Peak() as peak:
         net_run = client.create_run(experiment).info.run_id
-        result = train_fmce_net(client, net_run, options, say=lambda _: None)
+        result = train_fmce_net(Run(client, net_run, lambda _: None), options)
     found |= {"bags_s": seconds[0], "bags_cpu": seconds[1]}
     found |= {"fit_s": peak.seconds - seconds[0], "fit_cpu": peak.cpu - seconds[1]}
     found |= {"net_mib": peak.own, "mapped_mib": peak.mapped}

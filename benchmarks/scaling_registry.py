@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mlflow import MlflowClient
 
-from fmce_mlflow.predictor.train import latest_fmcs_run
+from fmce_mlflow.predictor.fmcs_source import latest_fmcs_run
 
 REPEATS = 9
 

@@ -23,7 +23,8 @@ from fmce_mlflow.image_dataset.plugin import from_images
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.predictor.train import NetOptions, train_fmce_net
+from fmce_mlflow.predictor.options import NetOptions
+from fmce_mlflow.predictor.train import train_fmce_net
 from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.promote import promote
 from fmce_mlflow.promotion.rules import DEFAULT, Requirement, parse_requirements
@@ -282,9 +283,8 @@ class _Story:
 
     def _train_net(self, fmcs_run: str) -> str:
         with self._run("fmce_net") as run_id:
-            return train_fmce_net(
-                self.client, run_id, replace(self.options.net, fmcs_run=fmcs_run), say=self.say
-            ).model_uri
+            run = Run(self.client, run_id, self.say)
+            return train_fmce_net(run, replace(self.options.net, fmcs_run=fmcs_run)).model_uri
 
     def _train_model(self) -> tuple[BackboneResult, tuple[str, int], tuple[str, int]]:
         """The run, and version and snapshot of the two models that are registered."""

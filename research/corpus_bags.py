@@ -29,7 +29,7 @@ from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
 from fmce_mlflow.method.fitting.bags import Bags, collect_bags
 from fmce_mlflow.method.fitting.config import BagConfig
 from fmce_mlflow.method.fmce_net.statistics import FEATURES
-from fmce_mlflow.predictor.train import artifact_reader
+from fmce_mlflow.predictor.fmcs_source import artifact_reader
 
 FILE = Path(__file__).with_name("corpus_bags.npz")
 CONFIG = BagConfig(bags_per_map=2)

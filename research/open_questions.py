@@ -41,7 +41,7 @@ from fmce_mlflow.method.fitting.protocols import score, splits
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.fmce_net.statistics import COSINE_QUANTILES, POOLED_STATISTICS, SPECTRUM
 from fmce_mlflow.predictor.find import bundled_predictor
-from fmce_mlflow.predictor.train import artifact_reader
+from fmce_mlflow.predictor.fmcs_source import artifact_reader
 
 LABELS = ConvergenceConfig(spacing="loss")
 """As the labels of the bundled predictor's corpus."""

@@ -33,7 +33,7 @@ from fmce_mlflow.method.fitting.fit_outline import fit_outline_split, predict_ou
 from fmce_mlflow.method.fitting.fit_set import fit_set, predict_bags
 from fmce_mlflow.method.fitting.protocols import score, splits
 from fmce_mlflow.method.fmce_net.config import SetConfig
-from fmce_mlflow.predictor.train import artifact_reader
+from fmce_mlflow.predictor.fmcs_source import artifact_reader
 
 FIGURES = ("accuracy", "precision", "recall", "f1", "within_one", "mae", "spearman")
 OUTLINE = FitConfig(epochs=30)
@@ -52,10 +52,10 @@ def images(table: pd.DataFrame, read, bags: BagConfig, levels: int) -> list[dict
     for _, part in table.groupby("run_id", sort=False):
         part = part.reset_index(drop=True)
         (split,) = splits(part, "images")
-        net, _ = fit_outline_split(part, read, split, bags, {"levels": levels}, OUTLINE)
+        net = fit_outline_split(part, read, split, bags, {"levels": levels}, OUTLINE).net
         found = predict_outline(net, part, read, split, bags)
         metrics = score(found.rows, found.predictions, levels).metrics
-        rows.append({name: metrics[name] for name in FIGURES} | {"image_accuracy": found.image_accuracy})
+        rows.append({name: metrics[name] for name in FIGURES} | found.metrics)
     return rows
 
 
@@ -64,7 +64,7 @@ def unseen_runs(table: pd.DataFrame, read, bags: BagConfig, levels: int) -> dict
     statistics = collect_bags(table, read, bags)
     rows: dict[str, list[dict[str, float]]] = {}
     for split in splits(table, "run", cross_validate=True):
-        net, _ = fit_outline_split(table, read, split, bags, {"levels": levels}, OUTLINE)
+        net = fit_outline_split(table, read, split, bags, {"levels": levels}, OUTLINE).net
         outline = predict_outline(net, table, read, split, bags)
         found = {"outline": (outline.rows, outline.predictions)}
         train = split.train[statistics.row] & ~statistics.test_images

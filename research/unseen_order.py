@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.options import BackboneOptions
-from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.method.networks.fresh_weights import reinitialised
 from fmce_mlflow.method.scoring.score_bag import score_bag
 from fmce_mlflow.method.scoring.score_modules import untrained_features
@@ -81,7 +80,7 @@ def score(client: MlflowClient, run: Run, module: str, predictor: str | None, dr
     reader = FeatureMapReader(client, run_id)
     chosen = np.random.default_rng(0).permutation(len(reader.read(module, 0)[0]))[:IMAGES]
     maps = [reader.read(module, t)[0].astype(np.float32)[chosen] for t in (0, point // 2, point)]
-    own = [net.predict(one, maps[0]) if reference(net) else net.predict(one) for one in maps]
+    own = [net.predict(one, maps[0]) if net.wants_reference else net.predict(one) for one in maps]
     fresh = []  # by draw, of each snapshot
     for draw in range(draws):
         untrained = fresh_features(client, run, module, chosen, draw)
@@ -105,10 +104,6 @@ def fresh_features(
     data = load_options_images(BackboneOptions(backbone=run.data.params["backbone"]))
     pixels = data.preprocessing.normalise(data.probe.resized(chosen, data.preprocessing))
     return untrained_features(reinitialised(network, seed=seed), [module], [pixels])[module]
-
-
-def reference(net: object) -> bool:
-    return isinstance(net, SetNet) and net.config.reference
 
 
 def rises(scores: list[float]) -> bool:

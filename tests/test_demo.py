@@ -15,7 +15,7 @@ from fmce_mlflow.errors import ConfigError, RunError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
 from fmce_mlflow.method.fmce_net.config import SetConfig
-from fmce_mlflow.predictor.train import NetOptions
+from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.promotion.registry import Target, holders
 from fmce_mlflow.promotion.rules import parse_requirements
 from tests.conftest import fast_options, new_run

@@ -12,7 +12,7 @@ from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
 from fmce_mlflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fmce_mlflow.predictor.train import NetOptions
+    from fmce_mlflow.predictor.options import NetOptions
 
 EPOCHS = {"set": 160, "outline": 30}
 """Most passes by kind of net, where none are named."""
@@ -63,7 +63,7 @@ def parse_net_options(values: Mapping[str, Any]) -> NetOptions:
 
     from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
     from fmce_mlflow.method.fmce_net.config import SetConfig
-    from fmce_mlflow.predictor.train import NetOptions
+    from fmce_mlflow.predictor.options import NetOptions
 
     kind = values["net"]
     given = {**values, "epochs": EPOCHS[kind] if values["epochs"] is None else values["epochs"], "levels": 5}
@@ -107,13 +107,10 @@ def train_fmce_net_command(ctx: click.Context, /, **values: Any) -> None:
     options = parse_net_options(values)
     client = make_client(ctx)
     from fmce_mlflow.predictor.train import train_fmce_net
+    from fmce_mlflow.runs.run import Run
 
-    run_id = open_run(client, ctx, name="fmce_net")
-    try:
-        result = train_fmce_net(client, run_id, options, say=say)
-    except BaseException as error:
-        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
-    say(f"FMCE-Net {result.model_uri}, run {run_id}")
-    say_where(client, run_id)
+    run = Run(client, open_run(client, ctx, name="fmce_net"), say)
+    with run.closing():
+        result = train_fmce_net(run, options)
+    say(f"FMCE-Net {result.model_uri}, run {run.id}")
+    say_where(client, run.id)

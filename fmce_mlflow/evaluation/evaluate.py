@@ -25,7 +25,6 @@ from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.evaluation.saliency import Saliency, take_saliency
 from fmce_mlflow.image_dataset.dataset import LOOKED_AT, inputs_of, sizes_of
 from fmce_mlflow.method.fitting.config import BagConfig
-from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.method.images.image_set import Preprocessing
 from fmce_mlflow.method.images.input_batches import InputBatches, InputShape, input_batches
 from fmce_mlflow.method.images.inputs import as_preprocessing
@@ -304,8 +303,7 @@ class _Evaluation:
 
     def _untrained(self) -> nn.Module | None:
         """The network with fresh weights, where the predictor looks at the contrast with it and it can be made."""
-        net = self.predictor.predictor.net
-        if not (isinstance(net, SetNet) and net.config.reference):
+        if not self.predictor.predictor.net.wants_reference:
             return None
         try:
             return reinitialised(self.model.network)

@@ -19,6 +19,7 @@ from fmce_mlflow.evaluation.page import DataFacts, EvaluationReport, ModuleFindi
 from fmce_mlflow.evaluation.saliency import SHOWN, Saliency
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
+from fmce_mlflow.method.fmce_net.kinds import kind_named
 from fmce_mlflow.method.scoring.score_bag import ModuleScore
 from fmce_mlflow.predictor.find import NamedPredictor
 from fmce_mlflow.runs.torch_models import TorchModel, TrainingFacts
@@ -232,6 +233,7 @@ class Findings:
             predictor=PredictorFacts(
                 name=self.predictor.name,
                 kind=self.predictor.predictor.net.kind,
+                limits=kind_named(self.predictor.predictor.net.kind).limits,
                 corpus=_corpus(info),
                 figures=_figures(info, self.predictor.predictor.net.kind),
             ),

@@ -125,6 +125,7 @@ class PredictorFacts:
 
     name: str
     kind: str = "set"
+    limits: tuple[str, ...] = ()
     corpus: str = ""
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -388,11 +389,7 @@ def _trust(report: EvaluationReport) -> list[str]:
     """How sure the predictor is, and how far the model lies from what it knows."""
     predictor = report.predictor
     texts = [f"Trained on: {predictor.corpus.rstrip('.')}."] if predictor.corpus else []
-    if predictor.kind == "outline":
-        texts.append(
-            "This predictor reads channels by their place, so it can score snapshots of the runs it was fitted to, and "
-            "no others."
-        )
+    texts += predictor.limits
     far = [module.name for module in report.modules if module.far]
     if early := [module.name for module in report.modules if module.early]:
         texts.append(

@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fmce_mlflow.method.fitting.protocols import Scores
-from fmce_mlflow.method.fmce_net.kinds import FmceNet
-from fmce_mlflow.method.fmce_net.set_net import SetNet
+from fmce_mlflow.method.fmce_net.kinds import KINDS, FmceNet, kind_named
 
 _MEANING = {
     "images": "unseen images of the runs it was fitted to",
@@ -70,7 +69,7 @@ def describe(
 
 def _failures(scores: Mapping[str, Scores]) -> list[dict[str, Any]]:
     """Backbones and data sets on which the net's mean error is :data:`_FAILS` or more, the worst first."""
-    net = next((scores[kind] for kind in ("set", "outline") if kind in scores), None)
+    net = next((scores[kind] for kind in KINDS if kind in scores), None)
     if net is None:
         return []
     each = net.by_run.groupby(["backbone", "dataset"], sort=False, observed=True)
@@ -137,7 +136,7 @@ def _calibration(info: Mapping[str, Any], net: FmceNet) -> list[str]:
         return []
     widened = (
         "widened until it held 90 % of the groups that were left out while it was fitted"
-        if isinstance(net, SetNet) and bool(net.std_scale != 1)
+        if net.calibrated
         else "not calibrated"
     )
     return [
@@ -166,11 +165,7 @@ def _shown(metric: str, value: float) -> str:
 
 
 def _limits(info: Mapping[str, Any], net: FmceNet) -> list[str]:
-    limits = []
-    if net.kind == "outline":
-        limits.append(
-            "It reads channels by their place: use it on snapshots of the runs it was fitted to, on no other."
-        )
+    limits = list(kind_named(net.kind).limits)
     unmeasured = [name for name in ("run", "architecture", "dataset") if name not in info["figures"]]
     if unmeasured:
         limits.append(f"Not measured on: {'; '.join(_MEANING[name] for name in unmeasured)}.")

@@ -34,14 +34,15 @@ from safetensors.torch import save as save_tensors
 
 import fmce_mlflow
 from fmce_mlflow.errors import ArtifactError, IntegrityError, PredictorError
-from fmce_mlflow.method.fmce_net.kinds import FmceNet, build_net
+from fmce_mlflow.method.fmce_net.kinds import FmceNet, kind_named
 from fmce_mlflow.predictor.table_rows import Form, bags_of, table_signature
 from fmce_mlflow.runs.logged_models import log_saved_model
 from fmce_mlflow.safety.reading import check_header, parse_json, read_file
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from torch import Tensor
+
+    from fmce_mlflow.runs.run import Run
 
 FLAVOR_NAME = "fmce_net"
 FORMAT_VERSION = 1
@@ -167,19 +168,13 @@ def load_predictor(path: str | Path) -> Predictor:
     return Predictor(net.eval(), info, card.decode(errors="replace"))
 
 
-def log_predictor(client: MlflowClient, run_id: str, predictor: Predictor, *, name: str = "fmce_net") -> str:
+def log_predictor(run: Run, predictor: Predictor, *, name: str = "fmce_net") -> str:
     """Log a predictor to a run.
-
-    Args:
-        client: MLflow client.
-        run_id: The run.
-        predictor: The predictor.
-        name: The model's name.
 
     Returns:
         The logged model's id; ``models:/<id>`` loads it.
     """
-    return log_saved_model(client, run_id, lambda path, model: save_model(path, predictor, model), name=name)
+    return log_saved_model(run.client, run.id, lambda path, model: save_model(path, predictor, model), name=name)
 
 
 def signature(levels: int) -> ModelSignature:
@@ -221,7 +216,7 @@ def _load_pyfunc(path: str) -> _PyFunc:
 def _net(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> FmceNet:
     """The net with its weights. Its config decides nothing beyond the size of the file that has them."""
     with torch.device("meta"):  # takes no memory, whatever the config says
-        wanted = {name: tuple(value.shape) for name, value in build_net(kind, config).state_dict().items()}
+        wanted = {name: tuple(value.shape) for name, value in kind_named(kind).build(config).state_dict().items()}
     if wanted != (found := {name: tuple(value.shape) for name, value in tensors.items()}):
         lacks, other = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
         wrong = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name])
@@ -235,7 +230,7 @@ def _net(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> FmceN
         )
     if strange := [name for name, value in tensors.items() if not value.isfinite().all()]:
         raise ValueError(f"the weights have NaN or infinite values: {', '.join(strange[:3])}.")
-    net = build_net(kind, config)
+    net = kind_named(kind).build(config)
     net.load_state_dict(tensors)
     return net
 

@@ -13,7 +13,10 @@ import pandas as pd
 from optuna.distributions import CategoricalDistribution
 
 from fmce_mlflow.fmcs_dataset.table import load_fmcs_dataset
-from fmce_mlflow.predictor.train import NetOptions, latest_fmcs_run, train_fmce_net
+from fmce_mlflow.predictor.fmcs_source import latest_fmcs_run
+from fmce_mlflow.predictor.options import NetOptions
+from fmce_mlflow.predictor.train import train_fmce_net
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.objective import Fixed, NetObjective, tuning_rows
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, canonical, largest
@@ -130,7 +133,7 @@ def _refit(
     child = client.create_run(experiment, tags={"mlflow.parentRunId": run_id}, run_name="best net").info.run_id
     status = "FAILED"
     try:
-        result = train_fmce_net(client, child, net_options, say=say)
+        result = train_fmce_net(Run(client, child, say), net_options)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from fmce_mlflow.fmcs_dataset.table import load_fmcs_dataset
 from fmce_mlflow.method.fitting.bags import Bags, collect_bags
 from fmce_mlflow.method.fitting.config import BagConfig
-from fmce_mlflow.predictor.train import artifact_reader
+from fmce_mlflow.predictor.fmcs_source import artifact_reader
 from fmce_mlflow.tuning.search_space import Space, largest
 
 

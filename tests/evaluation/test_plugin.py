@@ -26,7 +26,7 @@ from fmce_mlflow.image_dataset.classifier import image_classifier
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.saliency.grad_cam import focus, grad_cam
-from fmce_mlflow.method.scoring.score_bag import bag_order, corpus_distance
+from fmce_mlflow.method.scoring.score_bag import bag_order
 from fmce_mlflow.method.scoring.score_modules import score_modules
 from fmce_mlflow.predictor.find import KEPT, _kept, find_predictor
 from fmce_mlflow.predictor.flavor import log_predictor, save_model
@@ -587,7 +587,7 @@ def test_a_predictor_is_read_once_and_a_moved_name_gives_the_new_one(store):
     first = find_predictor(store.predictor)
     assert find_predictor(store.predictor).predictor is first.predictor and first.identity == store.predictor
     run = new_run(store.client)
-    ids = [log_predictor(store.client, run, make_predictor(seed)) for seed in (1, 2)]
+    ids = [log_predictor(Run(store.client, run), make_predictor(seed)) for seed in (1, 2)]
     for i, model_id in enumerate(ids):
         mlflow.register_model(f"models:/{model_id}", "net")
         store.client.set_registered_model_alias("net", "best", str(i + 1))
@@ -595,7 +595,7 @@ def test_a_predictor_is_read_once_and_a_moved_name_gives_the_new_one(store):
         assert found.identity == f"models:/{model_id}"
     assert torch.equal(found.predictor.net.members[0][1].weight, make_predictor(2).net.members[0][1].weight)
     for seed in range(3, 3 + KEPT):
-        log = log_predictor(store.client, run, make_predictor(seed))
+        log = log_predictor(Run(store.client, run), make_predictor(seed))
         find_predictor(f"models:/{log}")
     assert len(_kept) == KEPT
     assert find_predictor(store.predictor).predictor is not first.predictor
@@ -649,8 +649,8 @@ def test_the_distance_is_one_within_the_corpus():
     features = torch.from_numpy(rng.normal(5, 3, (2000, len(net.mean)))).float()
     net.mean.copy_(features.mean(0))
     net.scale.copy_(features.std(0))
-    assert corpus_distance(net, features) == pytest.approx(1, abs=0.01)
-    assert corpus_distance(net, features + 9) > 2.5
+    assert net.distance(features) == pytest.approx(1, abs=0.01)
+    assert net.distance(features + 9) > 2.5
 
 
 # Bad input

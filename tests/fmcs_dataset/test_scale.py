@@ -15,7 +15,7 @@ from benchmarks import scaling
 from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
 from fmce_mlflow.method.fitting.bags import collect_bags
 from fmce_mlflow.method.fitting.config import BagConfig
-from fmce_mlflow.predictor.train import artifact_reader
+from fmce_mlflow.predictor.fmcs_source import artifact_reader
 
 
 def written(client: MlflowClient, runs: int, snapshots: int) -> list[str]:

@@ -21,6 +21,7 @@ from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.method.fmce_net.statistics import FEATURES
 from fmce_mlflow.predictor.flavor import Predictor, log_predictor
+from fmce_mlflow.runs.run import Run
 from tests.helpers.nets import tiny
 
 IMAGES = 24
@@ -133,6 +134,6 @@ def make_store(client: MlflowClient) -> Store:
             for name, more in formats.items():
                 uris[name] = log_model(network, metadata=metadata, registered_model_name="tiny", **more).model_uri
         run = client.create_run(experiment).info.run_id
-        predictor = f"models:/{log_predictor(client, run, make_predictor())}"
+        predictor = f"models:/{log_predictor(Run(client, run), make_predictor())}"
         client.set_registered_model_alias("tiny", "champion", "2")
     return Store(client, uris, predictor)

@@ -32,7 +32,7 @@ def test_it_is_there_small_and_says_what_it_is():
     assert set(predictor.info["figures"]) == {"run", "architecture", "dataset"}
     assert len({row["backbone"] for row in predictor.info["corpus"]}) >= 6
     assert predictor.card.startswith("# FMCE-Net") and predictor.info["corpus_distance"]["far"] > 1
-    folder = files("fmce_mlflow") / "resources" / "fmce_net" / "fmce_net"
+    folder = files("fmce_mlflow.predictor") / "resources" / "fmce_net" / "fmce_net"
     assert (folder / "weights.safetensors").stat().st_size < 2 * 2**20
 
 

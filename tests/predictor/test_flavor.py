@@ -24,6 +24,7 @@ from fmce_mlflow.method.fmce_net.config import OutlineConfig, SetConfig
 from fmce_mlflow.method.fmce_net.outline_net import OutlineNet
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.predictor.flavor import FOLDER, Predictor, load_predictor, log_predictor, save_model
+from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 
 
@@ -58,6 +59,14 @@ def test_an_outline_net_comes_back_too(tmp_path: Path):
     assert load_predictor(tmp_path / "model").net.predict(bag()).fmcs == net.predict(bag()).fmcs
 
 
+def test_one_that_was_logged_before_the_move_names_the_old_module_and_loads(saved: Path, predictor: Predictor):
+    description = (saved / "MLmodel").read_text()
+    assert "loader_module: fmce_mlflow.predictor.flavor\n" in description
+    (saved / "MLmodel").write_text(description.replace("fmce_mlflow.predictor.flavor", "fmce_mlflow.flavor"))
+    found = mlflow.pyfunc.load_model(str(saved)).predict(bag())
+    assert found["fmcs"][0] == predictor.net.predict(bag()).fmcs
+
+
 def test_there_is_no_pickle_and_no_code_in_the_artifact(saved: Path):
     names = {str(p.relative_to(saved)) for p in saved.rglob("*") if p.is_file()}
     assert names == {
@@ -68,7 +77,7 @@ def test_there_is_no_pickle_and_no_code_in_the_artifact(saved: Path):
 
 def test_logged_to_the_run_and_loaded_by_uri(client, predictor: Predictor, monkeypatch):
     run_id = new_run(client)
-    model_id = log_predictor(client, run_id, predictor)
+    model_id = log_predictor(Run(client, run_id), predictor)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(client.tracking_uri)

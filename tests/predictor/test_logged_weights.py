@@ -20,7 +20,8 @@ from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.networks.archive_weights import read_weights
 from fmce_mlflow.method.networks.model_forms import load_exported
 from fmce_mlflow.predictor.logged_weights import snapshot_alphas
-from fmce_mlflow.predictor.train import NetOptions, train_fmce_net
+from fmce_mlflow.predictor.options import NetOptions
+from fmce_mlflow.predictor.train import train_fmce_net
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
 
@@ -157,7 +158,7 @@ def test_spectral_alpha_stands_beside_the_other_baselines_with_the_maps_it_was_s
         fmcs_run=source, cross_validate=True, bags=BagConfig(bag_size=4, bags_per_map=1),
         net=SetConfig(members=1, width=8), fit=FitConfig(epochs=2, folds=2),
     )  # fmt: skip
-    train_fmce_net(store, run_id, options, say=said.append)
+    train_fmce_net(Run(store, run_id, said.append), options)
     metrics = store.get_run(run_id).data.metrics
     alphas = snapshot_alphas(store, dataset.table)
     assert metrics["run/maps"] == metrics["run/extra_trees/maps"] == dataset.table["fmcs"].notna().sum()

@@ -23,6 +23,7 @@ from fmce_mlflow.predictor.find import export_for_tables
 from fmce_mlflow.predictor.flavor import Predictor, log_predictor, save_model
 from fmce_mlflow.predictor.table_rows import bags_of
 from fmce_mlflow.runs.map_file import pack
+from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 
 COLUMNS = ["fmcs", "std", "low", "high", *(f"level_{k}" for k in range(5))]
@@ -63,7 +64,7 @@ def test_a_table_is_scored_row_by_row_as_its_bags_are(tmp_path, net, bags, form)
 
 
 def test_a_registered_net_is_exported_and_an_array_is_refused(client, tmp_path, net, bags):
-    model_id = log_predictor(client, new_run(client), Predictor(net))
+    model_id = log_predictor(Run(client, new_run(client)), Predictor(net))
     export_for_tables(tmp_path / "rows", f"models:/{model_id}", client=client)
     loaded = mlflow.pyfunc.load_model(str(tmp_path / "rows"))
     np.testing.assert_array_equal(loaded.predict(table(bags, "files")).to_numpy(), as_rows(net, bags))

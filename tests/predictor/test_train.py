@@ -15,7 +15,9 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.predictor.flavor import load_predictor
-from fmce_mlflow.predictor.train import NetOptions, artifact_reader, latest_fmcs_run, train_fmce_net
+from fmce_mlflow.predictor.fmcs_source import artifact_reader, latest_fmcs_run
+from fmce_mlflow.predictor.options import NetOptions
+from fmce_mlflow.predictor.train import train_fmce_net
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
 from fmce_mlflow.runs.run import Run
@@ -47,11 +49,15 @@ def logged_dataset(client, runs: int = 3, snapshots: int = 5, **more) -> tuple[s
     return run_id, table
 
 
+def quiet_run(client, run_id: str = "") -> Run:
+    return Run(client, run_id or new_run(client), lambda line: None)
+
+
 def test_everything_a_user_looks_for_is_in_the_run(client, tmp_path):
     source, _ = logged_dataset(client)
     run_id, said = new_run(client), []
     options = NetOptions(protocols=("images", "run"), cross_validate=True, register_as="fmcs", **FAST)
-    result = train_fmce_net(client, run_id, options, say=said.append)
+    result = train_fmce_net(Run(client, run_id, said.append), options)
     run = client.get_run(run_id)
     assert run.data.tags["fmce.role"] == "fmce_net"
     for protocol in ("images", "run"):
@@ -84,10 +90,10 @@ def test_one_group_is_held_out_without_cross_validation_and_the_seed_decides_whi
     source, table = logged_dataset(client)
     said: list[str] = []
     options = NetOptions(fmcs_run=source, baselines=False, **FAST)
-    result = train_fmce_net(client, new_run(client), options, say=said.append)
+    result = train_fmce_net(Run(client, new_run(client), said.append), options)
     held = set(result.scores["run"]["set"].by_run["run_id"])
     assert len(held) == 1 and held < set(table["run_id"]) and any(f"{next(iter(held))} held out" in s for s in said)
-    again = train_fmce_net(client, new_run(client), options, say=said.append)
+    again = train_fmce_net(Run(client, new_run(client), said.append), options)
     assert again.scores["run"]["set"].metrics == result.scores["run"]["set"].metrics
 
 
@@ -97,7 +103,7 @@ def test_an_outline_net_by_its_own_protocol(client):
     options = NetOptions(
         kind="outline", protocols=("images",), outline={"features": 8, "blocks": 1, "heads": 2}, **FAST
     )
-    train_fmce_net(client, run_id, options, say=lambda text: None)
+    train_fmce_net(quiet_run(client, run_id), options)
     metrics = client.get_run(run_id).data.metrics
     assert {"images/accuracy", "images/image_accuracy", "images/extra_trees/accuracy"} <= set(metrics)
 
@@ -119,7 +125,7 @@ def test_bad_input_is_told_before_anything_is_fitted(client):
         (NetOptions(fmcs_run=new_run(client), **FAST), RunError, "no fmcs_dataset.parquet"),
     ):
         with pytest.raises(error, match=message):
-            train_fmce_net(client, new_run(client), options, say=lambda text: None)
+            train_fmce_net(quiet_run(client), options)
     with pytest.raises(ConfigError) as raised:
         NetOptions(protocols=("seed",), kind="tree", outline={"features": 0})  # type: ignore[arg-type]
     assert len(raised.value.problems) == 3
@@ -132,8 +138,8 @@ def test_modules_of_different_shapes_need_the_set_net(client):
     log_fmcs_dataset(Run(client, run_id), FmcsDataset(both, {}, {}), config=ConvergenceConfig(), signal="train")
     options = NetOptions(fmcs_run=run_id, kind="outline", protocols=("images",), **FAST)
     with pytest.raises(PredictorError, match=r"24×2×2, 12×2×2. Use the kind `set`"):
-        train_fmce_net(client, new_run(client), options, say=lambda text: None)
-    train_fmce_net(client, new_run(client), NetOptions(fmcs_run=run_id, **FAST), say=lambda text: None)
+        train_fmce_net(quiet_run(client), options)
+    train_fmce_net(quiet_run(client), NetOptions(fmcs_run=run_id, **FAST))
 
 
 def test_maps_that_are_not_those_the_dataset_was_built_from(client):

@@ -26,7 +26,7 @@ from fmce_mlflow.fmcs_dataset.table import COLUMNS, PARQUET, load_fmcs_dataset
 from fmce_mlflow.method.fitting.bags import Bags, collect_bags
 from fmce_mlflow.method.fitting.config import BagConfig
 from fmce_mlflow.method.fitting.fit_set import fit_set
-from fmce_mlflow.predictor.train import artifact_reader
+from fmce_mlflow.predictor.fmcs_source import artifact_reader
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
 from fmce_mlflow.tuning.figures import curves_figure, history_figure, importance_figure

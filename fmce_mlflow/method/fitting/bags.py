@@ -40,8 +40,7 @@ class Bags:
         row: Position in ``table`` of each bag, int64 (N,).
         test_images: Whether the bag is of the images kept from training, bool (N,).
         features: :func:`~fmce_mlflow.method.fmce_net.statistics.bag_features` of each, float32 (N, FEATURES); of many
-            bags
-            a memory map of a file, see :func:`~fmce_mlflow.method.fitting.row_store.new_rows`.
+            bags a memory map of a file, see :func:`~fmce_mlflow.method.fitting.row_store.new_rows`.
         scalars: Figures that baselines use, float32 (N, 2), see :data:`SCALARS`.
     """
 

@@ -1,14 +1,9 @@
-"""Fit FMCE-Net, with early stopping and calibration on groups of its own training data.
-
-The groups that a protocol holds out for scoring are never seen here. Of the others, some are held out in turn: they say
-after how many passes to stop and how wide an interval must be; then the net is fitted to all of them.
-"""
+"""Fit an ``OutlineNet`` to single images' maps, early stopping on some of the training images, and score it on bags."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +15,14 @@ from torch.nn import functional as F
 from fmce_mlflow.errors import PredictorError
 from fmce_mlflow.method.fitting.bags import Read
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
-from fmce_mlflow.method.fitting.fit_set import Report, _optimizer
-from fmce_mlflow.method.fitting.protocols import Split
+from fmce_mlflow.method.fitting.passes import AfterPass, Fitted, optimizer
+from fmce_mlflow.method.fitting.protocols import Predicted, Split
 from fmce_mlflow.method.fmce_net.belief import Prediction
 from fmce_mlflow.method.fmce_net.config import OutlineConfig
 from fmce_mlflow.method.fmce_net.outline_net import OutlineNet
+
+VALIDATION_SHARE = 0.2
+"""Share of the training images that early stopping looks at."""
 
 
 def fit_outline(
@@ -34,8 +32,8 @@ def fit_outline(
     config: FitConfig | None = None,
     *,
     validation: tuple[Tensor, Tensor] | None = None,
-    report: Report | None = None,
-) -> tuple[OutlineNet, int]:
+    report: AfterPass | None = None,
+) -> Fitted[OutlineNet]:
     """Fit an ``OutlineNet`` to single images' maps.
 
     Args:
@@ -47,21 +45,21 @@ def fit_outline(
         report: Called after each pass with its figures; may raise to stop.
 
     Returns:
-        The net in eval mode, and the pass whose weights it has.
+        The net with the weights of its best pass; its interval is not calibrated.
     """
     config = config or FitConfig()
     torch.manual_seed(config.seed)
     net = OutlineNet(net_config)
     steps = -(-len(maps) // config.batch_size)
-    optimizer, schedule = _optimizer(net, config, steps)
+    updates, schedule = optimizer(net, config, steps)
     best, best_loss, best_pass = net.state_dict(), math.inf, config.epochs
     for number in range(1, config.epochs + 1):
         net.train()
         for batch in torch.randperm(len(maps)).split(config.batch_size):
             loss = F.cross_entropy(net(maps[batch].float()), levels[batch])
-            optimizer.zero_grad()
+            updates.zero_grad()
             loss.backward()
-            optimizer.step()
+            updates.step()
             schedule.step()
         if validation is None:
             continue
@@ -74,7 +72,7 @@ def fit_outline(
             break
     if validation is not None:
         net.load_state_dict(best)
-    return net.eval(), best_pass
+    return Fitted(net.eval(), best_pass)
 
 
 @torch.no_grad()
@@ -82,25 +80,6 @@ def _outline_error(net: OutlineNet, maps: Tensor, levels: Tensor) -> tuple[float
     net.eval()
     logits = torch.cat([net(part.float()) for part in maps.split(256)])
     return float(F.cross_entropy(logits, levels)), float((logits.argmax(1) == levels).float().mean())
-
-
-VALIDATION_SHARE = 0.2
-"""Share of the training images that early stopping looks at."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutlineScores:
-    """Predictions of an outline net.
-
-    Attributes:
-        rows: One row of the table per bag.
-        predictions: One per bag.
-        image_accuracy: Share of single test images at marker snapshots whose level is right, in [0, 1]; NaN without.
-    """
-
-    rows: pd.DataFrame
-    predictions: list[Prediction]
-    image_accuracy: float
 
 
 def outline_shape(table: pd.DataFrame) -> tuple[int, int, int]:
@@ -128,8 +107,8 @@ def fit_outline_split(
     options: Mapping[str, Any],
     config: FitConfig,
     *,
-    report: Report | None = None,
-) -> tuple[OutlineNet, int]:
+    report: AfterPass | None = None,
+) -> Fitted[OutlineNet]:
     """Fit an outline net to the training rows of a split.
 
     Args:
@@ -142,7 +121,7 @@ def fit_outline_split(
         report: Called after each pass with its figures.
 
     Returns:
-        The net in eval mode, and the pass whose weights it has.
+        The net with the weights of its best pass; its interval is not calibrated.
 
     Raises:
         PredictorError: Maps of several shapes, or no marker snapshot to train on.
@@ -171,7 +150,7 @@ def fit_outline_split(
     return fit_outline(*tensors["train"], net_config, config, validation=tensors["validation"], report=report)
 
 
-def predict_outline(net: OutlineNet, table: pd.DataFrame, read: Read, split: Split, bags: BagConfig) -> OutlineScores:
+def predict_outline(net: OutlineNet, table: pd.DataFrame, read: Read, split: Split, bags: BagConfig) -> Predicted:
     """Score the test rows of a split on bags of test images, those that ``collect_bags`` draws too.
 
     Args:
@@ -182,7 +161,8 @@ def predict_outline(net: OutlineNet, table: pd.DataFrame, read: Read, split: Spl
         bags: How bags are drawn.
 
     Returns:
-        The predictions.
+        The predictions, and as ``image_accuracy`` the share of single test images at marker snapshots whose level is
+        right, in [0, 1]; NaN without any.
     """
     predictions: list[Prediction] = []
     positions: list[int] = []
@@ -200,4 +180,4 @@ def predict_outline(net: OutlineNet, table: pd.DataFrame, read: Read, split: Spl
                 logits = net(torch.from_numpy(maps[bags.images(len(maps))[1]]).float())  # (n, K)
             right.append(float((logits.argmax(1) == int(row.level)).float().mean()))
     rows = table.iloc[positions].reset_index(drop=True)
-    return OutlineScores(rows, predictions, float(np.mean(right)) if right else float("nan"))
+    return Predicted(rows, predictions, {"image_accuracy": float(np.mean(right)) if right else float("nan")})

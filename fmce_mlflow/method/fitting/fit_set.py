@@ -1,4 +1,4 @@
-"""Fit FMCE-Net, with early stopping and calibration on groups of its own training data.
+"""Fit a ``SetNet``, with early stopping and calibration on groups of its own training data.
 
 The groups that a protocol holds out for scoring are never seen here. Of the others, some are held out in turn: they say
 after how many passes to stop and how wide an interval must be; then the net is fitted to all of them.
@@ -6,9 +6,8 @@ after how many passes to stop and how wide an interval must be; then the net is 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fmce_mlflow.errors import PredictorError
 from fmce_mlflow.method.fitting.bags import Bags
 from fmce_mlflow.method.fitting.config import FitConfig
+from fmce_mlflow.method.fitting.passes import AfterPass, Fitted, optimizer
 from fmce_mlflow.method.fitting.row_store import IN_MEMORY, Rows
 from fmce_mlflow.method.fmce_net.belief import KNOTS, NORMAL_90, Prediction, soft_labels
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 
-Report = Callable[[int, dict[str, float]], Any]
 REFERENCE_DROPOUT = 0.15
 """Share of training bags whose contrast with the untrained module is hidden from a net that sees references."""
 
@@ -41,23 +40,6 @@ KNOT_FLOOR = 1e-3
 """Deviation by which a feature's quantiles are spread, for the same reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A fitted ``SetNet`` and how it came about.
-
-    Attributes:
-        net: The net, in eval mode.
-        epochs: Passes it was given.
-        validation: Mean absolute error on held-out groups after each pass, mean over folds; empty without folds.
-        calibrated: Whether its interval was set on held-out groups.
-    """
-
-    net: SetNet
-    epochs: int
-    validation: list[float]
-    calibrated: bool
-
-
 def fit_set(
     bags: Bags,
     train: NDArray[np.bool_],
@@ -65,8 +47,8 @@ def fit_set(
     net_config: SetConfig | None = None,
     config: FitConfig | None = None,
     *,
-    report: Report | None = None,
-) -> Fitted:
+    report: AfterPass | None = None,
+) -> Fitted[SetNet]:
     """Fit a ``SetNet`` to some of the bags.
 
     Args:
@@ -75,7 +57,7 @@ def fit_set(
         groups: Group of each bag, (N,); validation folds hold out whole groups.
         net_config: Shape of the net.
         config: How to fit.
-        report: Called after each pass over the validation folds with the pass and its figures; may raise to stop.
+        report: Called after each pass over the validation folds; may raise to stop.
 
     Returns:
         The net, fitted to all of ``train``.
@@ -115,7 +97,7 @@ def predict_bags(net: SetNet, bags: Bags, index: NDArray[np.int64]) -> list[Pred
         B predictions, in the order of ``index``.
     """
     rows = bags.rows(reference=net.config.reference)
-    return [found for part in _parts(index) for found in net.predict_features(rows.take(part))]
+    return [found for part in parts(index) for found in net.predict_features(rows.take(part))]
 
 
 def _folds(groups: NDArray[Any], most: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -130,7 +112,7 @@ def _validate(
     folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
     net_config: SetConfig,
     config: FitConfig,
-    report: Report | None,
+    report: AfterPass | None,
 ) -> tuple[list[float], list[Tensor]]:
     """Fit one net per fold, side by side.
 
@@ -166,13 +148,13 @@ def _validate(
 @torch.no_grad()
 def _summaries(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """FMCS and its deviation for some bags, (B,) each."""
-    found = [net.summarize(net(rows.take(part)))[:2] for part in _parts(index)]
+    found = [net.summarize(net(rows.take(part)))[:2] for part in parts(index)]
     fmcs, std = zip(*found, strict=True)
     return torch.cat(fmcs), torch.cat(std)
 
 
-def _parts(index: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Positions in parts whose features take tens of megabytes."""
+def parts(index: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Positions of bags in parts whose features take tens of megabytes."""
     yield from (index[start : start + PART] for start in range(0, len(index), PART))
 
 
@@ -188,7 +170,7 @@ def _training(
         member = SetNet(replace(net.config, members=1)).members[0].train()
         state = torch.get_rng_state()
     averaged = AveragedModel(member, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
-    optimizer, schedule = _optimizer(member, config, -(-len(index) // config.batch_size))
+    steps, schedule = optimizer(member, config, -(-len(index) // config.batch_size))
     inputs = _inputs(net, rows, index)
     for _ in range(passes):
         with torch.random.fork_rng(devices=[]):
@@ -201,9 +183,9 @@ def _training(
                 if config.noise:
                     seen = seen + config.noise * torch.randn_like(seen)
                 loss = F.cross_entropy(member(seen), soft_labels(fmcs[chosen], config.label_width))
-                optimizer.zero_grad()
+                steps.zero_grad()
                 loss.backward()
-                optimizer.step()
+                steps.step()
                 schedule.step()
                 averaged.update_parameters(member)
             state = torch.get_rng_state()
@@ -215,7 +197,7 @@ def _inputs(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> Tensor | None:
     """What members take in of some bags, float32 (B, F), so that it is not reckoned in every pass; None of too many."""
     if 4 * len(index) * len(net.mean) > IN_MEMORY:
         return None
-    return torch.cat([net.normalize(rows.take(part)) for part in _parts(index)])
+    return torch.cat([net.normalize(rows.take(part)) for part in parts(index)])
 
 
 def _without_some_references(inputs: Tensor) -> Tensor:
@@ -223,19 +205,6 @@ def _without_some_references(inputs: Tensor) -> Tensor:
     kept = torch.rand(len(inputs), 1) >= REFERENCE_DROPOUT
     half = inputs.shape[1] // 2
     return torch.cat([inputs[:, :half], inputs[:, half:] * kept], 1)
-
-
-def _optimizer(net: torch.nn.Module, config: FitConfig, steps: int) -> tuple[torch.optim.Optimizer, Any]:
-    optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    total = steps * config.epochs
-    warmup = max(1, total // 10)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def _new_net(config: SetConfig, rows: Rows, index: NDArray[np.int64], seed: int) -> SetNet:

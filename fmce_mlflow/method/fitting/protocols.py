@@ -8,7 +8,7 @@ that were in no training bag.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -93,6 +93,21 @@ def splits(table: pd.DataFrame, protocol: Protocol, *, cross_validate: bool = Tr
     if not cross_validate:
         groups = [groups[np.random.default_rng(seed).integers(len(groups))]]
     return [Split(protocol, str(group), values != group, values == group) for group in groups]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Predictions of bags, before they are scored.
+
+    Attributes:
+        rows: One row of an FMCS-dataset's table per bag.
+        predictions: One per bag.
+        metrics: Figures that only the predictor itself can give, by name.
+    """
+
+    rows: pd.DataFrame
+    predictions: list[Prediction]
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,12 @@
-"""What FMCE-Net has to beat: simpler predictors of FMCS, fitted and scored on the same bags."""
+"""Spectral alpha: how heavy-tailed the weights of a module are. A baseline maps it to FMCS."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
 from torch import nn
 
 
@@ -53,24 +50,6 @@ def mean_alpha(weights: Iterable[torch.Tensor]) -> float:
     matrices = [weight.detach().flatten(1).double() for weight in weights if weight.dim() in (2, 4)]
     found = [_tail_exponent(_eigenvalues(matrix)) for matrix in matrices if min(matrix.shape) >= 10]
     return float(np.mean(found)) if found else float("nan")
-
-
-def monotone_alpha(
-    alphas: NDArray[np.float64], fmcs: NDArray[np.float64], train: NDArray[np.int64], test: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Spectral alpha mapped to FMCS monotonically; arguments by bag."""
-    return _monotone(alphas, fmcs, train, test)
-
-
-def _monotone(
-    values: NDArray[Any], fmcs: NDArray[np.float64], train: NDArray[np.int64], test: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    model = IsotonicRegression(increasing="auto", out_of_bounds="clip", y_min=0, y_max=1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Confidence interval of the Spearman", UserWarning)
-        model.fit(values[train], fmcs[train])
-    found: NDArray[np.float64] = model.predict(values[test])
-    return found
 
 
 def _eigenvalues(matrix: torch.Tensor) -> NDArray[np.float64]:

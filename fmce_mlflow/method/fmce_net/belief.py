@@ -1,10 +1,4 @@
-"""FMCE-Net: networks that predict FMCS from feature maps alone.
-
-``OutlineNet`` follows the published outline (arXiv 2405.04041): one image's map in, channels in the order of that
-backbone, K levels out. Its widths and depths are ours, for the outline leaves them open. ``SetNet`` is ours: a bag
-in, blind to the order of channels and of images, any C, H and W; FMCS, levels and an uncertainty out. Only the second
-kind can score a training run that it has not seen.
-"""
+"""What FMCE-Net says of a bag: a prediction, and the belief over bins of FMCS that it comes from."""
 
 from __future__ import annotations
 
@@ -44,6 +38,12 @@ class Prediction:
     levels: NDArray[np.float64]
     level: int
 
+    @classmethod
+    def normal(cls, fmcs: float, std: float, levels: NDArray[np.float64], level: int) -> Prediction:
+        """With the interval of a normal distribution, cut to [0, 1]."""
+        half, shares = NORMAL_90 * std, np.asarray(levels, dtype=np.float64)
+        return cls(fmcs, std, max(0.0, fmcs - half), min(1.0, fmcs + half), shares / shares.sum(), level)
+
 
 def normal_deviates() -> Tensor:
     """Normal deviates of the middles of :data:`KNOTS` shares of equal size, float32 (KNOTS,).
@@ -78,7 +78,7 @@ def soft_labels(fmcs: Tensor, width: float = 0.04) -> Tensor:
     return shares
 
 
-def _level_shares(levels: int) -> Tensor:
+def level_shares(levels: int) -> Tensor:
     """How much of each bin belongs to each level, (BINS, K): overlap of the bin with the level's stretch of FMCS."""
     bin_edges = ((np.arange(BINS + 1) - 0.5) / (BINS - 1)).clip(0, 1)
     level_edges = ((np.arange(levels + 1) - 0.5) / (levels - 1)).clip(0, 1)
@@ -88,16 +88,10 @@ def _level_shares(levels: int) -> Tensor:
     return torch.from_numpy(shares / shares.sum(1, keepdims=True)).float()
 
 
-def _median(belief: Tensor) -> Tensor:
+def median(belief: Tensor) -> Tensor:
     """Median of beliefs (B, BINS), linear within a bin, (B,) in [0, 1]."""
     total = belief.cumsum(1)  # (B, BINS)
     place = (total < 0.5).sum(1).clamp_max(BINS - 1)  # (B,)
     mass = belief.gather(1, place[:, None])[:, 0].clamp_min(1e-9)
     before = total.gather(1, place[:, None])[:, 0] - mass
     return ((place - 0.5 + (0.5 - before) / mass) / (BINS - 1)).clamp(0, 1)
-
-
-def _prediction(fmcs: float, std: float, levels: NDArray[np.float64], level: int) -> Prediction:
-    half = NORMAL_90 * std
-    shares = np.asarray(levels, dtype=np.float64)
-    return Prediction(fmcs, std, max(0.0, fmcs - half), min(1.0, fmcs + half), shares / shares.sum(), level)

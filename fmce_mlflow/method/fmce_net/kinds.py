@@ -1,38 +1,177 @@
-"""FMCE-Net: networks that predict FMCS from feature maps alone.
+"""The kinds of FMCE-Net, a row each: config, build, fit, predict and limits. Code elsewhere asks the row.
 
-``OutlineNet`` follows the published outline (arXiv 2405.04041): one image's map in, channels in the order of that
-backbone, K levels out. Its widths and depths are ours, for the outline leaves them open. ``SetNet`` is ours: a bag
-in, blind to the order of channels and of images, any C, H and W; FMCS, levels and an uncertainty out. Only the second
-kind can score a training run that it has not seen.
+The table stands above ``fitting``, which imports the nets but never this file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+import pandas as pd
+
 from fmce_mlflow.errors import ConfigError, PredictorError
-from fmce_mlflow.method.fmce_net.config import OutlineConfig, SetConfig
+from fmce_mlflow.method.fitting.bags import Bags, Read
+from fmce_mlflow.method.fitting.baselines import seen_bags
+from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
+from fmce_mlflow.method.fitting.fit_outline import fit_outline_split, outline_shape, predict_outline
+from fmce_mlflow.method.fitting.fit_set import fit_set, predict_bags
+from fmce_mlflow.method.fitting.passes import Fitted
+from fmce_mlflow.method.fitting.protocols import GROUP_COLUMN, Predicted, Split, splits
+from fmce_mlflow.method.fmce_net.config import Kind, OutlineConfig, SetConfig
 from fmce_mlflow.method.fmce_net.outline_net import OutlineNet
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 
 FmceNet: TypeAlias = SetNet | OutlineNet
 
 
-def build_net(kind: str, config: dict[str, Any]) -> FmceNet:
-    """A net from its kind and the dictionary of its config.
+@dataclass(frozen=True, slots=True, eq=False)
+class FitData:
+    """What nets of any kind are fitted to and scored on.
+
+    Attributes:
+        table: Labelled rows of an FMCS-dataset.
+        read: Gives the maps (n, C, H, W) of a row.
+        drawn: How bags are drawn.
+        bags: Their statistics; None where the net needs none and no baseline is fitted.
+    """
+
+    table: pd.DataFrame
+    read: Read
+    drawn: BagConfig
+    bags: Bags | None
+
+    def scored(self, split: Split) -> tuple[np.ndarray[Any, np.dtype[np.int64]], pd.DataFrame]:
+        """Positions of the bags of test images that a split scores, and their rows."""
+        bags = self.known_bags()
+        index = np.flatnonzero(split.test[bags.row] & bags.test_images)
+        return index, self.table.iloc[bags.row[index]].reset_index(drop=True)
+
+    def training(self, split: Split) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Bags of training images that a split trains on, bool (N,)."""
+        bags = self.known_bags()
+        return split.train[bags.row] & ~bags.test_images
+
+    def known_bags(self) -> Bags:
+        """The bags' statistics.
+
+        Raises:
+            PredictorError: If there are none.
+        """
+        if self.bags is None:
+            raise PredictorError("This needs the statistics of bags; draw them with `collect_bags`.")
+        return self.bags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetKind:
+    """One kind of FMCE-Net.
+
+    Attributes:
+        name: Its name in options, files and metrics.
+        config: The config of its shape.
+        net: Its class.
+        needs_bags: Whether it is fitted to the statistics of bags, not to maps.
+        calibrates: Whether its interval is set on groups that are held out, where there are several.
+        check: Raises a ``PredictorError`` where the rows of an FMCS-dataset do not fit it, before any map is read.
+        fit: Fits a net of some shape to a split's training rows; to everything where the split is None.
+        predict: Predicts the test bags of a split.
+        seen: Bags with the features that a net of some shape sees, for baselines that are to see the same.
+        limits: What it cannot do, as sentences for people.
+    """
+
+    name: Kind
+    config: type[SetConfig] | type[OutlineConfig]
+    net: Callable[[Any], FmceNet]
+    needs_bags: bool
+    calibrates: bool
+    check: Callable[[pd.DataFrame], object]
+    fit: Callable[[FitData, Split | None, Mapping[str, Any], FitConfig], Fitted[Any]]
+    predict: Callable[[Any, FitData, Split], Predicted]
+    seen: Callable[[Bags, Mapping[str, Any]], Bags]
+    limits: tuple[str, ...]
+
+    def build(self, config: Mapping[str, Any]) -> FmceNet:
+        """A new net from the dictionary of its config.
+
+        Raises:
+            PredictorError: A config that is not of this kind.
+        """
+        try:
+            return self.net(self.config(**config))
+        except (TypeError, ConfigError) as error:
+            raise PredictorError(f"This is no config of a net of kind {self.name!r}: {error}.") from None
+
+
+def _fit_set(data: FitData, split: Split | None, shape: Mapping[str, Any], config: FitConfig) -> Fitted[SetNet]:
+    bags = data.known_bags()
+    if split is None:
+        train, column = np.ones(len(bags.row), dtype=bool), "run_id"  # test images too
+    else:
+        train, column = data.training(split), GROUP_COLUMN[split.protocol]
+    return fit_set(bags, train, bags.column(column), SetConfig(**shape), config)
+
+
+def _predict_set(net: SetNet, data: FitData, split: Split) -> Predicted:
+    index, rows = data.scored(split)
+    return Predicted(rows, predict_bags(net, data.known_bags(), index))
+
+
+def _fit_outline(data: FitData, split: Split | None, shape: Mapping[str, Any], config: FitConfig) -> Fitted[OutlineNet]:
+    chosen = split or splits(data.table, "images")[0]
+    return fit_outline_split(data.table, data.read, chosen, data.drawn, shape, config)
+
+
+def _predict_outline(net: OutlineNet, data: FitData, split: Split) -> Predicted:
+    return predict_outline(net, data.table, data.read, split, data.drawn)
+
+
+KINDS: Mapping[str, NetKind] = {
+    row.name: row
+    for row in (
+        NetKind(
+            name="set",
+            config=SetConfig,
+            net=SetNet,
+            needs_bags=True,
+            calibrates=True,
+            check=lambda table: None,
+            fit=_fit_set,
+            predict=_predict_set,
+            seen=lambda bags, shape: seen_bags(bags, SetConfig(**shape)),
+            limits=(),
+        ),
+        NetKind(
+            name="outline",
+            config=OutlineConfig,
+            net=OutlineNet,
+            needs_bags=False,
+            calibrates=False,
+            check=outline_shape,
+            fit=_fit_outline,
+            predict=_predict_outline,
+            seen=lambda bags, shape: bags,
+            limits=(
+                "It reads channels by their place: use it on snapshots of the runs it was fitted to, on no other.",
+            ),
+        ),
+    )
+}
+"""Every kind of FMCE-Net by its name."""
+
+
+def kind_named(name: str) -> NetKind:
+    """The row of a kind.
 
     Raises:
-        PredictorError: An unknown kind, or a config that is not of that kind.
+        PredictorError: If there is no such kind.
 
     Example:
-        >>> build_net("set", SetConfig(members=2).to_dict()).config.members
+        >>> kind_named("set").build(SetConfig(members=2).to_dict()).config.members
         2
     """
-    try:
-        if kind == "set":
-            return SetNet(SetConfig(**config))
-        if kind == "outline":
-            return OutlineNet(OutlineConfig(**config))
-    except (TypeError, ConfigError) as error:
-        raise PredictorError(f"This is no config of a net of kind {kind!r}: {error}.") from None
-    raise PredictorError(f"There is no net of kind {kind!r}; there are set and outline.")
+    if name not in KINDS:
+        raise PredictorError(f"There is no net of kind {name!r}; there are {' and '.join(KINDS)}.")
+    return KINDS[name]

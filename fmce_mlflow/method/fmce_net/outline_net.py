@@ -1,9 +1,7 @@
-"""FMCE-Net: networks that predict FMCS from feature maps alone.
+"""The ``outline`` kind of FMCE-Net, after the published outline (arXiv 2405.04041).
 
-``OutlineNet`` follows the published outline (arXiv 2405.04041): one image's map in, channels in the order of that
-backbone, K levels out. Its widths and depths are ours, for the outline leaves them open. ``SetNet`` is ours: a bag
-in, blind to the order of channels and of images, any C, H and W; FMCS, levels and an uncertainty out. Only the second
-kind can score a training run that it has not seen.
+One image's map in, channels in the order of that backbone, K levels out. Its widths and depths are ours, since the
+outline leaves them open. It cannot score a training run that it has not seen.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmce_mlflow.errors import PredictorError
-from fmce_mlflow.method.fmce_net.belief import Prediction, _prediction
+from fmce_mlflow.method.fmce_net.belief import Prediction
 from fmce_mlflow.method.fmce_net.config import Kind, OutlineConfig
 from fmce_mlflow.method.fmce_net.statistics import check_bag
 
@@ -38,6 +36,8 @@ class OutlineNet(nn.Module):
     """
 
     kind: Kind = "outline"
+    wants_reference = False
+    calibrated = False
 
     def __init__(self, config: OutlineConfig) -> None:
         super().__init__()
@@ -92,7 +92,11 @@ class OutlineNet(nn.Module):
         levels = self(bag).softmax(1).mean(0).double().numpy()  # (K,)
         scores = np.arange(c.levels) / (c.levels - 1)
         fmcs = float(levels @ scores)
-        return _prediction(fmcs, float(np.sqrt(levels @ (scores - fmcs) ** 2)), levels, self.decide(levels))
+        return Prediction.normal(fmcs, float(np.sqrt(levels @ (scores - fmcs) ** 2)), levels, self.decide(levels))
+
+    def score(self, maps: Tensor | NDArray[Any], reference: Tensor | None = None) -> tuple[Prediction, float]:
+        """As :meth:`SetNet.score`, without a reference; it does not know how far a bag lies from its corpus: NaN."""
+        return self.predict(maps), float("nan")
 
     @staticmethod
     def decide(levels: NDArray[np.float64]) -> int:

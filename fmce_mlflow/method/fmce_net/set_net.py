@@ -1,9 +1,6 @@
-"""FMCE-Net: networks that predict FMCS from feature maps alone.
+"""The ``set`` kind of FMCE-Net, which is ours and can score a training run that it has not seen.
 
-``OutlineNet`` follows the published outline (arXiv 2405.04041): one image's map in, channels in the order of that
-backbone, K levels out. Its widths and depths are ours, for the outline leaves them open. ``SetNet`` is ours: a bag
-in, blind to the order of channels and of images, any C, H and W; FMCS, levels and an uncertainty out. Only the second
-kind can score a training run that it has not seen.
+A bag in, blind to the order of channels and of images, any C, H and W; FMCS, levels and an uncertainty out.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fmce_mlflow.method.fmce_net.belief import BINS, Prediction, _level_shares, _median, _prediction, normal_deviates
+from fmce_mlflow.method.fmce_net.belief import BINS, Prediction, level_shares, median, normal_deviates
 from fmce_mlflow.method.fmce_net.config import Kind, SetConfig
 from fmce_mlflow.method.fmce_net.statistics import BAG_STATISTICS, FEATURES, POOLED_STATISTICS, bag_features
 
@@ -31,8 +28,7 @@ class SetNet(nn.Module):
     """Predicts FMCS from a bag, whatever the order of its channels and images.
 
     The bag's features (:func:`~fmce_mlflow.method.fmce_net.statistics.bag_features`), which do not know that order,
-    pass
-    through an ensemble of small networks; each spreads its belief over :data:`BINS` bins of FMCS.
+    pass through an ensemble of small networks; each spreads its belief over :data:`BINS` bins of FMCS.
 
     Args:
         config: Its shape.
@@ -65,7 +61,17 @@ class SetNet(nn.Module):
             self.register_buffer("deviates", normal_deviates(), persistent=False)
             self.register_buffer("knots", self.deviates.repeat(inputs, 1))
         self.register_buffer("bins", torch.linspace(0, 1, BINS), persistent=False)
-        self.register_buffer("level_of_bin", _level_shares(config.levels), persistent=False)
+        self.register_buffer("level_of_bin", level_shares(config.levels), persistent=False)
+
+    @property
+    def wants_reference(self) -> bool:
+        """Whether it looks at the contrast with the module before training."""
+        return self.config.reference
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its interval was set on groups that were left out while it was fitted."""
+        return bool(self.std_scale != 1)
 
     def standardize(self, features: Tensor) -> Tensor:
         """Features in units of their deviation over the training corpus, cut at ±5, those that the net sees.
@@ -123,7 +129,7 @@ class SetNet(nn.Module):
         """
         mean = belief @ self.bins
         variance = (belief @ self.bins.square() - mean.square()).clamp_min(1e-6)
-        return _median(belief), variance.sqrt() * self.std_scale, belief @ self.level_of_bin
+        return median(belief), variance.sqrt() * self.std_scale, belief @ self.level_of_bin
 
     @torch.no_grad()
     def predict(self, maps: Tensor | NDArray[Any], reference: Tensor | NDArray[Any] | None = None) -> Prediction:
@@ -140,16 +146,47 @@ class SetNet(nn.Module):
         Raises:
             PredictorError: Another shape, fewer than two images, or NaN or infinite values.
         """
+        seen = None
+        if reference is not None and self.wants_reference:
+            seen = bag_features(torch.as_tensor(reference))
+        return self.score(maps, seen)[0]
+
+    @torch.no_grad()
+    def score(self, maps: Tensor | NDArray[Any], reference: Tensor | None = None) -> tuple[Prediction, float]:
+        """Score one bag and say how far it lies from what the net was fitted to.
+
+        Args:
+            maps: As for :meth:`predict`.
+            reference: Features of the module before training, float32 (FEATURES,).
+
+        Returns:
+            The prediction, and :meth:`distance`.
+
+        Raises:
+            PredictorError: As :meth:`predict`.
+        """
         features = bag_features(torch.as_tensor(maps))[None]
-        if reference is not None and self.config.reference:
-            features = with_reference(features, bag_features(torch.as_tensor(reference)))
-        return self.predict_features(features)[0]
+        if reference is not None and self.wants_reference:
+            features = with_reference(features, reference)
+        return self.predict_features(features)[0], self.distance(features)
+
+    @torch.no_grad()
+    def distance(self, features: Tensor) -> float:
+        """How far bags lie from the training corpus: the root mean square of their standardised features, 0 to 5.
+
+        It is about 1 within the corpus. Features count at most 5 standard deviations, as for the net itself.
+
+        Args:
+            features: Of B bags, as for :meth:`standardize`.
+        """
+        return float(self.standardize(features).square().mean().sqrt())
 
     @torch.no_grad()
     def predict_features(self, features: Tensor) -> list[Prediction]:
         """Score bags from their features, as for :meth:`standardize`; the net should be in eval mode."""
         fmcs, std, levels = (part.cpu().double().numpy() for part in self.summarize(self(features)))
-        return [_prediction(float(f), float(s), p, self.decide(p)) for f, s, p in zip(fmcs, std, levels, strict=True)]
+        each = zip(fmcs.tolist(), std.tolist(), levels, strict=True)
+        return [Prediction.normal(f, s, p, self.decide(p)) for f, s, p in each]
 
     @staticmethod
     def decide(levels: NDArray[np.float64]) -> int:

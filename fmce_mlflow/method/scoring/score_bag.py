@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fmce_mlflow.method.fmce_net.belief import NORMAL_90, Prediction
 from fmce_mlflow.method.fmce_net.kinds import FmceNet
-from fmce_mlflow.method.fmce_net.set_net import SetNet, with_reference
-from fmce_mlflow.method.fmce_net.statistics import bag_features
 
 BAGS = 8
 """Bags that a module is scored on at least, where there are images for more than one."""
@@ -33,7 +30,7 @@ class BagScore:
 
     Attributes:
         prediction: FMCS, its uncertainty and its levels.
-        distance: How far the bag lies from the training corpus, see :func:`corpus_distance`; NaN where unknown.
+        distance: How far the bag lies from the training corpus, see :meth:`SetNet.distance`; NaN where unknown.
     """
 
     prediction: Prediction
@@ -117,38 +114,18 @@ def score_bag(net: FmceNet, maps: Tensor, reference: Tensor | None = None) -> Ba
 
     Example:
         >>> from fmce_mlflow.method.fmce_net.config import SetConfig
+        >>> from fmce_mlflow.method.fmce_net.set_net import SetNet
         >>> 0 <= score_bag(SetNet(SetConfig(members=1)).eval(), torch.rand(8, 16, 4, 4)).prediction.fmcs <= 1
         True
     """
-    if not isinstance(net, SetNet):
-        return BagScore(net.predict(maps), float("nan"))
-    features = bag_features(maps)[None]
-    if net.config.reference and reference is not None:
-        features = with_reference(features, reference)
-    return BagScore(net.predict_features(features)[0], corpus_distance(net, features))
-
-
-@torch.no_grad()
-def corpus_distance(net: SetNet, features: Tensor) -> float:
-    """How far bags lie from those that the net was trained on: the root mean square of their standardised features.
-
-    It is about 1 within the corpus. Features count at most 5 standard deviations, as for the net itself.
-
-    Args:
-        net: The net; it knows the corpus's mean and deviation of each feature.
-        features: Of B bags, (B, FEATURES).
-
-    Returns:
-        A number from 0 to 5.
-    """
-    return float(net.standardize(features).square().mean().sqrt())
+    return BagScore(*net.score(maps, reference))
 
 
 def is_far(distance: float, info: Mapping[str, Any]) -> bool:
     """Whether a distance is beyond what the predictor's training corpus spans.
 
     Args:
-        distance: Of :func:`corpus_distance`.
+        distance: Of a :class:`BagScore`.
         info: The predictor's; ``corpus_distance`` in it, ``{"far": number}``, goes before :data:`FAR`.
 
     Example:

@@ -127,10 +127,10 @@ def test_outline_net_knows_unseen_images_of_its_own_runs_on_the_same_bags():
     config, options = BagConfig(bag_size=12, bags_per_map=2), {"features": 16, "blocks": 1, "heads": 2}
     fit = FitConfig(epochs=20, lr=5e-3)
     (images,) = splits(table, "images")
-    net, _ = fit_outline_split(table, bags_of_noise.read, images, config, options, fit)
+    net = fit_outline_split(table, bags_of_noise.read, images, config, options, fit).net
     seen = predict_outline(net, table, bags_of_noise.read, images, config)
     m = score(seen.rows, seen.predictions, 5).metrics
-    assert m["accuracy"] > 0.9 and seen.image_accuracy > 0.6
+    assert m["accuracy"] > 0.9 and seen.metrics["image_accuracy"] > 0.6
     bags = collect_bags(table, bags_of_noise.read, config)
     expected = table.iloc[bags.row[bags.test_images]].reset_index(drop=True)
     assert seen.rows[["run_id", "snapshot"]].equals(expected[["run_id", "snapshot"]])
@@ -139,14 +139,14 @@ def test_outline_net_knows_unseen_images_of_its_own_runs_on_the_same_bags():
 def test_outline_net_keeps_the_weights_of_its_best_pass():
     maps, levels = torch.rand(40, 3, 2, 2), torch.arange(40) % 5
     passes = []
-    net, best = fit_outline(
+    fitted = fit_outline(
         maps, levels, OutlineConfig(channels=3, height=2, width=2, features=8, heads=2, blocks=0),
         FitConfig(epochs=6, lr=0.3, patience=6), validation=(maps[:10], levels[:10]),
         report=lambda number, figures: passes.append(figures["validation_loss"]),
     )  # fmt: skip
-    assert best == int(np.argmin(passes)) + 1
+    assert fitted.epochs == int(np.argmin(passes)) + 1
     with torch.no_grad():
-        loss = torch.nn.functional.cross_entropy(net(maps[:10]), levels[:10]).item()
+        loss = torch.nn.functional.cross_entropy(fitted.net(maps[:10]), levels[:10]).item()
     assert loss == pytest.approx(min(passes), rel=1e-5)
 
 

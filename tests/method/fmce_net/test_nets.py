@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from fmce_mlflow.errors import ConfigError, PredictorError
 from fmce_mlflow.method.fmce_net.belief import BINS, soft_labels
 from fmce_mlflow.method.fmce_net.config import OutlineConfig, SetConfig
-from fmce_mlflow.method.fmce_net.kinds import build_net
 from fmce_mlflow.method.fmce_net.outline_net import OutlineNet
 from fmce_mlflow.method.fmce_net.set_net import SetNet, with_reference
 from fmce_mlflow.method.fmce_net.statistics import FEATURES, bag_features
@@ -139,14 +138,6 @@ def test_configs_name_all_that_is_wrong():
     with pytest.raises(ConfigError) as raised:
         OutlineConfig(channels=0, height=1, width=1, features=10, heads=4)
     assert len(raised.value.problems) == 2
-
-
-def test_nets_from_dictionaries():
-    assert build_net("outline", OutlineConfig(channels=3, height=1, width=1).to_dict()).config.channels == 3
-    with pytest.raises(PredictorError, match="no net of kind 'other'"):
-        build_net("other", {})
-    with pytest.raises(PredictorError, match="no config of a net of kind 'set'"):
-        build_net("set", {"channels": 4})
 
 
 def test_a_net_with_a_reference_sees_the_contrast_and_does_without_it():

@@ -122,7 +122,6 @@ def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> d
     from fmce_mlflow.predictor import train as fmce_net_run
     from fmce_mlflow.predictor.options import NetOptions
     from fmce_mlflow.predictor.train import train_fmce_net
-    from fmce_mlflow.runs.run import Run
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("scaling").experiment_id

@@ -26,6 +26,8 @@ from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety import retry as upload_retry
 from tests.helpers import postgres
 
+collect_ignore = ["data/make_legacy.py"]  # for an earlier release
+
 # Shells start jobs in the background with Ctrl-C ignored, and processes hand that on: tests that press it set it right.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

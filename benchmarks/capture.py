@@ -27,7 +27,8 @@ import torch
 from torch.nn import functional as F
 
 from fmce_mlflow.errors import DataError
-from fmce_mlflow.method.images.split import ImageData, load_images, loader
+from fmce_mlflow.method.images.split import ImageData, load_images
+from fmce_mlflow.method.images.training_batches import loader
 from fmce_mlflow.method.networks.backbones import build_backbone
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.method.training.loop import train

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(name: str, valid: Iterable[str], *, how_to_list: str = "") -> str:
@@ -24,3 +24,14 @@ def did_you_mean(name: str, valid: Iterable[str], *, how_to_list: str = "") -> s
     near = difflib.get_close_matches(name, list(valid), n=3, cutoff=0.5)
     text = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"{text} {how_to_list}".rstrip() if how_to_list else text
+
+
+def some(names: Sequence[object], most: int = 4) -> str:
+    """The first names of a list, and how many more there are.
+
+    Example:
+        >>> some(["cat", "dog", "eel"], most=2)
+        'cat, dog and 1 more'
+    """
+    rest = len(names) - most
+    return ", ".join(map(str, names[:most])) + (f" and {rest} more" if rest > 0 else "")

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from fmce_mlflow.backbone.models import Format
 from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig, Signal
-from fmce_mlflow.method.images.split import check_images
+from fmce_mlflow.method.images.config import check_images
 from fmce_mlflow.method.training.config import TrainingConfig
 
 Stem = Literal["auto", "small", "stock"]

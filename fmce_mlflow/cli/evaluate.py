@@ -10,19 +10,22 @@ import click
 from fmce_mlflow.cli.options import Command, Optional, apply_options, flag, option, split
 from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
 from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.method.images.config import FOLDER, unknown_dataset
 from fmce_mlflow.safety.reading import parse_json
 
 if TYPE_CHECKING:
     from fmce_mlflow.evaluation.options import EvaluationConfig
 
-FOLDER = "folder:"
-ALL_HELD_OUT = 1_000_000_000
 MAX_JSON = 2**16
 MOST_DIGITS = 18
 
 data_options = apply_options(
     [
-        option("dataset", "digits", "Held-out images of a data set, or all of folder:PATH; see `fmce list-data`."),
+        option(
+            "dataset",
+            "digits",
+            "Held-out images of a data set; of folder:PATH test/, or all where it has none.",
+        ),
         option("data-root", "data", "Where data sets are looked for."),
         flag("download", "Fetch a missing data set."),
         option("split-seed", 0, "Chose the held-out images, where a data set has no test split of its own.", int),
@@ -87,28 +90,21 @@ def evaluation_images(values: Mapping[str, Any]) -> Any:
         values: Options by name.
 
     Returns:
-        All images of a folder, or the held-out ones of a named data set.
+        The held-out images: of a named data set, or of a folder that is split; else all images of the folder.
 
     Raises:
         DataError: If they are not there.
     """
     from fmce_mlflow.image_dataset.plugin import from_images
+    from fmce_mlflow.method.images.split import held_out_images
 
     dataset, unreadable = values["dataset"], values["unreadable"]
-    if dataset.startswith(FOLDER):
-        return from_images(dataset.removeprefix(FOLDER), unreadable=unreadable)
-    from fmce_mlflow.method.images.split import load_images
-
-    data = load_images(
-        dataset,
-        data_root=values["data_root"],
-        download=values["download"],
-        validation_size=ALL_HELD_OUT,
-        split_seed=values["split_seed"],
+    if dataset.startswith(FOLDER) and not unknown_dataset(dataset):
+        return from_images(dataset.removeprefix(FOLDER).strip(), unreadable=unreadable)
+    images, preprocessing = held_out_images(
+        dataset, data_root=values["data_root"], download=values["download"], split_seed=values["split_seed"]
     )
-    return from_images(
-        data.validation, name=f"{dataset}, held out", unreadable=unreadable, preprocessing=data.preprocessing
-    )
+    return from_images(images, name=f"{dataset}, held out", unreadable=unreadable, preprocessing=preprocessing)
 
 
 @click.command("evaluate", cls=Command, check=parse_evaluation_options)

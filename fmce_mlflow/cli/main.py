@@ -213,7 +213,7 @@ def list_modules_command(backbone: str, image_size: int, stem: Any) -> None:
 @main.command("list-data")
 def list_data_command() -> None:
     """Names that --dataset takes."""
-    from fmce_mlflow.method.images.named import DATASETS
+    from fmce_mlflow.method.images.config import DATASETS
 
     width = max(map(len, DATASETS))
     for name, text in DATASETS.items():

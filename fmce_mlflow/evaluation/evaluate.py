@@ -25,9 +25,8 @@ from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.evaluation.saliency import Saliency, take_saliency
 from fmce_mlflow.image_dataset.dataset import LOOKED_AT, inputs_of, sizes_of
 from fmce_mlflow.method.fitting.config import BagConfig
-from fmce_mlflow.method.images.image_set import Preprocessing
-from fmce_mlflow.method.images.input_batches import InputBatches, InputShape, input_batches
-from fmce_mlflow.method.images.inputs import as_preprocessing
+from fmce_mlflow.method.images.input_batches import InputBatches, input_batches
+from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing, as_preprocessing
 from fmce_mlflow.method.networks.find_modules import earlier_modules, resolve_modules
 from fmce_mlflow.method.networks.forward import as_input, padded, told_if_refused
 from fmce_mlflow.method.networks.fresh_weights import reinitialised
@@ -178,6 +177,8 @@ class _Evaluation:
 
     def run(self) -> Findings:
         self.inputs = inputs_of(self.dataset, input_shape=self.model.input_shape, image_column=self.config.image_column)
+        if self.inputs.choice:
+            self.choices.append(self.inputs.choice)
         self.preprocessing = self._preprocessing()
         self.probe = self._probe(len(self.inputs))
         with placed(self.model.network, self.config.device):

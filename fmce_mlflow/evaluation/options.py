@@ -41,7 +41,7 @@ class EvaluationConfig:
         saliency_target: What Grad-CAM asks about: None for the most probable class; ``label`` for the image's own; a
             class index; or a function from the output for one image to a number.
         preprocessing: What turns 8-bit images into the model's input, see
-            :func:`~fmce_mlflow.method.images.inputs.as_preprocessing`; None for what the model's metadata says.
+            :func:`~fmce_mlflow.method.images.preprocessing.as_preprocessing`; None for what the model's metadata says.
         image_column: The DataFrame's column that holds the images.
         unreadable: What becomes of an image that cannot be read: ``raise`` or ``skip``; None for what the images say.
         seed: Draws images and bags.

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fmce_mlflow.method.images.image_set import Preprocessing
 from fmce_mlflow.method.images.input_batches import Batch
+from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.networks.forward import padded
 from fmce_mlflow.method.saliency.grad_cam import Target, cams, focus, resized
 from fmce_mlflow.report.saliency_figure import saliency_figure

@@ -13,7 +13,8 @@ from fmce_mlflow.errors import ModelError
 from fmce_mlflow.image_dataset.column import ImageColumn
 from fmce_mlflow.image_dataset.tables import images_of_array, images_of_frame
 from fmce_mlflow.method.images.input_batches import input_batches
-from fmce_mlflow.method.images.inputs import as_preprocessing, image_inputs
+from fmce_mlflow.method.images.inputs import image_inputs
+from fmce_mlflow.method.images.preprocessing import as_preprocessing
 from fmce_mlflow.runs.torch_models import torch_model_of
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from fmce_mlflow.errors import DataError
 from fmce_mlflow.method.images.input_batches import input_batches
 
 if TYPE_CHECKING:
-    from fmce_mlflow.method.images.image_set import Preprocessing
+    from fmce_mlflow.method.images.preprocessing import Preprocessing
     from fmce_mlflow.method.images.readers import ImageInputs
 
 BATCH = 64

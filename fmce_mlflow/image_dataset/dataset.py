@@ -21,8 +21,7 @@ from fmce_mlflow.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from fmce_mlflow.method.images.image_set import Preprocessing
-    from fmce_mlflow.method.images.input_batches import InputShape
+    from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing
     from fmce_mlflow.method.images.readers import ImageInputs
 
 
@@ -209,7 +208,8 @@ def make_image_dataset(
     preprocessing: Any,
 ) -> ImageDataset:
     """What :func:`from_images` gives; there are its arguments."""
-    from fmce_mlflow.method.images.inputs import as_preprocessing, image_inputs
+    from fmce_mlflow.method.images.inputs import image_inputs
+    from fmce_mlflow.method.images.preprocessing import as_preprocessing
 
     inputs = image_inputs(images, targets, layout=layout, unreadable=unreadable)
     if preprocessing is not None:

@@ -16,7 +16,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from fmce_mlflow.errors import DataError
 from fmce_mlflow.image_dataset.column import ImageColumn
 from fmce_mlflow.method.images.decoding import as_numpy, is_encoded
-from fmce_mlflow.method.images.input_batches import InputShape
+from fmce_mlflow.method.images.preprocessing import InputShape
 from fmce_mlflow.method.images.readers import ArrayImages, ImageInputs, ListImages
 from fmce_mlflow.wording import did_you_mean
 

@@ -20,7 +20,7 @@ from mlflow.pyfunc import PyFuncModel
 from torch import nn
 
 from fmce_mlflow.errors import BackboneError, ModelError
-from fmce_mlflow.method.images.input_batches import InputShape
+from fmce_mlflow.method.images.preprocessing import InputShape
 from fmce_mlflow.method.networks.model_forms import is_flat_graph, load_exported
 from fmce_mlflow.runs.logged_models import tracking
 

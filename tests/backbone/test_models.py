@@ -10,7 +10,7 @@ from mlflow.entities import LoggedModelStatus
 
 from fmce_mlflow.backbone import models as model_logging
 from fmce_mlflow.errors import ArtifactError
-from fmce_mlflow.method.images.image_set import Preprocessing
+from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.model_forms import load_exported
 from tests.conftest import new_run

@@ -294,7 +294,7 @@ def test_missing_entries_of_a_column_are_named(tmp_path):
 
 
 def image_classifier_preprocessing():
-    from fmce_mlflow.method.images.image_set import Preprocessing
+    from fmce_mlflow.method.images.preprocessing import Preprocessing
 
     return Preprocessing.from_dict(PREPROCESSING)
 

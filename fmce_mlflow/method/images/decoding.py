@@ -1,9 +1,11 @@
-"""One image, in whatever form it is in, as an array."""
+"""One image, in whatever form it is in, as an array: the decoder of training, evaluating and promoting."""
 
 from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, Literal, cast
 
@@ -15,7 +17,10 @@ from PIL import Image, UnidentifiedImageError
 from fmce_mlflow.errors import DataError
 
 Layout = Literal["auto", "NCHW", "NHWC"]
-_DECODING = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+# What Pillow raises for damaged files of one format or another
+_DECODING = (
+    OSError, SyntaxError, ValueError, EOFError, TypeError, RuntimeError, struct.error, Image.DecompressionBombError,
+)  # fmt: skip
 
 
 class UnreadableError(DataError):
@@ -29,13 +34,19 @@ class UnreadableError(DataError):
     def __init__(self, name: str, reason: str) -> None:
         self.name, self.reason = name, reason
         super().__init__(
-            f"{name} cannot be read as an image: {reason}. Restore it, leave it out, or pass unreadable='skip' to go "
-            "on without it."
+            f"{name} cannot be read as an image: {reason}. Restore it or leave it out; an evaluation can go on without "
+            "it, with unreadable='skip'."
         )
+
+    def __reduce__(self) -> tuple[type[UnreadableError], tuple[str, str]]:
+        return UnreadableError, (self.name, self.reason)  # it crosses from worker processes
 
 
 def decoded(item: Any, name: str, layout: Layout = "auto") -> NDArray[Any]:
     """One image: uint8 (H, W, 3 or 1), or float32 (C, H, W).
+
+    Gray files have one channel. 16 bits are scaled to 8, transparency is dropped, and a camera's note on how it was
+    held (EXIF) is not followed: images lie as they are stored.
 
     Args:
         item: A path, encoded bytes, a PIL image, an array or tensor.
@@ -49,19 +60,11 @@ def decoded(item: Any, name: str, layout: Layout = "auto") -> NDArray[Any]:
         >>> decoded(np.zeros((3, 8, 8), dtype=np.uint8), "image 0").shape
         (8, 8, 3)
     """
-    try:
-        if isinstance(item, (str, os.PathLike)):
-            with Image.open(item) as image:
-                return pil_pixels(image)
-        if isinstance(item, (bytes, bytearray, memoryview)):
-            with Image.open(BytesIO(item)) as image:
-                return pil_pixels(image)
-        if isinstance(item, Image.Image):
-            return pil_pixels(item)
-    except _DECODING as error:
-        raise UnreadableError(name, _reason(error, item)) from error
     if item is None or (isinstance(item, float) and item != item):
         raise UnreadableError(name, "there is none")
+    if is_encoded(item):
+        with _opened(item, name) as image:
+            return _pixels(image)
     array = as_numpy(item)
     is_float = is_float_type(array.dtype, name)
     if array.ndim not in (2, 3) or 0 in array.shape:
@@ -75,12 +78,40 @@ def decoded(item: Any, name: str, layout: Layout = "auto") -> NDArray[Any]:
     return array.astype(np.float32, copy=False) if is_float else array
 
 
-def pil_pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """A PIL image's pixels: uint8 (H, W, 1) where it is gray, else (H, W, 3). Transparency is dropped.
+def stored_size(path: str) -> tuple[int, int]:
+    """Width and height of an image file, from its header alone.
 
     Raises:
-        ValueError: If they are floats.
+        UnreadableError: If it has none.
     """
+    with _opened(path, path) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(item: Any, name: str) -> Iterator[Image.Image]:
+    """A file, encoded bytes or a PIL image as the latter; what its decoder raises becomes one error."""
+    try:
+        if isinstance(item, Image.Image):
+            yield item
+        else:
+            is_path = isinstance(item, (str, os.PathLike))
+            with Image.open(item if is_path else BytesIO(item)) as image:
+                yield image
+    except _DECODING as error:
+        raise UnreadableError(name, _reason(error, item)) from error
+
+
+def _reason(error: Exception, item: Any) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return f"unknown format or damaged{'' if isinstance(item, (str, os.PathLike)) else ' bytes'}"
+    return str(error) or type(error).__name__
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """A PIL image's pixels: uint8 (H, W, 1) where it is gray, else (H, W, 3)."""
     if image.mode == "F":
         raise ValueError("it has 32-bit floats instead of 8 or 16 bits")
     if image.mode.startswith("I"):  # convert("L") would clip 16 bits to 255 instead of scaling them
@@ -123,7 +154,7 @@ def channels_first(shape: tuple[int, ...], layout: Layout, what: str, is_float: 
     first, last = shape[1] in (1, 3), shape[3] in (1, 3)
     if layout == "auto" and first == last:
         raise DataError(
-            f"It cannot be told where the channels of {what} are: height, width and channels are among {shape[1:]}. "
+            f"It is unclear where the channels of {what} are: height, width and channels are among {shape[1:]}. "
             "Give layout='NCHW' or layout='NHWC'."
         )
     come_first = layout == "NCHW" or (layout == "auto" and first)
@@ -134,11 +165,3 @@ def channels_first(shape: tuple[int, ...], layout: Layout, what: str, is_float: 
             f"{'first' if come_first else 'last'}. Drop the others, set layout if they are elsewhere, or give floats."
         )
     return come_first
-
-
-def _reason(error: Exception, item: Any) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, UnidentifiedImageError):
-        return f"unknown format or damaged{'' if isinstance(item, (str, os.PathLike)) else ' bytes'}"
-    return str(error) or type(error).__name__

@@ -16,11 +16,9 @@ from torch import Tensor
 
 from fmce_mlflow.errors import ConfigError, DataError
 from fmce_mlflow.method.images.decoding import UnreadableError
-from fmce_mlflow.method.images.image_set import Preprocessing
+from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing
 from fmce_mlflow.method.images.readers import ImageInputs, Skipped, Unreadable
 
-InputShape = tuple[int | None, int | None, int | None]
-"""Channels, height and width that a model takes; None where any will do."""
 MOST_THREADS = 4
 _PREPROCESSING_WAYS = (
     "Give preprocessing='imagenet', 'scale' (to [0, 1] alone), or {'mean': [r, g, b], 'std': [r, g, b]} as in the "

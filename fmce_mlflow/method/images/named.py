@@ -1,4 +1,4 @@
-"""Find and read the image data sets that have a name, and folders of images."""
+"""Find the image data sets that have a name, and those that are a folder."""
 
 from __future__ import annotations
 
@@ -8,41 +8,24 @@ import math
 import os
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torchvision import datasets as tv
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from fmce_mlflow.errors import DataError
-from fmce_mlflow.method.images.image_set import MIN_SIZE, ImageSet
-from fmce_mlflow.wording import did_you_mean
+from fmce_mlflow.method.images.config import FOLDER, MIN_SIZE, unknown_dataset
+from fmce_mlflow.method.images.decoding import stored_size
+from fmce_mlflow.method.images.folders import ImageFolder, class_folders, refuse_empty_classes, scan_folder
+from fmce_mlflow.method.images.preprocessing import IMAGENET, Triple
+from fmce_mlflow.method.images.readers import ArrayImages, ImageInputs, ListImages
 
-Triple = tuple[float, float, float]
-
-DATASETS: Mapping[str, str] = MappingProxyType(
-    {
-        "digits": "scikit-learn's 1,797 handwritten digits, 10 classes; needs no files",
-        "mnist": "MNIST, 70,000 handwritten digits, 10 classes; --download",
-        "fashion_mnist": "Fashion-MNIST, 70,000 pieces of clothing, 10 classes; --download",
-        "cifar10": "CIFAR-10, 60,000 photographs, 10 classes; --download",
-        "cifar100": "CIFAR-100, 60,000 photographs, 100 classes; --download",
-        "mini_imagenet": "mini-ImageNet, 60,000 photographs, 100 classes; CSV splits with images/, or class folders",
-        "folder:<path>": "a folder of class folders, also under train/ and test/ or val/",
-    }
-)
-"""Names that a data set can be asked for by, with a line about each."""
-
-FOLDER = "folder:"
-IMAGENET: tuple[Triple, Triple] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_CONSTANTS: dict[str, tuple[Triple, Triple]] = {
+_STATISTICS: dict[str, tuple[Triple, Triple]] = {
     "mnist": ((0.1307,) * 3, (0.3081,) * 3),
     "fashion_mnist": ((0.2860,) * 3, (0.3530,) * 3),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -55,48 +38,33 @@ _MAX_CSV_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Source:
+class NamedImages:
     """A data set as it is published or stored.
 
     Args:
         classes: Their names.
-        train: Training images; all images where the data set has no split of its own.
+        train: Training images with their classes; all images where the data set has no split of its own.
         held_out: The images of its test or validation split.
         size: Default height and width of the network's input.
         crop: Whether images keep their proportions when they are resized.
-        mean: Known mean by channel, or None to take it from the training images.
-        std: Known standard deviation by channel, or None likewise.
+        statistics: Known mean and standard deviation by channel, or None to take them from the training images.
         where: What messages call the data.
     """
 
     classes: tuple[str, ...]
-    train: ImageSet
-    held_out: ImageSet | None
+    train: ImageInputs
+    held_out: ImageInputs | None
     size: int
     crop: bool
-    mean: Triple | None
-    std: Triple | None
+    statistics: tuple[Triple, Triple] | None
     where: str
 
 
-def unknown_dataset(dataset: str) -> str:
-    """What is wrong with a data set's name; empty where nothing is."""
-    if dataset.startswith(FOLDER):
-        return "" if dataset.removeprefix(FOLDER).strip() else "dataset folder: lacks its path, as in folder:photos"
-    named = [name for name in DATASETS if not name.startswith(FOLDER)]
-    if dataset in named:
-        return ""
-    listed = f"There are {', '.join(named)} and folder:<path>."
-    if os.path.isdir(os.path.expanduser(dataset)):
-        return f"dataset {dataset!r} is unknown. Did you mean {FOLDER}{dataset}? {listed}"
-    return f"dataset {dataset!r} is unknown.{did_you_mean(dataset.lower(), named, how_to_list=listed)}"
-
-
-def read_source(dataset: str, data_root: Path, *, download: bool) -> Source:
+def named_images(dataset: str, data_root: Path, *, download: bool) -> NamedImages:
     """Find a data set and list or read its images.
 
     Args:
-        dataset: One of :data:`DATASETS`, or ``folder:<path>``.
+        dataset: One of :data:`~fmce_mlflow.method.images.config.DATASETS`, or ``folder:<path>``.
         data_root: Where named data sets are looked for.
         download: Fetch MNIST, Fashion-MNIST or CIFAR where they are missing.
 
@@ -107,8 +75,8 @@ def read_source(dataset: str, data_root: Path, *, download: bool) -> Source:
         DataError: If the name is unknown, or files are missing, damaged or inconsistent.
 
     Example:
-        >>> source = read_source("digits", Path("data"), download=False)
-        >>> len(source.train), source.held_out is None
+        >>> digits = named_images("digits", Path("data"), download=False)
+        >>> len(digits.train), digits.held_out is None
         (1797, True)
     """
     if problem := unknown_dataset(dataset):
@@ -124,16 +92,19 @@ def read_source(dataset: str, data_root: Path, *, download: bool) -> Source:
     return _mnist(dataset, data_root, download)
 
 
-def _digits() -> Source:
+def _digits() -> NamedImages:
     from sklearn.datasets import load_digits  # takes a second to import, and no other data set needs it
 
     data = load_digits()
     pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), 0 … 16 as stored
-    images = ImageSet(torch.from_numpy(pixels).unsqueeze(1), data.target)
-    return Source(tuple("0123456789"), images, None, 32, False, None, None, "digits")
+    return NamedImages(tuple("0123456789"), _arrays(pixels, data.target), None, 32, False, None, "digits")
 
 
-def _mnist(dataset: str, data_root: Path, download: bool) -> Source:
+def _arrays(pixels: NDArray[np.uint8], labels: Sequence[int] | NDArray[Any]) -> ArrayImages:
+    return ArrayImages(pixels, labels, layout="NCHW")
+
+
+def _mnist(dataset: str, data_root: Path, download: bool) -> NamedImages:
     kind = tv.MNIST if dataset == "mnist" else tv.FashionMNIST
     folder = data_root / kind.__name__ / "raw"
     names = [f"{split}-{part}" for split in ("train", "t10k") for part in ("images-idx3-ubyte", "labels-idx1-ubyte")]
@@ -154,8 +125,8 @@ def _mnist(dataset: str, data_root: Path, download: bool) -> Source:
                 f"{dataset} in {folder.absolute()} is inconsistent: images of shape {images.shape}, labels of "
                 f"shape {labels.shape}. Remove the folder and fetch it with --download."
             )
-        sets.append(ImageSet(torch.from_numpy(images).unsqueeze(1), labels))
-    return Source(classes, sets[0], sets[1], 32, False, *_CONSTANTS[dataset], str(folder.absolute()))
+        sets.append(_arrays(images, labels))
+    return NamedImages(classes, sets[0], sets[1], 32, False, _STATISTICS[dataset], str(folder.absolute()))
 
 
 def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
@@ -179,7 +150,7 @@ def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * n).reshape(shape).copy()
 
 
-def _cifar(dataset: str, data_root: Path, download: bool) -> Source:
+def _cifar(dataset: str, data_root: Path, download: bool) -> NamedImages:
     kind = tv.CIFAR10 if dataset == "cifar10" else tv.CIFAR100
     folder = (data_root / kind.base_folder).absolute()
     if download:
@@ -194,10 +165,8 @@ def _cifar(dataset: str, data_root: Path, download: bool) -> Source:
             f"{dataset} {state} in {folder}: expected {', '.join(f for f, _ in [*kind.train_list, *kind.test_list])}. "
             f"Fetch it with --download, or point --data-root at the folder that holds {kind.base_folder}."
         ) from error
-    train, test = (
-        ImageSet(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), part.targets) for part in parts
-    )
-    return Source(tuple(parts[0].classes), train, test, 32, False, *_CONSTANTS[dataset], str(folder))
+    train, test = (_arrays(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), part.targets) for part in parts)
+    return NamedImages(tuple(parts[0].classes), train, test, 32, False, _STATISTICS[dataset], str(folder))
 
 
 def _fetch(dataset: str, kind: type, data_root: Path) -> None:
@@ -211,90 +180,26 @@ def _fetch(dataset: str, kind: type, data_root: Path) -> None:
         ) from error
 
 
-def _folder(root: Path) -> Source:
-    where = str(root.absolute())
-    if not root.is_dir():
-        raise DataError(
-            f"There is no folder {where}. Expected class folders in it, or train/ and test/ (or val/) with class "
-            "folders; see docs/data.md."
-        )
-    splits = [name for name in ("test", "val") if (root / name).is_dir()]
-    if not (root / "train").is_dir():
-        names = _class_names(root)
-        if set(names) <= {"test", "val"}:
-            raise DataError(
-                f"{where} has {' and '.join(names)} but no train folder beside. Add it, or name one of them."
-            )
-        return _folder_source(names, _list(root, names), None, where)
-    classes = _class_names(root / "train")
-    train = _list(root / "train", classes)
-    if not splits:
-        return _folder_source(classes, train, None, where)
-    folder = root / splits[0]
-    names = _class_names(folder)
-    if strange := sorted(set(names) - set(classes)):
-        raise DataError(
-            f"{folder.absolute()} has classes that train/ lacks: {_some(strange)}. Held-out images need the classes of "
-            "the training images: rename the folders, or remove those."
-        )
-    held_out = _list(folder, names)
-    return _folder_source(classes, train, held_out, where)
-
-
-def _class_names(folder: Path) -> list[str]:
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{folder.absolute()} cannot be listed: {error}. Check its permissions.") from error
-    if not names:
-        raise DataError(
-            f"{folder.absolute()} has no class folders. Expected one folder per class with its images in it."
-        )
-    return names
-
-
-def _list(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
-    """(path, class) of every image, by class, then by name."""
-    samples = make_dataset(
-        str(folder), {name: i for i, name in enumerate(names)}, extensions=IMG_EXTENSIONS, allow_empty=True
-    )
-    empty = sorted(set(names) - {names[i] for _, i in samples})
-    if empty:
-        raise DataError(
-            f"{folder.absolute()} has class folders without images: {_some(empty)}. Expected files that end in "
-            f"{', '.join(IMG_EXTENSIONS)}; add some, or remove the folders."
-        )
-    return [(path, names[i]) for path, i in samples]
-
-
-def _image_set(samples: Sequence[tuple[str, str]], classes: Sequence[str]) -> ImageSet:
-    index = {name: i for i, name in enumerate(classes)}
-    return ImageSet([path for path, _ in samples], [index[name] for _, name in samples])
-
-
-def _folder_source(
-    classes: Sequence[str], train: Sequence[tuple[str, str]], held_out: Sequence[tuple[str, str]] | None, where: str
-) -> Source:
-    first = {name: path for path, name in reversed(train)}
-    sizes = {_stored_size(path) for path in first.values()}
+def _folder(root: Path) -> NamedImages:
+    folder = scan_folder(root)
+    class_folders(folder.train or folder.root)  # says so where there are none
+    train = folder.images(folder.train or folder.root)
+    refuse_empty_classes(train, folder.train or folder.root)
+    held_out = None
+    if folder.held_out is not None:
+        held_out = folder.images(folder.held_out)
+        refuse_empty_classes(held_out, folder.held_out)
+    _, firsts = np.unique(np.asarray(train.targets), return_index=True)
+    sizes = {stored_size(train.name(int(i))) for i in firsts}
     width, height = next(iter(sizes))
-    images, others = _image_set(train, classes), None if held_out is None else _image_set(held_out, classes)
+    where = str(folder.root)
     if len(sizes) == 1 and width == height and MIN_SIZE <= width < _LARGE:
-        return Source(tuple(classes), images, others, width, False, None, None, where)
+        return NamedImages(folder.classes, train, held_out, width, False, None, where)
     crop = len(sizes) > 1 or (width, height) != (_LARGE, _LARGE)
-    return Source(tuple(classes), images, others, _LARGE, crop, *IMAGENET, where)
+    return NamedImages(folder.classes, train, held_out, _LARGE, crop, IMAGENET, where)
 
 
-def _stored_size(path: str) -> tuple[int, int]:
-    """Width and height, from the file's header alone."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}. Restore the file, or remove it.") from error
-
-
-def _mini_imagenet(data_root: Path) -> Source:
+def _mini_imagenet(data_root: Path) -> NamedImages:
     root = next((p for name in _MINI_IMAGENET_FOLDERS if (p := data_root / name).is_dir()), None)
     if root is None:
         raise DataError(
@@ -302,24 +207,37 @@ def _mini_imagenet(data_root: Path) -> Source:
             "Expected train.csv, val.csv and test.csv with columns filename,label beside images/, or one folder per "
             "class, also under train/, val/ and test/. It has no public address to fetch it from."
         )
-    where = str(root.absolute())
     splits = [name for name in ("train", "val", "test") if (root / name).is_dir()]
-    held_out: list[tuple[str, str]] | None = None
+    held_out: list[tuple[str, str]] = []
     if any((root / f"{name}.csv").is_file() for name in ("train", "val", "test")):
         samples = _csv_samples(root)
     elif not splits:
-        samples = _list(root, _class_names(root))
+        samples = _class_files(root)
     else:
-        listed = {name: _list(root / name, _class_names(root / name)) for name in splits}
+        listed = {name: _class_files(root / name) for name in splits}
         names = {split: {name for _, name in samples} for split, samples in listed.items()}
         own = next((s for s in ("test", "val") if s in names and names[s] <= names.get("train", set())), None)
         samples = listed["train"] if own else [sample for split in splits for sample in listed[split]]
-        held_out = listed[own] if own else None
+        held_out = listed[own] if own else []
     # By class and file name, so that the layouts give the same split.
     samples.sort(key=lambda sample: (sample[1], Path(sample[0]).name, sample[0]))
-    classes = sorted({name for _, name in samples})
-    images, others = _image_set(samples, classes), None if held_out is None else _image_set(held_out, classes)
-    return Source(tuple(classes), images, others, 84, True, *IMAGENET, where)
+    classes = tuple(sorted({name for _, name in samples}))
+    train = _listed(samples, classes, root)
+    others = _listed(held_out, classes, root) if held_out else None
+    return NamedImages(classes, train, others, 84, True, IMAGENET, str(root.absolute()))
+
+
+def _class_files(folder: Path) -> list[tuple[str, str]]:
+    """(path, class) of every image in class folders."""
+    names = class_folders(folder)
+    images = ImageFolder(folder, names).images(folder)
+    refuse_empty_classes(images, folder)
+    return [(images.name(i), names[label]) for i, label in enumerate(np.asarray(images.targets))]
+
+
+def _listed(samples: Sequence[tuple[str, str]], classes: tuple[str, ...], root: Path) -> ListImages:
+    labels = [classes.index(name) for _, name in samples]
+    return ListImages([path for path, _ in samples], labels, folder=root, classes=classes)
 
 
 def _csv_samples(root: Path) -> list[tuple[str, str]]:
@@ -361,8 +279,3 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     if not {"filename", "label"} <= set(found):
         raise DataError(f"{path} must have the columns filename,label; its first line has {','.join(found)}.")
     return rows
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

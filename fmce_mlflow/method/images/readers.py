@@ -7,9 +7,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -53,6 +52,8 @@ class ImageInputs(ABC):
     """What becomes of an image that cannot be read: ``raise`` or ``skip``."""
     parallel: bool = False
     """Whether reading in several threads is safe and worth while."""
+    choice: str | None = None
+    """Which images of a larger set these are, in a sentence for the user."""
     _targets: NDArray[Any] | None = None
 
     @property
@@ -88,7 +89,7 @@ class ImageInputs(ABC):
     def shapes(self, most: int) -> list[tuple[int, ...]]:
         """Shapes of at most so many evenly spaced images, as :meth:`read` gives them; unreadable ones are left out."""
         found = []
-        for index in np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(int).tolist():
+        for index in _spread(len(self), min(most, len(self))):
             try:
                 found.append(self.read(index).shape)
             except UnreadableError:
@@ -103,12 +104,31 @@ class ImageInputs(ABC):
     def is_float(self) -> bool:
         """Whether the images are float arrays; told by the first."""
 
-    @abstractmethod
     def digest(self) -> str:
         """Eight hexadecimal digits that tell one set of images and labels from another.
 
-        Of files it takes names below their common folder, sizes and content, so that a copy has the same digest.
+        Of files it takes names below their common folder, sizes and content, so that a copy has the same digest. Above
+        :data:`HASHED_BYTES` only the content of :data:`SAMPLED` images goes into it.
         """
+        found = hashlib.sha256()
+        heads, size = self._heads()
+        for head in heads:
+            found.update(f"{head}\0".encode())
+        n = len(self)
+        hashed = range(n) if size <= HASHED_BYTES or n <= SAMPLED else _spread(n, SAMPLED)
+        for index in hashed:
+            found.update(self._content(index))
+        if self._targets is not None:
+            found.update("\0".join(map(str, self._targets.tolist())).encode())
+        return found.hexdigest()[:8]
+
+    @abstractmethod
+    def _heads(self) -> tuple[list[Any], int]:
+        """What is cheaply known of all images, for the digest, and how many bytes they are."""
+
+    @abstractmethod
+    def _content(self, index: int) -> Any:
+        """The bytes of image ``index``, for the digest."""
 
 
 class ArrayImages(ImageInputs):
@@ -174,13 +194,12 @@ class ArrayImages(ImageInputs):
         """Told by the array's type."""
         return self._float
 
-    def digest(self) -> str:
-        """From shape, type, pixels and targets."""
-        shape = tuple(int(size) for size in self._array.shape)
-        first = np.ascontiguousarray(as_numpy(self._array[0]))
-        chosen = _sample(len(self), first.nbytes * len(self)).tolist()
-        sample = (np.ascontiguousarray(as_numpy(self._array[i])) for i in chosen)
-        return _digest([shape, first.dtype.str], sample, self._targets)
+    def _heads(self) -> tuple[list[Any], int]:
+        first = as_numpy(self._array[0])
+        return [tuple(int(size) for size in self._array.shape), first.dtype.str], first.nbytes * len(self)
+
+    def _content(self, index: int) -> Any:
+        return np.ascontiguousarray(as_numpy(self._array[index]))
 
 
 class ListImages(ImageInputs):
@@ -228,15 +247,9 @@ class ListImages(ImageInputs):
         first = self._items[0]
         return not is_encoded(first) and is_float_type(as_numpy(first).dtype, self.name(0))
 
-    def digest(self) -> str:
-        """From names, sizes, pixels or bytes, and targets."""
-        heads, size = [], 0
-        for item in self._items:
-            head, bytes_of = self._head(item)
-            heads.append(head)
-            size += bytes_of
-        sample = (_content(self._items[int(i)]) for i in _sample(len(self), size))
-        return _digest(heads, sample, self._targets)
+    def _heads(self) -> tuple[list[Any], int]:
+        heads = [self._head(item) for item in self._items]
+        return [head for head, _ in heads], sum(size for _, size in heads)
 
     def _head(self, item: Any) -> tuple[Any, int]:
         """What is cheaply known of an image, and its size in bytes."""
@@ -254,107 +267,16 @@ class ListImages(ImageInputs):
         array = as_numpy(item)
         return (array.shape, array.dtype.str), array.nbytes
 
-
-class DatasetImages(ImageInputs):
-    """Images of a torch dataset, whose items are images or pairs (image, label).
-
-    Items are read in one thread: a dataset need not bear several.
-
-    Args:
-        dataset: Has a length and items by position.
-        targets: A label for each image. By default the dataset's ``targets`` or ``labels``; where it has none and its
-            items are pairs, all are read once when targets are asked for.
-        layout: Where the channels of arrays are.
-        unreadable: What becomes of an image that cannot be read.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        targets: ArrayLike | None = None,
-        *,
-        layout: Layout = "auto",
-        unreadable: Unreadable = "raise",
-    ) -> None:
-        self._dataset, self._layout, self.unreadable = dataset, layout, unreadable
-        self._first = self._first_readable()
-        self._labelled = isinstance(first := self._item(self._first), (tuple, list)) and len(first) > 1
-        self._given = as_targets(targets if targets is not None else _known_labels(dataset), len(self))
-        names = getattr(dataset, "classes", None)
-        self.classes = tuple(map(str, names)) if isinstance(names, (list, tuple)) else None
-        root = getattr(dataset, "root", None)
-        self.folder = Path(root) if isinstance(root, (str, os.PathLike)) else None
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    @property
-    def targets(self) -> NDArray[Any] | None:
-        """A label for each image, shape (n,), or None."""
-        if self._given is not None or not self._labelled:
-            return self._given
-        return self._read_labels
-
-    @property
-    def labelled(self) -> bool:
-        """Whether there are targets."""
-        return self._given is not None or self._labelled
-
-    @property
-    def known_targets(self) -> NDArray[Any] | None:
-        """Those that were given, or the dataset's own; else None until all items have been read for them."""
-        return self._given if self._given is not None else self.__dict__.get("_read_labels")
-
-    @cached_property
-    def _read_labels(self) -> NDArray[Any]:
-        return cast("NDArray[Any]", as_targets([self._label(i) for i in range(len(self))], len(self)))
-
-    def _label(self, index: int) -> Any:
-        try:
-            return _scalar(self._item(index)[1])
-        except UnreadableError:  # told when it is evaluated on
-            return None
-
-    def read(self, index: int) -> NDArray[Any]:
-        """Image ``index``; see :meth:`ImageInputs.read`."""
-        item = self._item(index)
-        return decoded(item[0] if isinstance(item, (tuple, list)) else item, self.name(index), self._layout)
-
-    def _item(self, index: int) -> Any:
-        try:
-            return self._dataset[index]
-        except Exception as error:  # a user's code
-            kind = type(self._dataset).__name__
-            raise UnreadableError(self.name(index), f"{kind} raised {type(error).__name__}: {error}") from error
-
-    def _first_readable(self) -> int:
-        if self.unreadable == "raise":
-            return 0
-        for index in range(len(self) - 1):
+    def _content(self, index: int) -> Any:
+        item = self._items[index]
+        if isinstance(item, (str, os.PathLike)):
             try:
-                self.read(index)
-            except UnreadableError:
-                continue
-            return index
-        return len(self) - 1
-
-    @cached_property
-    def _first_is_float(self) -> bool:
-        return self.read(self._first).dtype == np.float32
-
-    def is_float(self) -> bool:
-        """Told by the first image."""
-        return self._first_is_float
-
-    def digest(self) -> str:
-        """From at most 256 items, and the targets where they are known without reading all."""
-        return _digest([len(self)], map(self._hashed, _sample(len(self), HASHED_BYTES + 1).tolist()), self._given)
-
-    def _hashed(self, index: int) -> Any:
-        try:
-            return np.ascontiguousarray(self.read(index))
-        except UnreadableError:  # told when it is evaluated on
-            return b""
+                return Path(item).read_bytes()
+            except OSError:
+                return b""
+        if isinstance(item, Image.Image):
+            return item.tobytes()
+        return b"" if item is None else item if is_encoded(item) else np.ascontiguousarray(as_numpy(item))
 
 
 def as_targets(targets: ArrayLike | None, n: int) -> NDArray[Any] | None:
@@ -376,10 +298,6 @@ def as_targets(targets: ArrayLike | None, n: int) -> NDArray[Any] | None:
     return labels
 
 
-def _scalar(label: Any) -> Any:
-    return label.item() if isinstance(label, (torch.Tensor, np.generic)) and label.ndim == 0 else label
-
-
 def _not_a_batch(shape: tuple[int, ...]) -> str:
     if 0 in shape[:1]:
         return "There are no images: the array is empty. Give at least one; FMCE needs two."
@@ -399,55 +317,6 @@ def _common_folder(items: Iterable[Any]) -> Path | None:
         return None
 
 
-def _known_labels(dataset: Any) -> Any:
-    """The labels of a torch dataset where they can be had without reading its images."""
-    n = len(dataset)
-    if getattr(dataset, "target_transform", None) is not None:
-        return None
-    if isinstance(dataset, torch.utils.data.Subset):
-        labels = _known_labels(dataset.dataset)
-        return None if labels is None else as_numpy(labels)[np.asarray(dataset.indices, dtype=np.int64)]
-    if isinstance(dataset, torch.utils.data.ConcatDataset):
-        parts = [_known_labels(part) for part in dataset.datasets]
-        return None if any(part is None for part in parts) else np.concatenate([as_numpy(part) for part in parts])
-    if isinstance(dataset, torch.utils.data.TensorDataset):
-        return dataset.tensors[1] if len(dataset.tensors) > 1 and dataset.tensors[1].ndim == 1 else None
-    for name in ("targets", "labels"):
-        labels = getattr(dataset, name, None)
-        if (
-            isinstance(labels, (list, tuple, np.ndarray, torch.Tensor))
-            and len(labels) == n
-            and as_numpy(labels).ndim == 1
-        ):
-            return labels
-    return None
-
-
-def _sample(n: int, size: int) -> NDArray[np.int64]:
-    """The images whose content goes into a digest."""
-    if size <= HASHED_BYTES or n <= SAMPLED:
-        return np.arange(n)
-    return np.linspace(0, n - 1, SAMPLED).round().astype(np.int64)
-
-
-def _content(item: Any) -> Any:
-    """The bytes of an image in a list."""
-    if isinstance(item, (str, os.PathLike)):
-        try:
-            return Path(item).read_bytes()
-        except OSError:
-            return b""
-    if isinstance(item, Image.Image):
-        return item.tobytes()
-    return b"" if item is None else item if is_encoded(item) else np.ascontiguousarray(as_numpy(item))
-
-
-def _digest(heads: Iterable[Any], content: Iterable[Any], targets: NDArray[Any] | None) -> str:
-    found = hashlib.sha256()
-    for head in heads:
-        found.update(f"{head}\0".encode())
-    for part in content:
-        found.update(part)
-    if targets is not None:
-        found.update("\0".join(map(str, targets.tolist())).encode())
-    return found.hexdigest()[:8]
+def _spread(n: int, most: int) -> list[int]:
+    """Evenly spaced positions from 0 to n − 1."""
+    return [int(i) for i in np.linspace(0, n - 1, most).round()]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from fmce_mlflow.errors import ConfigError
-from fmce_mlflow.method.images.split import AUGMENTATIONS
+from fmce_mlflow.method.images.config import AUGMENTATIONS
 
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "cosine"]
@@ -31,7 +31,7 @@ class TrainingConfig:
         schedule: ``constant``, or ``cosine`` towards zero, which a step behind the last would have.
         warmup_epochs: Epochs of linear warm-up from zero.
         label_smoothing: Label smoothing of the training loss, in [0, 1).
-        augmentation: One of :data:`fmce_mlflow.method.images.split.AUGMENTATIONS`.
+        augmentation: One of :data:`fmce_mlflow.method.images.config.AUGMENTATIONS`.
         precision: ``no`` (float32), ``bf16`` or ``fp16`` automatic mixed precision.
         channels_last: Keep images and convolutions with their channels last in memory, which GPUs with mixed precision
             are faster with; for networks that do not look at the layout of their input.

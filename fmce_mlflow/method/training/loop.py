@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmce_mlflow.errors import ConfigError, NonFiniteLossError
-from fmce_mlflow.method.images.split import ImageData, loader
+from fmce_mlflow.method.images.split import ImageData
+from fmce_mlflow.method.images.training_batches import loader
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.method.training.observe import Snapshot, _observe, _untrained_loss
 from fmce_mlflow.method.training.state import TrainingState, _load_optimizer, _make_optimizer, _state, load_weights

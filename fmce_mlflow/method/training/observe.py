@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmce_mlflow.method.images.split import ImageData, loader
+from fmce_mlflow.method.images.split import ImageData
+from fmce_mlflow.method.images.training_batches import loader
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.method.training.state import TrainingState

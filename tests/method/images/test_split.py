@@ -20,9 +20,13 @@ from PIL import Image
 
 from fmce_mlflow.errors import ConfigError, DataError
 from fmce_mlflow.method.images import split as images_module
-from fmce_mlflow.method.images.image_set import ImageSet, Preprocessing, proportional_order, round_robin_order
-from fmce_mlflow.method.images.named import DATASETS, Source
-from fmce_mlflow.method.images.split import AUGMENTATIONS, check_images, load_images, loader
+from fmce_mlflow.method.images.config import AUGMENTATIONS, DATASETS, check_images
+from fmce_mlflow.method.images.image_set import ImageSet
+from fmce_mlflow.method.images.named import NamedImages
+from fmce_mlflow.method.images.preprocessing import Preprocessing
+from fmce_mlflow.method.images.readers import ArrayImages, ListImages
+from fmce_mlflow.method.images.split import load_images, proportional_order, round_robin_order
+from fmce_mlflow.method.images.training_batches import loader
 
 PLAIN = Preprocessing(32, 32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
@@ -78,6 +82,10 @@ def read(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     x, y = zip(*loader(images, preprocessing=preprocessing, batches=batches, **options), strict=True)
     return torch.cat(x), torch.cat(y)
+
+
+def memory_set(pixels: torch.Tensor, labels, indices=None) -> ImageSet:
+    return ImageSet(ArrayImages(pixels, labels, layout="NCHW"), indices)
 
 
 def identities(images: ImageSet) -> list[bytes]:
@@ -200,7 +208,7 @@ def test_preprocessing_from_damaged_json_is_refused(change):
 
 def test_subsets_keep_the_identity_of_their_images():
     pixels = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 1, 8, 8)
-    images = ImageSet(pixels, [0, 1, 2, 0, 1, 2])
+    images = memory_set(pixels, [0, 1, 2, 0, 1, 2])
     part = images.subset([5, 0, 3]).subset([2, 0])
     assert part.indices.tolist() == [3, 5] and part.labels.tolist() == [0, 2]
     assert [int(image.max()) for image, _ in part] == [3, 5]
@@ -212,14 +220,16 @@ def test_subsets_keep_the_identity_of_their_images():
         part[2]
     part[0][0].zero_()
     assert int(part[0][0].max()) == 3  # what is handed out is a copy
-    with pytest.raises(DataError, match="6 images, got 2 labels"):
-        ImageSet(pixels, [0, 1])
+    with pytest.raises(DataError, match=r"6 images.* targets of shape \(2,\)"):
+        memory_set(pixels, [0, 1])
+    with pytest.raises(DataError, match="a class for each image"):
+        ImageSet(ArrayImages(pixels, layout="NCHW"))
 
 
 def test_files_are_decoded_once_per_set_and_size(tmp_path):
     root = class_folders(tmp_path, {"a": 3, "b": 3}, size=(14, 10))
     files = sorted(root.rglob("*.png"))
-    images = ImageSet([str(f) for f in files], [0, 0, 0, 1, 1, 1])
+    images = ImageSet(ListImages(files, [0, 0, 0, 1, 1, 1]))
     first, _ = read(images, [[0, 1, 2], [3, 4]])
     for file in files[:5]:
         file.unlink()
@@ -233,11 +243,11 @@ def test_files_are_decoded_once_per_set_and_size(tmp_path):
 def test_sets_too_large_to_keep_are_read_every_time(tmp_path, monkeypatch):
     monkeypatch.setattr("fmce_mlflow.method.images.image_set.CACHE_BYTES", 3 * 32 * 32)
     root = class_folders(tmp_path, {"a": 2})
-    files = [str(f) for f in sorted(root.rglob("*.png"))]
-    small, large = ImageSet(files, [0, 0], [0]), ImageSet(files, [0, 0])
+    files = sorted(root.rglob("*.png"))
+    small, large = ImageSet(ListImages(files, [0, 0]), [0]), ImageSet(ListImages(files, [0, 0]))
     kept, _ = read(small, [[0]])
     assert torch.equal(read(large, [[0], [1]])[0][:1], kept)
-    Path(files[0]).unlink()
+    files[0].unlink()
     assert torch.equal(read(small, [[0]])[0], kept)
     with pytest.raises(DataError):
         read(large, [[0]])
@@ -246,7 +256,7 @@ def test_sets_too_large_to_keep_are_read_every_time(tmp_path, monkeypatch):
 @pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="memory is shared with forked workers only")
 def test_what_workers_decode_stays_in_memory(tmp_path):
     files = sorted(class_folders(tmp_path, {"a": 4}).rglob("*.png"))
-    images = ImageSet([str(f) for f in files], [0] * 4)
+    images = ImageSet(ListImages(files, [0] * 4))
     first, _ = read(images, [[0, 1], [2, 3]], num_workers=2)
     for file in files:
         file.unlink()
@@ -254,7 +264,7 @@ def test_what_workers_decode_stays_in_memory(tmp_path):
 
 
 def test_a_pickled_set_leaves_its_cache_behind():
-    images = ImageSet(torch.zeros(500, 1, 16, 16, dtype=torch.uint8), np.zeros(500))
+    images = memory_set(torch.zeros(500, 1, 16, 16, dtype=torch.uint8), np.zeros(500))
     read(images, [list(range(500))])
     copy = pickle.loads(pickle.dumps(images))
     assert len(pickle.dumps(images)) < 500 * 1024 and torch.equal(read(copy, [[3]])[0], read(images, [[3]])[0])
@@ -297,17 +307,15 @@ def test_a_set_without_a_split_of_its_own_is_divided(counts, seed, data):
     labels = np.repeat(np.arange(len(counts)), counts)
     n = len(labels)
     probe = data.draw(st.integers(1, n // 2))
-    source = _source(ImageSet(torch.zeros(n, 1, 8, 8, dtype=torch.uint8), labels), None, len(counts))
-    train, held_out = images_module._split(source, probe, seed)
+    pixels = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    classes = tuple(map(str, range(len(counts))))
+    named = NamedImages(classes, ArrayImages(pixels, labels), None, 8, False, ((0.0,) * 3, (1.0,) * 3), "trial")
+    train, held_out = images_module._split(named, probe, seed)
     assert sorted([*train.indices, *held_out.indices]) == list(range(n))
     assert set(train.labels) == set(held_out.labels) == set(range(len(counts)))
     assert len(held_out) == max(round(n / 5), probe, len(counts))
-    again, _ = images_module._split(source, probe, seed)
+    again, _ = images_module._split(named, probe, seed)
     assert again.indices.tolist() == train.indices.tolist()
-
-
-def _source(train: ImageSet, held_out: ImageSet | None, classes: int) -> Source:
-    return Source(tuple(map(str, range(classes))), train, held_out, 8, False, (0.0,) * 3, (1.0,) * 3, "trial")
 
 
 def test_splits_do_not_change_between_versions():
@@ -343,14 +351,14 @@ def test_who_shares_a_probe(digits):
 
 def test_probe_hash_is_over_pixels_shapes_labels_and_preprocessing(digits):
     pixels = torch.arange(2 * 128, dtype=torch.int32).to(torch.uint8).view(2, 1, 8, 16)
-    base = images_module._sha256(ImageSet(pixels, [0, 1]), PLAIN)
-    assert images_module._sha256(ImageSet(pixels.expand(2, 3, 8, 16).clone(), [0, 1]), PLAIN) == base
+    base = images_module._sha256(memory_set(pixels, [0, 1]), PLAIN)
+    assert images_module._sha256(memory_set(pixels.expand(2, 3, 8, 16).clone(), [0, 1]), PLAIN) == base
     others = [
-        (ImageSet(pixels, [0, 2]), PLAIN),
-        (ImageSet(pixels, [0, 1], [1, 0]), PLAIN),
-        (ImageSet(pixels.view(2, 1, 16, 8), [0, 1]), PLAIN),
-        (ImageSet(pixels ^ 1, [0, 1]), PLAIN),
-        (ImageSet(pixels, [0, 1]), Preprocessing(32, 32, (0.1, 0, 0), PLAIN.std)),
+        (memory_set(pixels, [0, 2]), PLAIN),
+        (memory_set(pixels, [0, 1], [1, 0]), PLAIN),
+        (memory_set(pixels.view(2, 1, 16, 8), [0, 1]), PLAIN),
+        (memory_set(pixels ^ 1, [0, 1]), PLAIN),
+        (memory_set(pixels, [0, 1]), Preprocessing(32, 32, (0.1, 0, 0), PLAIN.std)),
     ]
     assert len({base, *(images_module._sha256(*other) for other in others)}) == 6
 
@@ -795,7 +803,7 @@ def test_flip_mirrors_about_half_of_the_images(digits):
 def test_crop_flip_is_a_crop_of_the_reflected_image():
     stored = torch.from_numpy(np.stack([picture(i, 16, 16).transpose(2, 0, 1) for i in range(40)]))
     preprocessing = Preprocessing(16, 16, PLAIN.mean, PLAIN.std)
-    x, _ = read(ImageSet(stored, np.zeros(40)), [list(range(40))], preprocessing, augmentation="crop-flip")
+    x, _ = read(memory_set(stored, np.zeros(40)), [list(range(40))], preprocessing, augmentation="crop-flip")
     found = set()
     for image, augmented in zip(stored.numpy(), (x.numpy() * 255).round().astype(np.uint8), strict=True):
         padded = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="reflect")

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Metric, Param
-
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as Logged
@@ -80,12 +78,16 @@ class Run:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log those parameters that the run does not have yet, each as text, cut where MLflow takes no more of it."""
+        from mlflow.entities import Param  # here, so that a command's help loads no MLflow
+
         known = self.fetch().data.params
         new = [Param(key, str(value)[:MOST_PARAM]) for key, value in params.items() if key not in known]
         self.client.log_batch(self.id, params=new)
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0, timestamp: int = 0) -> None:
         """Log several metrics of one step; with the same timestamp, again is the same rows again."""
+        from mlflow.entities import Metric
+
         self.client.log_batch(self.id, metrics=[Metric(key, value, timestamp, step) for key, value in metrics.items()])
 
     def log_json(self, value: Any, path: str) -> bytes:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from mlflow.entities import Metric, Param, RunTag
 from torch.utils.data import Subset
 
 from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.options import BackboneOptions
-from fmce_mlflow.backbone.train import BackboneResult, train_backbone
+from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import ConfigError, PromotionRefused, RunError
 from fmce_mlflow.evaluation.nested import nested_evaluations
 from fmce_mlflow.evaluation.options import EvaluationConfig
@@ -29,7 +29,7 @@ from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.promote import promote
 from fmce_mlflow.promotion.rules import DEFAULT, Requirement, parse_requirements
 from fmce_mlflow.runs.logged_models import register
-from fmce_mlflow.runs.run import Run, set_role
+from fmce_mlflow.runs.run import Run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -122,6 +122,15 @@ def short_story(
 
 
 @dataclass(frozen=True, slots=True)
+class Registered:
+    """A snapshot that became a registered version."""
+
+    version: str
+    snapshot: int
+    source_run: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chapter:
     """A registered version and what became of it.
 
@@ -163,21 +172,12 @@ class StoryResult:
     seconds: dict[str, float]
 
 
-def tell_story(
-    client: MlflowClient,
-    run_id: str,
-    options: StoryOptions,
-    *,
-    say: Callable[[str], None] = print,
-    data: ImageData | None = None,
-) -> StoryResult:
+def tell_story(run: Run, options: StoryOptions, *, data: ImageData | None = None) -> StoryResult:
     """Go through everything the suite is for, each step a run nested below one.
 
     Args:
-        client: MLflow client.
-        run_id: The run below which all others are; the caller closes it.
+        run: The run below which all others are; the caller closes it.
         options: What to do.
-        say: Prints a line for the user.
         data: The images, if they are at hand.
 
     Returns:
@@ -187,182 +187,163 @@ def tell_story(
         RunError: If the trained version is refused or the early one promoted.
         FmceError: For every mistake that a user can make.
     """
-    return _Story(client, run_id, options, say, data or load_options_images(options.backbone)).tell()
+    data = data or load_options_images(options.backbone)
+    _begin(run, options)
+    seconds: dict[str, float] = {}
+    part = partial(_part, run, seconds)
+    seeds = ", ".join(map(str, options.seeds))
+    with part("FMCS-dataset", f"train {len(options.seeds)} backbones, seeds {seeds}, and label their maps"):
+        fmcs_run = _build_fmcs(run, options, data)
+    with (
+        part("FMCE-Net", "learn to predict FMCS from feature maps"),
+        run.nested("fmce_net", role="fmce_net").closing() as below,
+    ):
+        predictor = train_fmce_net(below, replace(options.net, fmcs_run=fmcs_run)).model_uri
+    with part("Model", f"train another backbone, seed {options.seed}, and register two of its snapshots"):
+        early, final = _train_model(run, options, data)
+    with part("Evaluation", "predict the FMCS of both versions on images that nothing was trained on"):
+        evaluation_of_early, evaluation_of_final = _evaluate(run, options, data, predictor, (early, final))
+    with part("Promotion", "promote the mature version, refuse the immature one"):
+        final_decision = _promote(run, options, final.version, evaluation_of_final, compare_to="")
+        early_decision = _promote(run, options, early.version, evaluation_of_early, compare_to=options.alias)
+    result = StoryResult(
+        run_id=run.id,
+        predictor=predictor,
+        early=_chapter(run.client, early, evaluation_of_early, early_decision),
+        final=_chapter(run.client, final, evaluation_of_final, final_decision),
+        seconds=seconds,
+    )
+    _summarise(run, options, result)
+    if (early_decision, final_decision) != ("refused", "promoted"):
+        raise RunError(
+            f"The early version was {early_decision} and the trained one {final_decision}, instead of refused and "
+            "promoted: FMCE-Net did not learn enough from so little. Try more --epochs or --seeds."
+        )
+    return result
 
 
-class _Story:
-    def __init__(
-        self,
-        client: MlflowClient,
-        run_id: str,
-        options: StoryOptions,
-        say: Callable[[str], None],
-        data: ImageData,
-    ) -> None:
-        self.client, self.run_id, self.options, self.say, self.data = client, run_id, options, say, data
-        self.experiment = client.get_run(run_id).info.experiment_id
-        self.seconds: dict[str, float] = {}
-
-    def tell(self) -> StoryResult:
-        options = self.options
-        self._begin()
-        seeds = ", ".join(map(str, options.seeds))
-        with self._part("FMCS-dataset", f"train {len(options.seeds)} backbones, seeds {seeds}, and label their maps"):
-            fmcs_run = self._build_fmcs()
-        with self._part("FMCE-Net", "learn to predict FMCS from feature maps"):
-            predictor = self._train_net(fmcs_run)
-        with self._part("Model", f"train another backbone, seed {options.seed}, and register two of its snapshots"):
-            trained, early, final = self._train_model()
-        with self._part("Evaluation", "predict the FMCS of both versions on images that nothing was trained on"):
-            runs = self._evaluate(predictor, [early, final])
-        with self._part("Promotion", "promote the mature version, refuse the immature one"):
-            decisions = {
-                final[0]: self._promote(final[0], runs[final[0]], compare=False),
-                early[0]: self._promote(early[0], runs[early[0]], compare=True),
-            }
-        chapters = [self._chapter(trained.run_id, one, runs[one[0]], decisions[one[0]]) for one in (early, final)]
-        result = StoryResult(self.run_id, predictor, chapters[0], chapters[1], self.seconds)
-        self._end(result)
-        if (result.early.decision, result.final.decision) != ("refused", "promoted"):
-            raise RunError(
-                f"The early version was {result.early.decision} and the trained one {result.final.decision}, instead "
-                "of refused and promoted: FMCE-Net did not learn enough of so little. Try more --epochs or --seeds."
-            )
-        return result
-
-    def _begin(self) -> None:
-        options = self.options
-        set_role(self.client, self.run_id, "main")
-        before = self.client.get_run(self.run_id).data
-        params = {
+def _begin(run: Run, options: StoryOptions) -> None:
+    run.set_role("main")
+    if "mlflow.project.entryPoint" not in run.fetch().data.tags:
+        run.set_tags({"mlflow.runName": "fmce main"})
+    run.log_params(
+        {
             "backbone": options.backbone.backbone,
             "dataset": options.backbone.dataset,
-            "epochs": str(options.backbone.training.epochs),
+            "epochs": options.backbone.training.epochs,
             "seeds": ",".join(map(str, options.seeds)),
-            "seed": str(options.seed),
+            "seed": options.seed,
             "register_as": options.register_as,
             "alias": options.alias,
             "require": ", ".join(map(str, options.require)),
         }
-        tags = [] if "mlflow.project.entryPoint" in before.tags else [RunTag("mlflow.runName", "fmce main")]
-        self.client.log_batch(
-            self.run_id, params=[Param(k, v) for k, v in params.items() if k not in before.params], tags=tags
-        )
+    )
 
-    @contextmanager
-    def _part(self, name: str, text: str) -> Iterator[None]:
-        self.say(f"\n{len(self.seconds) + 1} of {PARTS}  {name}: {text}")
-        started = time.monotonic()
-        yield
-        self.seconds[name] = time.monotonic() - started
-        self.say(f"{name} took {self.seconds[name]:.0f} s.")
 
-    @contextmanager
-    def _run(self, name: str) -> Iterator[str]:
-        """A nested run; closed, unless what works in it has done so."""
-        run = self.client.create_run(self.experiment, run_name=name, tags={"mlflow.parentRunId": self.run_id})
-        run_id = str(run.info.run_id)
-        try:
-            yield run_id
-        except BaseException as error:
-            killed = isinstance(error, KeyboardInterrupt)
-            self.client.set_terminated(run_id, "KILLED" if killed else "FAILED")
-            raise
-        self.client.set_terminated(run_id, "FINISHED")
+@contextmanager
+def _part(run: Run, seconds: dict[str, float], name: str, text: str) -> Iterator[None]:
+    """Say which part begins, and note how long it took."""
+    run.say(f"\n{len(seconds) + 1} of {PARTS}  {name}: {text}")
+    started = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - started
+    run.say(f"{name} took {seconds[name]:.0f} s.")
 
-    def _backbone(self, seed: int, **more: Any) -> BackboneOptions:
-        backbone = self.options.backbone
-        return replace(backbone, training=replace(backbone.training, seed=seed), **more)
 
-    def _build_fmcs(self) -> str:
-        jobs = [self._backbone(seed) for seed in self.options.seeds]
-        with self._run("fmcs_dataset") as run_id:
-            found = build_fmcs(Run(self.client, run_id, self.say), jobs, {jobs[0].dataset: self.data})
-        self.say(f"FMCS-dataset {run_id}: {len(found.table)} rows of {found.table['run_id'].nunique()} runs.")
-        return run_id
+def _backbone(options: StoryOptions, seed: int, **more: Any) -> BackboneOptions:
+    backbone = options.backbone
+    return replace(backbone, training=replace(backbone.training, seed=seed), **more)
 
-    def _train_net(self, fmcs_run: str) -> str:
-        with self._run("fmce_net") as run_id:
-            run = Run(self.client, run_id, self.say)
-            return train_fmce_net(run, replace(self.options.net, fmcs_run=fmcs_run)).model_uri
 
-    def _train_model(self) -> tuple[BackboneResult, tuple[str, int], tuple[str, int]]:
-        """The run, and version and snapshot of the two models that are registered."""
-        options = self._backbone(self.options.seed, log_checkpoints=True)
-        with self._run("model") as run_id:
-            result = train_backbone(Run(self.client, run_id, self.say), options, data=self.data)
-        markers = result.convergence.markers
-        if markers is None:
-            raise RunError(f"The run of seed {self.options.seed} cannot be labelled: {result.convergence.verdict()}")
-        outputs = self.client.get_run(run_id).outputs
-        logged = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
-        versions = []
-        for snapshot in (markers[1], options.training.snapshots):
-            version = register(self.client, run_id, logged[snapshot], self.options.register_as)
-            versions.append((version, snapshot))
-            text = f"Snapshot {snapshot} of {options.training.snapshots}, seed {self.options.seed}."
-            self.client.update_model_version(self.options.register_as, version, description=text)
-            self.say(f"Snapshot {snapshot} is version {version} of {self.options.register_as}.")
-        return result, versions[0], versions[1]
+def _build_fmcs(run: Run, options: StoryOptions, data: ImageData) -> str:
+    jobs = [_backbone(options, seed) for seed in options.seeds]
+    with run.nested("fmcs_dataset", role="fmcs_dataset").closing() as below:
+        found = build_fmcs(below, jobs, {jobs[0].dataset: data})
+    run.say(f"FMCS-dataset {below.id}: {len(found.table)} rows of {found.table['run_id'].nunique()} runs.")
+    return below.id
 
-    def _evaluate(self, predictor: str, versions: list[tuple[str, int]]) -> dict[str, str]:
-        """The evaluation run of each version."""
-        held_out, name = self.data.validation, f"{self.data.name}-held-out"
-        places = range(len(self.data.probe), len(held_out))  # FMCE-Net has seen maps of the probe images
-        images = from_images(Subset(held_out, places), name=name)  # type: ignore[arg-type]  # an ImageSet is a Dataset
-        self.say(f"{len(places)} images: neither backbone nor FMCE-Net has seen them.")
-        run = Run(self.client, self.run_id, self.say)
-        evaluate = nested_evaluations(run, images, EvaluationConfig(predictor=predictor))
-        return {version: evaluate(f"models:/{self.options.register_as}/{version}") for version, _ in versions}
 
-    def _promote(self, version: str, evaluation_run: str, *, compare: bool) -> str:
-        options = PromotionOptions(
-            model=f"models:/{self.options.register_as}/{version}",
-            alias=self.options.alias,
-            require=self.options.require,
-            evaluation_run=evaluation_run,
-            compare_to=self.options.alias if compare else "",
-        )
-        with self._run("promotion") as run_id:
-            try:
-                promote(Run(self.client, run_id, self.say), options)
-            except PromotionRefused:
-                self.say(f"Version {version} is refused.")
-                return "refused"
-        self.say(f"Version {version} is promoted to {options.target}.")
-        return "promoted"
+def _train_model(run: Run, options: StoryOptions, data: ImageData) -> tuple[Registered, Registered]:
+    """Train one more backbone and register two of its snapshots: an early and the last."""
+    backbone = _backbone(options, options.seed, log_checkpoints=True)
+    with run.nested("model", role="backbone").closing() as below:
+        convergence = train_backbone(below, backbone, data=data).convergence
+    if convergence.markers is None:
+        raise RunError(f"The run of seed {options.seed} cannot be labelled: {convergence.verdict()}")
+    outputs = below.fetch().outputs
+    logged = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
 
-    def _chapter(self, source_run: str, version: tuple[str, int], evaluation_run: str, decision: str) -> Chapter:
-        number, snapshot = version
-        history = {m.step: m.value for m in self.client.get_metric_history(source_run, "val_accuracy")}
-        metrics = self.client.get_run(evaluation_run).data.metrics
-        return Chapter(
-            version=number,
-            snapshot=snapshot,
-            measured=metrics.get("fmcs_measured", float("nan")),
-            predicted=metrics["fmcs_predicted"],
-            accuracy=history[snapshot],
-            evaluation_run=evaluation_run,
-            decision=decision,
-        )
+    def registered(snapshot: int) -> Registered:
+        version = register(run.client, below.id, logged[snapshot], options.register_as)
+        text = f"Snapshot {snapshot} of {backbone.training.snapshots}, seed {options.seed}."
+        run.client.update_model_version(options.register_as, version, description=text)
+        run.say(f"Snapshot {snapshot} is version {version} of {options.register_as}.")
+        return Registered(version, snapshot, below.id)
 
-    def _end(self, result: StoryResult) -> None:
-        """The summary, in the run and for the user."""
-        rows = [result.early, result.final]
-        table = pd.DataFrame(
-            {
-                "version": [row.version for row in rows],
-                "snapshot": [row.snapshot for row in rows],
-                "FMCS measured": [round(row.measured, 3) for row in rows],
-                "FMCS predicted": [round(row.predicted, 3) for row in rows],
-                "accuracy": [round(row.accuracy, 3) for row in rows],
-                "decision": [row.decision for row in rows],
-            }
-        )
-        self.client.log_table(self.run_id, table.assign(evaluation_run=[row.evaluation_run for row in rows]), SUMMARY)
-        took = [Metric(f"seconds/{k.lower()}", v, 0, 0) for k, v in self.seconds.items()]
-        self.client.log_batch(self.run_id, metrics=took)
-        text = table.to_string(index=False)
-        self.say(f"\nModel {self.options.register_as}, required: {', '.join(map(str, self.options.require))}\n{text}")
-        self.say(f"\nAll in {sum(self.seconds.values()):.0f} s. Evaluate any other version with this FMCE-Net:")
-        self.say(f"  fmce evaluate --model models:/NAME/VERSION --predictor {result.predictor}")
+    return registered(convergence.markers[1]), registered(backbone.training.snapshots)
+
+
+def _evaluate(
+    run: Run, options: StoryOptions, data: ImageData, predictor: str, models: Iterable[Registered]
+) -> list[str]:
+    """The evaluation run of each version."""
+    places = range(len(data.probe), len(data.validation))  # FMCE-Net has seen maps of the probe images
+    unseen: Any = Subset(data.validation, places)  # type: ignore[arg-type]  # an ImageSet is a Dataset
+    images = from_images(unseen, name=f"{data.name}-held-out")
+    run.say(f"{len(places)} images: neither backbone nor FMCE-Net has seen them.")
+    evaluate = nested_evaluations(run, images, EvaluationConfig(predictor=predictor))
+    return [evaluate(f"models:/{options.register_as}/{one.version}") for one in models]
+
+
+def _promote(run: Run, options: StoryOptions, version: str, evaluation_run: str, *, compare_to: str) -> str:
+    """``promoted`` or ``refused``."""
+    chosen = PromotionOptions(
+        model=f"models:/{options.register_as}/{version}",
+        alias=options.alias,
+        require=options.require,
+        evaluation_run=evaluation_run,
+        compare_to=compare_to,
+    )
+    try:
+        with run.nested("promotion", role="promotion").closing(finishes=(PromotionRefused,)) as below:
+            promote(below, chosen)
+    except PromotionRefused:
+        run.say(f"Version {version} is refused.")
+        return "refused"
+    run.say(f"Version {version} is promoted to {chosen.target}.")
+    return "promoted"
+
+
+def _chapter(client: MlflowClient, model: Registered, evaluation_run: str, decision: str) -> Chapter:
+    accuracies = {m.step: m.value for m in client.get_metric_history(model.source_run, "val_accuracy")}
+    metrics = client.get_run(evaluation_run).data.metrics
+    return Chapter(
+        version=model.version,
+        snapshot=model.snapshot,
+        measured=metrics.get("fmcs_measured", float("nan")),
+        predicted=metrics["fmcs_predicted"],
+        accuracy=accuracies[model.snapshot],
+        evaluation_run=evaluation_run,
+        decision=decision,
+    )
+
+
+def _summarise(run: Run, options: StoryOptions, result: StoryResult) -> None:
+    """The summary, in the run and for the user."""
+    rows = [result.early, result.final]
+    table = pd.DataFrame(
+        {
+            "version": [row.version for row in rows],
+            "snapshot": [row.snapshot for row in rows],
+            "FMCS measured": [round(row.measured, 3) for row in rows],
+            "FMCS predicted": [round(row.predicted, 3) for row in rows],
+            "accuracy": [round(row.accuracy, 3) for row in rows],
+            "decision": [row.decision for row in rows],
+        }
+    )
+    run.client.log_table(run.id, table.assign(evaluation_run=[row.evaluation_run for row in rows]), SUMMARY)
+    run.log_metrics({f"seconds/{name.lower()}": value for name, value in result.seconds.items()})
+    required = ", ".join(map(str, options.require))
+    run.say(f"\nModel {options.register_as}, required: {required}\n{table.to_string(index=False)}")
+    run.say(f"\nAll in {sum(result.seconds.values()):.0f} s. Evaluate any other version with this FMCE-Net:")
+    run.say(f"  fmce evaluate --model models:/NAME/VERSION --predictor {result.predictor}")

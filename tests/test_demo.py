@@ -18,6 +18,7 @@ from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.promotion.registry import Target, holders
 from fmce_mlflow.promotion.rules import parse_requirements
+from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_run
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +61,7 @@ def tree(client):
 def test_two_versions_are_evaluated_and_the_trained_one_is_promoted(client, tmp_path):
     """By the measured score, which does not depend on what a tiny net can learn."""
     run_id, said = new_run(client), []
-    result = tell_story(client, run_id, tiny_story(), say=said.append)
+    result = tell_story(Run(client, run_id, said.append), tiny_story())
     assert (result.early.decision, result.final.decision) == ("refused", "promoted")
     assert (result.early.measured, result.final.measured) == (0.5, 1.0)
     assert (result.early.version, result.final.version, result.final.snapshot) == ("1", "2", 12)
@@ -97,7 +98,7 @@ def test_options_are_checked_all_at_once():
 def test_an_end_that_is_not_the_expected_one_is_told(client):
     run_id = new_run(client)
     with pytest.raises(RunError, match=r"early version was refused and the trained one refused, instead of"):
-        tell_story(client, run_id, tiny_story(require=parse_requirements(["fmcs_predicted>1"])), say=lambda text: None)
+        tell_story(Run(client, run_id, lambda text: None), tiny_story(require=parse_requirements(["fmcs_predicted>1"])))
     assert SUMMARY in [file.path for file in client.list_artifacts(run_id)]
 
 

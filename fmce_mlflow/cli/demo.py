@@ -70,16 +70,13 @@ def main_command(ctx: click.Context, /, **values: Any) -> None:
     client = make_client(ctx)
     from fmce_mlflow.backbone.images import load_options_images
     from fmce_mlflow.demo import tell_story
+    from fmce_mlflow.runs.run import Run
 
     data = load_options_images(options.backbone)
-    run_id = open_run(client, ctx, name="main")
-    try:
-        tell_story(client, run_id, options, say=say, data=data)
-    except BaseException as error:
-        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
-    say_where(client, run_id)
-    run = client.get_run(run_id).info
-    experiment = client.get_experiment(run.experiment_id).name
-    say(f"There, experiment {experiment} has run {run.run_name} ({run_id}), with everything below it.")
+    run = Run(client, open_run(client, ctx, name="main"), say)
+    with run.closing():
+        tell_story(run, options, data=data)
+    say_where(client, run.id)
+    info = run.fetch().info
+    experiment = client.get_experiment(info.experiment_id).name
+    say(f"There, experiment {experiment} has run {info.run_name} ({run.id}), with everything below it.")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import mlflow.pytorch
@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from fmce_mlflow.backbone.options import Format
 from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.method.training.state import load_weights
 from fmce_mlflow.runs.artifacts import artifact_repository, fetched
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from fmce_mlflow.method.images.split import ImageData
 
-Format = Literal["pt2", "pickle"]
 WEIGHTS = "weights"
 METADATA = "fmce"
 MAX_WEIGHTS_BYTES = 64 * 2**30

@@ -13,7 +13,7 @@ from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.promotion.rules import DEFAULT, parse_requirements
 
 if TYPE_CHECKING:
-    from fmce_mlflow.demo import StoryOptions
+    from fmce_mlflow.demo.options import StoryOptions
 
 story_options = apply_options(
     [
@@ -34,7 +34,7 @@ def parse_story_options(values: Mapping[str, Any]) -> StoryOptions:
     Raises:
         ConfigError: Names every value that cannot be used.
     """
-    from fmce_mlflow.demo import short_story
+    from fmce_mlflow.demo.options import ShortStory
 
     problems: list[str] = []
     given = dict(values)
@@ -45,7 +45,7 @@ def parse_story_options(values: Mapping[str, Any]) -> StoryOptions:
             problems += error.problems
             del given[name]
     try:
-        options = short_story(**given)
+        options = ShortStory(**given).story()
     except ConfigError as error:
         problems += error.problems
     if problems:
@@ -69,7 +69,7 @@ def main_command(ctx: click.Context, /, **values: Any) -> None:
     options = parse_story_options(values)
     client = make_client(ctx)
     from fmce_mlflow.backbone.images import load_options_images
-    from fmce_mlflow.demo import tell_story
+    from fmce_mlflow.demo.story import tell_story
     from fmce_mlflow.runs.run import Run
 
     data = load_options_images(options.backbone)

@@ -62,14 +62,14 @@ def parse_net_options(values: Mapping[str, Any]) -> NetOptions:
     from dataclasses import fields
 
     from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
-    from fmce_mlflow.method.fmce_net.config import SetConfig
+    from fmce_mlflow.method.fmce_net.config import OutlineOptions, SetConfig
     from fmce_mlflow.predictor.options import NetOptions
 
     kind = values["net"]
     given = {**values, "epochs": EPOCHS[kind] if values["epochs"] is None else values["epochs"], "levels": 5}
     problems: list[str] = []
     parts: dict[str, Any] = {}
-    for name, config in (("bags", BagConfig), ("net", SetConfig), ("fit", FitConfig)):
+    for name, config in (("bags", BagConfig), ("net", SetConfig), ("outline", OutlineOptions), ("fit", FitConfig)):
         try:
             parts[name] = config(**{f.name: given[f.name] for f in fields(config)})
         except ConfigError as error:
@@ -82,7 +82,6 @@ def parse_net_options(values: Mapping[str, Any]) -> NetOptions:
             cross_validate=given["cross_validate"],
             baselines=given["baselines"],
             register_as=given["register_as"] or None,
-            outline={name: given[name] for name in ("features", "blocks", "heads", "dropout")},
             **parts,
         )
     except ConfigError as error:

@@ -13,7 +13,7 @@ from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
 from fmce_mlflow.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
-    from fmce_mlflow.tuning.net_study import TuneOptions
+    from fmce_mlflow.tuning.options import TuneOptions
 
 tuning_options = apply_options(
     [
@@ -46,10 +46,8 @@ def parse_tuning_options(values: Mapping[str, Any]) -> TuneOptions:
     """
     from dataclasses import fields
 
-    from fmce_mlflow.tuning.net_study import TuneOptions
-    from fmce_mlflow.tuning.objective import Fixed
+    from fmce_mlflow.tuning.options import Fixed, StudyOptions, TuneOptions
     from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, parse_space
-    from fmce_mlflow.tuning.study import StudyOptions
 
     given = {**values, "grace": 3 * values["heartbeat"]}
     if given["heartbeat"] < 1:

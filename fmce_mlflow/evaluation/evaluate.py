@@ -322,7 +322,7 @@ class _Evaluation:
             batch_size=batch_size or self.config.batch_size,
             preprocessing=self.preprocessing,
             input_shape=self.model.input_shape,
-            unreadable=self.config.unreadable,  # type: ignore[arg-type]  # checked in the config
+            unreadable=self.config.unreadable,
             indices=indices,
         )
 
@@ -365,7 +365,7 @@ class _Evaluation:
         if wanted is None:
             return None
         if wanted != "label":
-            return lambda _: wanted  # type: ignore[return-value]  # a text is "label"
+            return lambda _: wanted
         targets = self.inputs.targets
         if targets is None or not np.issubdtype(np.asarray(targets).dtype, np.integer):
             raise ConfigError("saliency_target is 'label', but the images have no labels that are class indices.")

@@ -1,68 +1,49 @@
-"""Options of an FMCE-Net run."""
+"""What decides an FMCE-Net run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Annotated, Any
 
-from fmce_mlflow.errors import ConfigError
-from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
-from fmce_mlflow.method.fitting.protocols import PROTOCOLS, Protocol
-from fmce_mlflow.method.fmce_net.config import Kind, OutlineConfig, SetConfig
+from pydantic import BeforeValidator
+
+from fmce_mlflow.method.fitting.config import BagConfig, FitConfig, Protocol
+from fmce_mlflow.method.fmce_net.config import Kind, OutlineOptions, SetConfig
+from fmce_mlflow.safety.options import Option, Options, split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetOptions:
+class NetOptions(Options):
     """Everything that decides an FMCE-Net run.
-
-    Attributes:
-        fmcs_run: The run with the FMCS-dataset; empty for the latest that finished.
-        kind: ``set`` or ``outline``.
-        protocols: What to hold out for scoring; each is scored by itself.
-        cross_validate: Hold out each group in turn instead of one.
-        baselines: Fit and score the baselines too.
-        register_as: Register the net under this name.
-        bags: How bags are drawn.
-        net: Shape of a ``set`` net.
-        outline: Fields of :class:`~fmce_mlflow.method.fmce_net.config.OutlineConfig` besides shape and levels.
-        fit: How to fit.
 
     Raises:
         ConfigError: Names every value that cannot be used.
     """
 
-    fmcs_run: str = ""
-    kind: Kind = "set"
-    protocols: tuple[Protocol, ...] = ("run",)
-    cross_validate: bool = False
-    baselines: bool = True
-    register_as: str | None = None
+    fmcs_run: Annotated[str, Option("Run with the FMCS-dataset; empty: the latest that finished.")] = ""
+    kind: Annotated[Kind, Option("Kind of FMCE-Net.", name="net")] = "set"
+    protocols: Annotated[
+        tuple[Protocol, ...],
+        BeforeValidator(split),
+        Option("Held out for scoring: images, run, architecture, dataset, with commas.", name="protocol"),
+    ] = ("run",)
+    cross_validate: Annotated[bool, Option("Hold out each group in turn, not one only.")] = False
+    baselines: Annotated[bool, Option("Fit and score the baselines too.")] = True
+    register_as: Annotated[str | None, Option("Register the net under this name.", none="")] = None
     bags: BagConfig = field(default_factory=BagConfig)
     net: SetConfig = field(default_factory=SetConfig)
-    outline: Mapping[str, Any] = field(default_factory=dict)
+    outline: OutlineOptions = field(default_factory=OutlineOptions)
     fit: FitConfig = field(default_factory=FitConfig)
 
-    def __post_init__(self) -> None:
-        problems = [
-            f"protocol must be one of {', '.join(PROTOCOLS)}; got {name!r}"
-            for name in self.protocols
-            if name not in PROTOCOLS
-        ]
-        if not self.protocols:
-            problems.append("protocol is empty; name at least one")
-        if self.kind not in get_args(Kind):
-            problems.append(f"net must be one of {', '.join(get_args(Kind))}; got {self.kind!r}")
-        try:
-            OutlineConfig(channels=1, height=1, width=1, **self.outline)
-        except ConfigError as error:
-            problems += error.problems
-        if problems:
-            raise ConfigError(problems)
+    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
+        """What bounds do not say."""
+        if fine("protocols") and not self.protocols:
+            yield "protocol is empty; name at least one"
 
     def shape(self) -> dict[str, Any]:
         """The fields of the net's config besides those that follow from the maps."""
-        return {"set": self.net.to_dict(), "outline": dict(self.outline)}[self.kind]
+        return {"set": self.net, "outline": self.outline}[self.kind].to_dict()
 
     def flat(self) -> dict[str, str]:
         """As MLflow parameters."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fmce_mlflow.method.fitting.baselines import as_predictions, monotone, run_baselines
-from fmce_mlflow.method.fitting.protocols import Predicted, Protocol, Scores, Split, score, splits
+from fmce_mlflow.method.fitting.config import Protocol
+from fmce_mlflow.method.fitting.protocols import Predicted, Scores, Split, score, splits
 from fmce_mlflow.method.fmce_net.kinds import FitData, NetKind
 from fmce_mlflow.predictor.figures import confusion_figure, predictions_figure
 from fmce_mlflow.predictor.options import NetOptions

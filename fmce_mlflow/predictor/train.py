@@ -14,7 +14,8 @@ from fmce_mlflow.errors import RunError
 from fmce_mlflow.fmcs_dataset.log import log_input
 from fmce_mlflow.fmcs_dataset.table import load_fmcs_dataset
 from fmce_mlflow.method.fitting.bags import Bags, Read, collect_bags
-from fmce_mlflow.method.fitting.protocols import Protocol, Scores, splits
+from fmce_mlflow.method.fitting.config import Protocol
+from fmce_mlflow.method.fitting.protocols import Scores, splits
 from fmce_mlflow.method.fmce_net.kinds import FitData, NetKind, kind_named
 from fmce_mlflow.predictor import card as model_card
 from fmce_mlflow.predictor.flavor import Predictor, log_predictor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from fmce_mlflow.errors import ConfigError, RunError
 from fmce_mlflow.promotion.decision import Comparison
 from fmce_mlflow.promotion.evidence import Evidence, find_evidence, read_evidence
-from fmce_mlflow.promotion.options import PromotionOptions
-from fmce_mlflow.promotion.registry import STAGES, Target, find_model, highest_holder
+from fmce_mlflow.promotion.options import STAGES, PromotionOptions, Target
+from fmce_mlflow.promotion.registry import find_model, highest_holder
 from fmce_mlflow.promotion.rules import check_no_worse
 from fmce_mlflow.wording import did_you_mean
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import fmce_mlflow
 from fmce_mlflow.promotion.evidence import Evidence
-from fmce_mlflow.promotion.registry import Target
+from fmce_mlflow.promotion.options import Target
 from fmce_mlflow.promotion.rules import Check
 
 FORMAT_VERSION = 1

@@ -1,61 +1,128 @@
-"""Promote a registered version to a stage or an alias where its evaluation meets what is required, or refuse it."""
+"""What decides a promotion: the version, what it is to become, and what is required of it."""
 
 from __future__ import annotations
 
-import math
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from fmce_mlflow.errors import ConfigError
-from fmce_mlflow.promotion.registry import Target, parse_model
 from fmce_mlflow.promotion.rules import DEFAULT, Requirement, parse_requirements
+from fmce_mlflow.safety.options import Option, Options, reads
+from fmce_mlflow.wording import did_you_mean
+
+STAGES = ("Staging", "Production")
+_MODEL = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
+_ALIAS = re.compile(r"[\w-]{1,255}")
+_RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a version is promoted to.
+
+    Attributes:
+        kind: ``alias`` or ``stage``.
+        name: Its name; a stage is Staging or Production.
+
+    Raises:
+        ConfigError: If there is no such stage, or MLflow takes no such alias.
+
+    Example:
+        >>> str(Target("stage", "production"))
+        'stage Production'
+    """
+
+    kind: Literal["alias", "stage"]
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.kind == "stage":
+            if self.name.capitalize() not in STAGES:
+                near = did_you_mean(self.name.capitalize(), STAGES)
+                raise ConfigError(f"stage must be one of {', '.join(STAGES)}; got {self.name!r}.{near}")
+            object.__setattr__(self, "name", self.name.capitalize())
+        elif not _ALIAS.fullmatch(self.name) or _RESERVED.fullmatch(self.name):
+            raise ConfigError(
+                f"alias must be of letters, digits, _ and -, and neither latest nor like v1; got {self.name!r}"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def parse_model(text: str) -> tuple[str, str, str]:
+    """Name, version and alias that a model URI of the registry names; one of the last two is empty.
+
+    Raises:
+        ConfigError: If it names no version.
+
+    Example:
+        >>> parse_model("models:/digits/3"), parse_model("digits@champion")
+        (('digits', '3', ''), ('digits', '', 'champion'))
+    """
+    found = _MODEL.fullmatch(text.strip())
+    if not found:
+        raise ConfigError(
+            f"model must name a registered version, models:/NAME/VERSION or models:/NAME@ALIAS; got {text!r}"
+        )
+    return found["name"], found["version"] or "", found["alias"] or ""
+
+
+def _requirements(value: Any) -> Any:
+    """Requirements, from texts too."""
+    texts = [value] if isinstance(value, str) else value
+    return parse_requirements(texts) if all(isinstance(text, str) for text in texts) else value
+
+
+Requirements = Annotated[tuple[Requirement, ...], reads(_requirements)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromotionOptions:
+class PromotionOptions(Options):
     """Everything that decides a promotion.
-
-    Attributes:
-        model: The version, ``models:/name/version`` or ``models:/name@alias``.
-        alias: Give it this alias.
-        stage: Or move it to this stage, Staging or Production.
-        require: What its figures must meet.
-        evaluation_run: The run that has them; empty to evaluate now.
-        compare_to: Alias or stage whose present holder it must not be worse than; empty for none.
-        compare_run: The holder's evaluation run; empty to find one on the same images, or to evaluate now.
-        tolerance: How much worse than the holder a figure may be.
-        dry_run: Decide, record it in the run, and leave the registry as it is.
 
     Raises:
         ConfigError: Names every value that cannot be used.
     """
 
-    model: str
-    alias: str = ""
-    stage: str = ""
-    require: tuple[Requirement, ...] = field(default_factory=lambda: parse_requirements([DEFAULT]))
-    evaluation_run: str = ""
-    compare_to: str = ""
-    compare_run: str = ""
-    tolerance: float = 0.0
-    dry_run: bool = False
+    model: Annotated[str, Option("Registered version: models:/NAME/VERSION or models:/NAME@ALIAS.")]
+    alias: Annotated[str, Option("Give it this alias.")] = ""
+    stage: Annotated[
+        str, Option("Or move it to this stage, Staging or Production, and archive the version that is there.")
+    ] = ""
+    require: Annotated[
+        Requirements,
+        Option("What must hold of a logged metric, with >=, >, <=, < or ==; several with commas between them."),
+    ] = field(default_factory=lambda: parse_requirements([DEFAULT]))
+    evaluation_run: Annotated[
+        str, Option("Run that has the figures, of this version; empty: evaluate now, with the options below.")
+    ] = ""
+    compare_to: Annotated[str, Option("Alias or stage whose holder it must not be worse than on the same images.")] = ""
+    compare_run: Annotated[
+        str, Option("The holder's evaluation run; empty: one on the same images is looked for, or made.")
+    ] = ""
+    tolerance: Annotated[float, Option("How much worse than the holder a figure may be.", ge=0)] = 0.0
+    dry_run: Annotated[bool, Option("Decide and record it, but leave the registry as it is.")] = False
 
-    def __post_init__(self) -> None:
-        problems: list[str] = []
-        for check in (lambda: parse_model(self.model), lambda: self.target):
+    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
+        """What does not go together."""
+        for names, check in (
+            (("model",), lambda: parse_model(self.model)),
+            (("alias", "stage"), lambda: self.target),
+        ):
             try:
-                check()
+                if fine(*names):
+                    check()
             except ConfigError as error:
-                problems += error.problems
-        if not self.require:
-            problems.append(f"require is empty; name a requirement, such as '{DEFAULT}'")
+                yield from error.problems
+        if fine("require") and not self.require:
+            yield f"require is empty; name a requirement, such as '{DEFAULT}'"
         if self.compare_run and not self.compare_to:
-            problems.append("compare-run is the evaluation of the holder: name whom to compare with in compare-to")
+            yield "compare-run is the evaluation of the holder: name whom to compare with in compare-to"
         if self.compare_run and not self.evaluation_run:
-            problems.append("compare-run needs evaluation-run: both must be on the same images")
-        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
-            problems.append(f"tolerance must not be negative, got {self.tolerance}")
-        if problems:
-            raise ConfigError(problems)
+            yield "compare-run needs evaluation-run: both must be on the same images"
 
     @property
     def target(self) -> Target:

@@ -12,8 +12,8 @@ from fmce_mlflow.errors import PromotionRefused, RunError
 from fmce_mlflow.promotion.compare import Evaluate, compare, comparison_target, evaluate_now, holder_evidence
 from fmce_mlflow.promotion.decision import Decision
 from fmce_mlflow.promotion.evidence import read_evidence
-from fmce_mlflow.promotion.options import PromotionOptions
-from fmce_mlflow.promotion.registry import Target, find_version, highest_holder, holders, model_id_of, move
+from fmce_mlflow.promotion.options import PromotionOptions, Target
+from fmce_mlflow.promotion.registry import find_version, highest_holder, holders, model_id_of, move
 from fmce_mlflow.promotion.turns import one_at_a_time
 
 if TYPE_CHECKING:

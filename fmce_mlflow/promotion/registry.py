@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
-from fmce_mlflow.errors import ConfigError, RunError
+from fmce_mlflow.errors import RunError
+from fmce_mlflow.promotion.options import Target, parse_model
 from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.wording import did_you_mean
 
@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-STAGES = ("Staging", "Production")
-_MODEL = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
 _LOGGED = re.compile(r"models:/(m-\w+)/?|.*/models/(m-\w+)/artifacts/?")
-_ALIAS = re.compile(r"[\w-]{1,255}")
-_RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 
 def _another_commit(error: BaseException) -> bool:
@@ -33,58 +29,6 @@ until_committed = Retrying(
     retry=retry_if_exception(_another_commit), stop=stop_after_attempt(5), wait=wait_fixed(0.2), reraise=True
 )
 """Calls a function, and again where another writer's commit at the same moment made it fail."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a version is promoted to.
-
-    Attributes:
-        kind: ``alias`` or ``stage``.
-        name: Its name; a stage is Staging or Production.
-
-    Raises:
-        ConfigError: If there is no such stage, or MLflow takes no such alias.
-
-    Example:
-        >>> str(Target("stage", "production"))
-        'stage Production'
-    """
-
-    kind: Literal["alias", "stage"]
-    name: str
-
-    def __post_init__(self) -> None:
-        if self.kind == "stage":
-            if self.name.capitalize() not in STAGES:
-                near = did_you_mean(self.name.capitalize(), STAGES)
-                raise ConfigError(f"stage must be one of {', '.join(STAGES)}; got {self.name!r}.{near}")
-            object.__setattr__(self, "name", self.name.capitalize())
-        elif not _ALIAS.fullmatch(self.name) or _RESERVED.fullmatch(self.name):
-            raise ConfigError(
-                f"alias must be of letters, digits, _ and -, and neither latest nor like v1; got {self.name!r}"
-            )
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
-
-
-def parse_model(text: str) -> tuple[str, str, str]:
-    """Name, version and alias that a model URI of the registry names; one of the last two is empty.
-
-    Raises:
-        ConfigError: If it names no version.
-
-    Example:
-        >>> parse_model("models:/digits/3"), parse_model("digits@champion")
-        (('digits', '3', ''), ('digits', '', 'champion'))
-    """
-    found = _MODEL.fullmatch(text.strip())
-    if not found:
-        raise ConfigError(
-            f"model must name a registered version, models:/NAME/VERSION or models:/NAME@ALIAS; got {text!r}"
-        )
-    return found["name"], found["version"] or "", found["alias"] or ""
 
 
 def find_version(client: MlflowClient, model: str) -> ModelVersion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import optuna
@@ -18,35 +18,17 @@ from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.predictor.train import train_fmce_net
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.tuning import results
-from fmce_mlflow.tuning.objective import Fixed, NetObjective, tuning_rows
-from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, canonical, largest
+from fmce_mlflow.tuning.objective import NetObjective, tuning_rows
+from fmce_mlflow.tuning.options import TuneOptions
+from fmce_mlflow.tuning.search_space import Space, canonical, largest
 from fmce_mlflow.tuning.storage import open_storage
-from fmce_mlflow.tuning.study import SETTINGS, StudyOptions, TuneResult, tune
+from fmce_mlflow.tuning.study import SETTINGS, TuneResult, tune
 from fmce_mlflow.tuning.trial_bags import FmcsBags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuneOptions:
-    """Everything that decides a search for FMCE-Net's hyperparameters.
-
-    Attributes:
-        study: Which study, and how its trials are run.
-        fmcs_run: The run with the FMCS-dataset; empty for the study's own, or the latest that finished.
-        fixed: What is the same in all trials.
-        space: What is searched.
-        register_as: Register the best net under this name.
-    """
-
-    study: StudyOptions = field(default_factory=StudyOptions)
-    fmcs_run: str = ""
-    fixed: Fixed = field(default_factory=Fixed)
-    space: Space = field(default_factory=lambda: dict(DEFAULT_SPACE))
-    register_as: str | None = None
 
 
 def tune_fmce_net(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmce_mlflow.errors import ConfigError, RunError
+from fmce_mlflow.errors import RunError
 from fmce_mlflow.method.fitting.bags import Bags
-from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
+from fmce_mlflow.method.fitting.config import BagConfig
 from fmce_mlflow.method.fitting.fit_set import fit_set
-from fmce_mlflow.method.fitting.protocols import GROUP_COLUMN, PROTOCOLS, Protocol, splits
-from fmce_mlflow.method.fmce_net.config import SetConfig
-from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, part, suggest
+from fmce_mlflow.method.fitting.protocols import GROUP_COLUMN, splits
+from fmce_mlflow.tuning.options import Fixed
+from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, suggest
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -25,53 +25,6 @@ if TYPE_CHECKING:
     from fmce_mlflow.tuning.trials import Report
 
 BagSource = Callable[[BagConfig], Bags]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fixed:
-    """What is the same in all trials of a study.
-
-    Attributes:
-        protocol: What the test group and the validation folds hold out.
-        folds: Validation folds, at least 2.
-        patience: Passes without a better validation error after which a trial ends.
-        members: Networks in the ensemble of the net that is fitted at the end.
-        test_share: Share of the probe images that no trial sees.
-        seed: Draws the test group, bags and initial weights.
-
-    Raises:
-        ConfigError: Names every value that is out of range.
-    """
-
-    protocol: Protocol = "run"
-    folds: int = 4
-    patience: int = 40
-    members: int = 4
-    test_share: float = 0.5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.protocol not in PROTOCOLS:
-            problems.append(f"protocol must be one of {', '.join(PROTOCOLS)}; got {self.protocol!r}")
-        if self.folds < 2:
-            problems.append(f"folds must be at least 2 to have a validation error, got {self.folds}")
-        for config in (BagConfig, SetConfig, FitConfig):
-            try:
-                config(**part({**asdict(self), "folds": 2}, config))
-            except ConfigError as error:
-                problems += [p for p in error.problems if p not in problems]
-        if problems:
-            raise ConfigError(problems)
-
-    def configs(self, values: Mapping[str, Any], levels: int) -> tuple[BagConfig, SetConfig, FitConfig]:
-        """The configs of a trial's values."""
-        whole = {**asdict(self), "levels": levels, **values}
-        return (
-            BagConfig(**part(whole, BagConfig)),
-            SetConfig(**part(whole, SetConfig)),
-            FitConfig(**part(whole, FitConfig)),
-        )
 
 
 @dataclass(frozen=True, slots=True)

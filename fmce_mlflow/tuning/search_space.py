@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from optuna import Trial
@@ -18,6 +17,7 @@ from optuna.distributions import (
 from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
 from fmce_mlflow.method.fmce_net.config import SetConfig
+from fmce_mlflow.safety.options import build
 from fmce_mlflow.safety.reading import parse_json
 from fmce_mlflow.wording import did_you_mean
 
@@ -54,16 +54,6 @@ def suggest(trial: Trial, space: Space) -> dict[str, Any]:
 def largest(distribution: BaseDistribution) -> Any:
     """The largest value of a hyperparameter's range or choices."""
     return max(_edges(distribution))
-
-
-def part(values: Mapping[str, Any], config: type) -> dict[str, Any]:
-    """Those of the values that are fields of a config dataclass.
-
-    Example:
-        >>> part({"lr": 0.1, "width": 8}, SetConfig)
-        {'width': 8}
-    """
-    return {field.name: values[field.name] for field in fields(config) if field.name in values}
 
 
 def canonical(space: Space) -> dict[str, str]:
@@ -159,7 +149,7 @@ def _edges(distribution: BaseDistribution) -> list[Any]:
 
 def _check(name: str, value: Any) -> None:
     for config in (BagConfig, SetConfig, FitConfig):
-        config(**part({name: value}, config))
+        build(config, {name: value})
 
 
 def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -18,6 +18,7 @@ from fmce_mlflow.errors import ConfigError, RunError
 from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
+from fmce_mlflow.tuning.options import StudyOptions
 from fmce_mlflow.tuning.storage import open_storage, shown, storage_errors
 from fmce_mlflow.tuning.trials import TOTAL, Job, Objective, best, counted, reconcile, tally
 from fmce_mlflow.tuning.workers import run_workers
@@ -33,58 +34,7 @@ Settings = Mapping[str, Mapping[str, str]]
 
 SETTINGS = "fmce.settings"
 """In a study's user_attrs, its settings as JSON."""
-DEFAULT_STORAGE = "sqlite:///fmce_optuna.db"
 _OWNER_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyOptions:
-    """Which study, and how its trials are run.
-
-    Attributes:
-        study_name: Name of the study in its storage.
-        storage: URL of the storage.
-        trials: How many trials the study is to have in all.
-        workers: Processes on this machine.
-        resume: Go on with a study that has ended, or whose first process died.
-        seed: Seeds the sampler.
-        heartbeat: Seconds between two signs of life of a running trial.
-        grace: Seconds without one after which a trial counts as dead.
-        retries: How often a trial whose worker died is tried again.
-
-    Raises:
-        ConfigError: Names every value that is out of range.
-    """
-
-    study_name: str = "fmce"
-    storage: str = DEFAULT_STORAGE
-    trials: int = 40
-    workers: int = 1
-    resume: bool = False
-    seed: int = 0
-    heartbeat: int = 10
-    grace: int = 30
-    retries: int = 2
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} must be at least 1, got {value}"
-            for name in ("trials", "workers", "heartbeat")
-            if (value := getattr(self, name)) < 1
-        ]
-        problems += [
-            f"{name} must not be negative, got {value}"
-            for name in ("retries", "seed")
-            if (value := getattr(self, name)) < 0
-        ]
-        if self.grace <= self.heartbeat:
-            problems.append(f"grace ({self.grace}) must be longer than heartbeat ({self.heartbeat})")
-        if not self.study_name.strip():
-            problems.append("study-name is empty")
-        if not self.storage.strip():
-            problems.append(f"storage is empty; its default is {DEFAULT_STORAGE}")
-        if problems:
-            raise ConfigError(problems)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from fmce_mlflow.cli.main import main
-from fmce_mlflow.promotion.registry import Target, holders
+from fmce_mlflow.promotion.options import Target
+from fmce_mlflow.promotion.registry import holders
 from tests.conftest import new_client
 from tests.helpers.evaluations import make_store, pixels, write_files
 

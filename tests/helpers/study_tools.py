@@ -13,7 +13,8 @@ import optuna
 from mlflow import MlflowClient
 
 from fmce_mlflow.tuning.mirror import RUN
-from fmce_mlflow.tuning.study import StudyOptions, open_study
+from fmce_mlflow.tuning.options import StudyOptions
+from fmce_mlflow.tuning.study import open_study
 from fmce_mlflow.tuning.trials import Job
 from tests.conftest import new_run
 from tests.helpers.studies import SETTINGS, first_worker

@@ -13,7 +13,7 @@ from fmce_mlflow.fmcs_dataset.log import log_fmcs_dataset
 from fmce_mlflow.fmcs_dataset.table import COLUMNS
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
-from fmce_mlflow.method.fmce_net.config import SetConfig
+from fmce_mlflow.method.fmce_net.config import OutlineOptions, SetConfig
 from fmce_mlflow.predictor.flavor import load_predictor
 from fmce_mlflow.predictor.fmcs_source import artifact_reader, latest_fmcs_run
 from fmce_mlflow.predictor.options import NetOptions
@@ -101,7 +101,7 @@ def test_an_outline_net_by_its_own_protocol(client):
     logged_dataset(client)
     run_id = new_run(client)
     options = NetOptions(
-        kind="outline", protocols=("images",), outline={"features": 8, "blocks": 1, "heads": 2}, **FAST
+        kind="outline", protocols=("images",), outline=OutlineOptions(features=8, blocks=1, heads=2), **FAST
     )
     train_fmce_net(quiet_run(client, run_id), options)
     metrics = client.get_run(run_id).data.metrics
@@ -127,8 +127,10 @@ def test_bad_input_is_told_before_anything_is_fitted(client):
         with pytest.raises(error, match=message):
             train_fmce_net(quiet_run(client), options)
     with pytest.raises(ConfigError) as raised:
-        NetOptions(protocols=("seed",), kind="tree", outline={"features": 0})  # type: ignore[arg-type]
-    assert len(raised.value.problems) == 3
+        NetOptions(protocols=("seed",), kind="tree")  # type: ignore[arg-type]
+    assert len(raised.value.problems) == 2
+    with pytest.raises(ConfigError, match="features must be 1 to 65,536, got 0"):
+        OutlineOptions(features=0)
 
 
 def test_modules_of_different_shapes_need_the_set_net(client):

@@ -13,9 +13,9 @@ from mlflow.entities import Dataset, DatasetInput, LoggedModelInput, Metric
 
 from fmce_mlflow.cli.main import main
 from fmce_mlflow.errors import ConfigError, PromotionRefused, RunError
-from fmce_mlflow.promotion.options import PromotionOptions
+from fmce_mlflow.promotion.options import PromotionOptions, Target
 from fmce_mlflow.promotion.promote import RECORD, promote
-from fmce_mlflow.promotion.registry import Target, _transition, find_model, find_version, holders, model_id_of, move
+from fmce_mlflow.promotion.registry import _transition, find_model, find_version, holders, model_id_of, move
 from fmce_mlflow.promotion.rules import Requirement, check_no_worse, parse_requirements
 from fmce_mlflow.promotion.turns import _tickets, one_at_a_time
 from fmce_mlflow.runs.logged_models import log_saved_model, register

@@ -31,11 +31,12 @@ from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
 from fmce_mlflow.tuning.figures import curves_figure, history_figure, importance_figure
 from fmce_mlflow.tuning.mirror import RUN, TrialMirror
-from fmce_mlflow.tuning.net_study import TuneOptions, _possible, tune_fmce_net
-from fmce_mlflow.tuning.objective import Fixed, NetObjective, tuning_rows
+from fmce_mlflow.tuning.net_study import _possible, tune_fmce_net
+from fmce_mlflow.tuning.objective import NetObjective, tuning_rows
+from fmce_mlflow.tuning.options import Fixed, StudyOptions, TuneOptions
 from fmce_mlflow.tuning.results import importance
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, canonical, parse_space, suggest
-from fmce_mlflow.tuning.study import StudyOptions, open_study, tune
+from fmce_mlflow.tuning.study import open_study, tune
 from fmce_mlflow.tuning.trial_bags import FmcsBags
 from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, counted, reconcile, run_trials, tally
 from fmce_mlflow.tuning.workers import run_workers
@@ -336,7 +337,8 @@ import signal
 import sys
 from mlflow import MlflowClient
 from fmce_mlflow.cli.main import friendly_errors
-from fmce_mlflow.tuning.study import StudyOptions, tune
+from fmce_mlflow.tuning.options import StudyOptions
+from fmce_mlflow.tuning.study import tune
 from tests.helpers.studies import SETTINGS, Sleeps
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,9 @@ from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from fmce_mlflow.errors import ConfigError, RunError
+from fmce_mlflow.method.fitting.config import Protocol
 from fmce_mlflow.method.fmce_net.belief import Prediction
 
-Protocol = Literal["images", "run", "architecture", "dataset"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 GROUP_COLUMN: Mapping[Protocol, str] = {

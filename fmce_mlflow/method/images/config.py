@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal, get_args
 
 from fmce_mlflow.wording import did_you_mean
 
@@ -21,7 +22,8 @@ DATASETS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Names that a data set can be asked for by, with a line about each."""
-AUGMENTATIONS = ("none", "flip", "crop-flip", "trivial")
+Augmentation = Literal["none", "flip", "crop-flip", "trivial"]
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 """Augmentations of training images: none; a mirror image half the time; that after a random crop of the image padded by
 4 reflected pixels; or TrivialAugmentWide."""
 MIN_SIZE = 8

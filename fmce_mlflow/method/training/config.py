@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from fmce_mlflow.errors import ConfigError
-from fmce_mlflow.method.images.config import AUGMENTATIONS
+from fmce_mlflow.method.images.config import Augmentation
+from fmce_mlflow.safety.options import Option, Options
 
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "cosine"]
@@ -16,28 +15,8 @@ Precision = Literal["no", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(Options):
     """How a backbone is trained and how often it is looked at.
-
-    Attributes:
-        epochs: Passes over the training images, at least 1.
-        snapshots_per_epoch: Snapshots in each pass, evenly spaced; at least 1.
-        batch_size: Images per optimizer step, over all processes and accumulation steps.
-        gradient_accumulation: Forward and backward passes per optimizer step.
-        optimizer: ``sgd`` (with ``momentum``) or ``adamw``.
-        lr: Peak learning rate.
-        momentum: Momentum of SGD; AdamW uses its own moments.
-        weight_decay: Weight decay of either optimizer.
-        schedule: ``constant``, or ``cosine`` towards zero, which a step behind the last would have.
-        warmup_epochs: Epochs of linear warm-up from zero.
-        label_smoothing: Label smoothing of the training loss, in [0, 1).
-        augmentation: One of :data:`fmce_mlflow.method.images.config.AUGMENTATIONS`.
-        precision: ``no`` (float32), ``bf16`` or ``fp16`` automatic mixed precision.
-        channels_last: Keep images and convolutions with their channels last in memory, which GPUs with mixed precision
-            are faster with; for networks that do not look at the layout of their input.
-        seed: Seeds the initial weights, the order of images, augmentation and dropout; below 2**63.
-        num_workers: Processes that read images.
-        cpu: Stay on the CPU even where a GPU is there.
 
     Raises:
         ConfigError: If any value is out of range; names every such value.
@@ -47,70 +26,43 @@ class TrainingConfig:
         6
     """
 
-    epochs: int = 8
-    snapshots_per_epoch: int = 3
-    batch_size: int = 64
-    gradient_accumulation: int = 1
-    optimizer: Optimizer = "adamw"
-    lr: float = 0.002
-    momentum: float = 0.9
-    weight_decay: float = 0.01
-    schedule: Schedule = "cosine"
-    warmup_epochs: float = 1.0
-    label_smoothing: float = 0.0
-    augmentation: str = "none"
-    precision: Precision = "no"
-    channels_last: bool = False
-    seed: int = 0
-    num_workers: int = 0
-    cpu: bool = False
+    epochs: Annotated[int, Option("Passes over the training images.", ge=1)] = 8
+    snapshots_per_epoch: Annotated[int, Option("Snapshots in each pass, evenly spaced.", ge=1)] = 3
+    batch_size: Annotated[
+        int, Option("Images per optimizer step, over all processes and accumulation steps.", ge=1)
+    ] = 64
+    gradient_accumulation: Annotated[int, Option("Forward and backward passes per optimizer step.", ge=1)] = 1
+    optimizer: Annotated[Optimizer, Option("Optimizer.")] = "adamw"
+    lr: Annotated[float, Option("Peak learning rate.", gt=0)] = 0.002
+    momentum: Annotated[float, Option("Momentum of SGD; AdamW uses its own moments.", ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Option("Weight decay of either optimizer.", ge=0)] = 0.01
+    schedule: Annotated[Schedule, Option("Learning rate after warm-up: constant, or a cosine towards zero.")] = "cosine"
+    warmup_epochs: Annotated[float, Option("Epochs of linear warm-up from zero.", ge=0)] = 1.0
+    label_smoothing: Annotated[float, Option("Label smoothing of the training loss.", ge=0, lt=1)] = 0.0
+    augmentation: Annotated[Augmentation, Option("Augmentation of training images.")] = "none"
+    precision: Annotated[Precision, Option("Automatic mixed precision; no: float32.")] = "no"
+    channels_last: Annotated[
+        bool,
+        Option(
+            "Keep channels last in memory: faster on GPUs with mixed precision, for networks that do not look at the "
+            "layout of their input."
+        ),
+    ] = False
+    seed: Annotated[
+        int, Option("Seeds the initial weights, the order of images, augmentation and dropout.", ge=0, lt=2**63)
+    ] = 0
+    num_workers: Annotated[int, Option("Processes that read images.", ge=0)] = 0
+    cpu: Annotated[bool, Option("Stay on the CPU even where there is a GPU.")] = False
 
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name.replace('_', '-')} must be at least 1, got {value}"
-            for name in ("epochs", "snapshots_per_epoch", "batch_size", "gradient_accumulation")
-            if (value := getattr(self, name)) < 1
-        ]
-        problems += [
-            f"{name.replace('_', '-')} must not be negative, got {value}"
-            for name in ("weight_decay", "warmup_epochs", "seed", "num_workers")
-            if not (value := getattr(self, name)) >= 0
-        ]
-        if self.seed >= 2**63:
-            problems.append(f"seed must be below 2**63, got {self.seed}")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            problems.append(f"lr must be a positive number, got {self.lr}")
-        problems += [
-            f"{name.replace('_', '-')} must be in [0, 1), got {value}"
-            for name in ("momentum", "label_smoothing")
-            if not 0 <= (value := getattr(self, name)) < 1
-        ]
-        choices: tuple[tuple[str, Sequence[str]], ...] = (
-            ("optimizer", get_args(Optimizer)),
-            ("schedule", get_args(Schedule)),
-            ("precision", get_args(Precision)),
-            ("augmentation", AUGMENTATIONS),
-        )
-        problems += [
-            f"{name} must be one of {', '.join(valid)}; got {value!r}"
-            for name, valid in choices
-            if (value := getattr(self, name)) not in valid
-        ]
-        if self.batch_size >= 1 and self.gradient_accumulation >= 1 and self.batch_size % self.gradient_accumulation:
-            problems.append(
-                f"batch-size ({self.batch_size}) must be a multiple of gradient-accumulation "
-                f"({self.gradient_accumulation})"
-            )
-        if self.warmup_epochs > self.epochs:
-            problems.append(f"warmup-epochs ({self.warmup_epochs}) must not exceed epochs ({self.epochs})")
-        if problems:
-            raise ConfigError(problems)
+    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
+        """What does not go together."""
+        whole, parts = self.batch_size, self.gradient_accumulation
+        if fine("batch_size", "gradient_accumulation") and whole % parts:
+            yield f"batch-size ({whole}) must be a multiple of gradient-accumulation ({parts})"
+        if fine("warmup_epochs", "epochs") and self.warmup_epochs > self.epochs:
+            yield f"warmup-epochs ({self.warmup_epochs}) must not exceed epochs ({self.epochs})"
 
     @property
     def snapshots(self) -> int:
         """Index of the last snapshot; there is one more, snapshot 0, of the untrained network."""
         return self.epochs * self.snapshots_per_epoch
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)

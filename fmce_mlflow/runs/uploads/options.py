@@ -5,43 +5,39 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.safety.options import Option, Options
 
 FOLDER_VARIABLE = "FMCE_SPOOL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UploadOptions:
+class UploadOptions(Options):
     """How snapshots wait for a server.
-
-    Attributes:
-        folder: Where runs have their folders; empty for ``$FMCE_SPOOL``, or ``~/.local/state/fmce``.
-        limit: MiB that snapshots of a run may take there; training waits where they would take more.
-        patience: Seconds without any success after which a wait for the server ends.
-        workers: Connections that upload maps at the same time.
 
     Raises:
         ConfigError: If a value is out of range; names every such value.
     """
 
-    folder: str = ""
-    limit: int = 2048
-    patience: float = 600.0
-    workers: int = 4
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} must be {least}, got {value}"
-            for name, value, least, fine in (
-                ("spool-limit", self.limit, "at least 1", self.limit >= 1),
-                ("upload-patience", self.patience, "above 0", 0 < self.patience < float("inf")),
-                ("upload-workers", self.workers, "1 to 64", 1 <= self.workers <= 64),
-            )
-            if not fine
-        ]
-        if problems:
-            raise ConfigError(problems)
+    folder: Annotated[
+        str,
+        Option(
+            f"Where snapshots wait for a server; empty: ${FOLDER_VARIABLE}, or ~/.local/state/fmce.",
+            name="spool-folder",
+        ),
+    ] = ""
+    limit: Annotated[
+        int,
+        Option("MiB of snapshots of a run that may wait; training waits beyond it.", name="spool-limit", ge=1),
+    ] = 2048
+    patience: Annotated[
+        float, Option("Seconds to wait for a server that takes nothing.", name="upload-patience", gt=0)
+    ] = 600.0
+    workers: Annotated[
+        int,
+        Option("Connections that upload maps at the same time.", name="upload-workers", ge=1, le=64, command=False),
+    ] = 4
 
     @property
     def root(self) -> Path:

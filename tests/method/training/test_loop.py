@@ -78,7 +78,7 @@ def test_every_wrong_option_is_named_at_once():
     [
         ({"batch_size": 10, "gradient_accumulation": 4}, "multiple of gradient-accumulation"),
         ({"epochs": 2, "warmup_epochs": 2.5}, "must not exceed epochs"),
-        ({"lr": math.inf}, "lr must be a positive number"),
+        ({"lr": math.inf}, "lr must be a number above 0"),
         ({"seed": 2**63}, "seed must be below"),
     ],
 )

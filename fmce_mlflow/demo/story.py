@@ -15,19 +15,15 @@ from torch.utils.data import Subset
 from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.train import train_backbone
-from fmce_mlflow.errors import ConfigError, PromotionRefused, RunError
+from fmce_mlflow.demo.options import StoryOptions
+from fmce_mlflow.errors import PromotionRefused, RunError
 from fmce_mlflow.evaluation.nested import nested_evaluations
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.fmcs_dataset.build import build_fmcs
 from fmce_mlflow.image_dataset.plugin import from_images
-from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
-from fmce_mlflow.method.fmce_net.config import SetConfig
-from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.predictor.train import train_fmce_net
 from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.promote import promote
-from fmce_mlflow.promotion.rules import DEFAULT, Requirement, parse_requirements
 from fmce_mlflow.runs.logged_models import register
 from fmce_mlflow.runs.run import Run
 
@@ -38,87 +34,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "summary.json"
 PARTS = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoryOptions:
-    """What the story is told of.
-
-    Attributes:
-        backbone: How every backbone run of it is trained; its seed is left out of account.
-        seeds: Seeds of the runs that FMCE-Net learns from.
-        seed: Seed of the run whose snapshots are evaluated; FMCE-Net does not see it.
-        net: How FMCE-Net is trained.
-        register_as: Name of the registered model.
-        alias: What the mature version is promoted to.
-        require: What a promotion requires.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
-
-    backbone: BackboneOptions
-    seeds: tuple[int, ...] = (0, 1, 2)
-    seed: int = 3
-    net: NetOptions
-    register_as: str = "fmce-demo"
-    alias: str = "champion"
-    require: tuple[Requirement, ...]
-
-    def __post_init__(self) -> None:
-        problems = []
-        if len(self.seeds) < 2:
-            problems.append("seeds must be at least two: FMCE-Net is scored on a run that it has not seen")
-        if self.seed in self.seeds:
-            problems.append(f"seed {self.seed} is among the seeds that FMCE-Net learns from; choose another")
-        if not self.register_as:
-            problems.append("register-as is empty; name the registered model")
-        try:
-            PromotionOptions(model="name/1", alias=self.alias, require=self.require)
-        except ConfigError as error:
-            problems += error.problems
-        if problems:
-            raise ConfigError(problems)
-
-
-def short_story(
-    *,
-    epochs: int = 6,
-    seeds: tuple[int, ...] = (0, 1, 2),
-    seed: int = 3,
-    register_as: str = "fmce-demo",
-    alias: str = "champion",
-    require: tuple[Requirement, ...] | None = None,
-    cpu: bool = False,
-) -> StoryOptions:
-    """The story on the bundled digits, short enough for two CPU cores: smaller probe, fewer passes, a smaller net.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
-    problems: list[str] = []
-    values: dict[str, Any] = {"seeds": seeds, "seed": seed, "register_as": register_as, "alias": alias}
-    try:
-        training = TrainingConfig(epochs=epochs, snapshots_per_epoch=4, cpu=cpu)
-        values["backbone"] = BackboneOptions(probe_size=128, training=training)
-    except ConfigError as error:
-        problems += error.problems
-        values["backbone"] = BackboneOptions()
-    try:
-        options = StoryOptions(
-            net=NetOptions(
-                bags=BagConfig(bag_size=32, bags_per_map=4),
-                net=SetConfig(members=2),
-                fit=FitConfig(epochs=80, patience=20, folds=3),
-            ),
-            require=parse_requirements([DEFAULT]) if require is None else require,
-            **values,
-        )
-    except ConfigError as error:
-        problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    return options
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,18 +10,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fmce_mlflow.demo import SUMMARY, StoryOptions, short_story, tell_story
+from fmce_mlflow.demo.options import ShortStory, StoryOptions
+from fmce_mlflow.demo.story import SUMMARY, tell_story
 from fmce_mlflow.errors import ConfigError, RunError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.predictor.options import NetOptions
-from fmce_mlflow.promotion.registry import Target, holders
+from fmce_mlflow.promotion.options import Target
+from fmce_mlflow.promotion.registry import holders
 from fmce_mlflow.promotion.rules import parse_requirements
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHAMPION = Target("alias", "champion")
 
 
@@ -89,9 +91,9 @@ def test_two_versions_are_evaluated_and_the_trained_one_is_promoted(client, tmp_
 
 def test_options_are_checked_all_at_once():
     with pytest.raises(ConfigError) as raised:
-        short_story(epochs=0, seeds=(1,), seed=1, register_as="", alias="latest")
-    assert len(raised.value.problems) == 6
-    assert short_story().backbone.dataset == "digits"
+        ShortStory(epochs=0, seeds=(1,), seed=1, register_as="", alias="latest")
+    assert len(raised.value.problems) == 5
+    assert ShortStory().story().backbone.dataset == "digits"
 
 
 @pytest.mark.slow

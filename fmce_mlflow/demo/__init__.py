@@ -1,0 +1,1 @@
+"""Everything once, on the digits: what `fmce main` does."""

@@ -1,4 +1,4 @@
-"""Texts that several rooms put together in the same way."""
+"""Words of messages: near names, lists cut short, and counts."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ def some(names: Sequence[object], most: int = 4) -> str:
     """
     rest = len(names) - most
     return ", ".join(map(str, names[:most])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> counted(1, "run"), counted(2000, "image")
+        ('1 run', '2,000 images')
+    """
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

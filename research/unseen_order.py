@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.method.networks.fresh_weights import reinitialised
-from fmce_mlflow.method.scoring.score_bag import score_bag
 from fmce_mlflow.method.scoring.score_modules import untrained_features
 from fmce_mlflow.predictor.find import find_predictor
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
@@ -84,7 +83,7 @@ def score(client: MlflowClient, run: Run, module: str, predictor: str | None, dr
     fresh = []  # by draw, of each snapshot
     for draw in range(draws):
         untrained = fresh_features(client, run, module, chosen, draw)
-        fresh.append([float(score_bag(net, torch.from_numpy(one), untrained).prediction.fmcs) for one in maps])
+        fresh.append([float(net.score(torch.from_numpy(one), untrained)[0].fmcs) for one in maps])
     return {
         "seed": int(run.data.params["seed"]),
         "point": point,

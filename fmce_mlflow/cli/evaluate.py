@@ -132,11 +132,11 @@ def evaluate_command(ctx: click.Context, /, model: str, **values: Any) -> None:
     run.set_role("evaluation")
     with run.closing():
         found = evaluate_model(run, model, data, config)
-    for text in found.findings.choices:
+    for text in found.choices:
         say(text)
-    for text in found.findings.warnings:
+    for text in found.warnings:
         say(f"Warning: {text}")
-    say(found.findings.verdict())
+    say(found.summary)
     say(f"Evaluation {run.id}, its report is the artifact {REPORT}.html.")
     say_where(client, run.id)
 

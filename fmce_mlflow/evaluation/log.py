@@ -7,7 +7,6 @@ import json
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +18,12 @@ from mlflow.models.evaluation.artifacts import ImageEvaluationArtifact
 from mlflow.models.evaluation.base import EvaluationArtifact
 
 from fmce_mlflow.errors import ArtifactError, RunError
-from fmce_mlflow.evaluation.findings import Findings, table_json
-from fmce_mlflow.runs.run import ROLE_TAG
+from fmce_mlflow.evaluation.findings import Findings
+from fmce_mlflow.evaluation.page import evaluation_page
+from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.safety.credentials import without_credentials
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.data.evaluation_dataset import EvaluationDataset
 
 MODULES, SAMPLES, SALIENCY, REPORT = "fmce_modules", "fmce_samples", "fmce_saliency", "fmce_report"
@@ -68,68 +67,53 @@ class PageArtifact(EvaluationArtifact):
         return text
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Logged:
-    """Artifacts of an evaluation.
-
-    Attributes:
-        artifacts: By name, as ``mlflow.models.EvaluationResult`` has them.
-    """
-
-    artifacts: dict[str, EvaluationArtifact]
-
-
-def log_findings(client: MlflowClient, run_id: str, findings: Findings) -> Logged:
+def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
     """Log tables, figure and report, and tag the run.
 
     Artifacts of an earlier evaluation in the same run are replaced. A run that has a role keeps it.
 
     Args:
-        client: MLflow client.
-        run_id: The run.
+        run: The run.
         findings: What was found.
 
     Returns:
-        The artifacts.
+        The artifacts by name, as ``mlflow.models.EvaluationResult`` has them.
 
     Raises:
         ArtifactError: If the server does not take them; says where they are kept.
     """
-    run = client.get_run(run_id)
-    root = run.info.artifact_uri.rstrip("/")
-    picture = findings.saliency_png()
+    logged = run.fetch()
+    root = logged.info.artifact_uri.rstrip("/")
     artifacts: dict[str, EvaluationArtifact] = {
         MODULES: TableArtifact(f"{root}/{MODULES}.json", findings.module_table()),
         SAMPLES: TableArtifact(f"{root}/{SAMPLES}.json", findings.sample_table()),
-        REPORT: PageArtifact(f"{root}/{REPORT}.html", findings.page(run_id, picture)),
+        REPORT: PageArtifact(f"{root}/{REPORT}.html", evaluation_page(findings)),
     }
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         for artifact in artifacts.values():
             artifact._save(str(Path(folder, Path(artifact.uri).name)))
-        if picture is not None:
+        if findings.saliency is not None:
             path = Path(folder, f"{SALIENCY}.png")
-            path.write_bytes(picture)
+            path.write_bytes(findings.saliency.png)
             artifacts[SALIENCY] = ImageEvaluationArtifact(f"{root}/{SALIENCY}.png")
             artifacts[SALIENCY]._load(str(path))
         try:
-            client.log_artifacts(run_id, folder)
-            client.log_batch(run_id, tags=[RunTag(k, v) for k, v in _tags(findings, run.data.tags).items()])
+            run.client.log_artifacts(run.id, folder)
+            run.client.log_batch(run.id, tags=[RunTag(k, v) for k, v in _tags(findings, logged.data.tags).items()])
         except _REFUSALS as error:
-            kept = shutil.copytree(folder, tempfile.mkdtemp(prefix=f"fmce_evaluation_{run_id}_"), dirs_exist_ok=True)
+            kept = shutil.copytree(folder, tempfile.mkdtemp(prefix=f"fmce_evaluation_{run.id}_"), dirs_exist_ok=True)
             raise ArtifactError(
-                f"The tracking server at {without_credentials(client.tracking_uri)} does not take the evaluation: "
-                f"{error} "
-                f"Its tables, figure and report are kept in {kept}."
+                f"The tracking server at {without_credentials(run.client.tracking_uri)} does not take the evaluation: "
+                f"{error} Its tables, figure and report are kept in {kept}."
             ) from error
-    return Logged(artifacts)
+    return artifacts
 
 
-def log_metrics(client: MlflowClient, run_id: str, findings: Findings, dataset: EvaluationDataset) -> None:
+def log_metrics(run: Run, findings: Findings, dataset: EvaluationDataset) -> None:
     """Log the figures to the run, tied to the logged model and the dataset.
 
     Args:
-        client: MLflow client.
-        run_id: The run.
+        run: The run.
         findings: What was found.
         dataset: The images.
 
@@ -137,16 +121,21 @@ def log_metrics(client: MlflowClient, run_id: str, findings: Findings, dataset: 
         RunError: If the server refuses them; the artifacts have them all.
     """
     now = int(time.time() * 1000)
-    tied: dict[str, Any] = {"model_id": findings.model.model_id, "run_id": run_id}
+    tied: dict[str, Any] = {"model_id": findings.model.model_id or None, "run_id": run.id}
     if dataset.digest:
         tied |= {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
     try:
-        client.log_batch(run_id, [Metric(name, value, now, 0, **tied) for name, value in findings.metrics.items()])
+        run.client.log_batch(run.id, [Metric(name, value, now, 0, **tied) for name, value in findings.metrics.items()])
     except _REFUSALS as error:
         raise RunError(
-            f"The tracking server at {without_credentials(client.tracking_uri)} refuses the metrics: {error} "
-            f"The figures are in the artifacts {MODULES}.json and {REPORT}.html of run {run_id}."
+            f"The tracking server at {without_credentials(run.client.tracking_uri)} refuses the metrics: {error} "
+            f"The figures are in the artifacts {MODULES}.json and {REPORT}.html of run {run.id}."
         ) from error
+
+
+def table_json(table: pd.DataFrame) -> str:
+    """A table as MLflow's ``log_table`` writes it; NaN becomes null."""
+    return json.dumps(json.loads(table.to_json(orient="split", index=False)))
 
 
 def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
@@ -162,15 +151,15 @@ def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
             tables.append(entry)
     tags = {
         "fmce.model_uri": findings.model.uri,
-        "fmce.modules": ",".join(findings.scores)[:5000],
-        "fmce.least_mature": findings.least_mature.module,
+        "fmce.modules": ",".join(module.name for module in findings.modules)[:5000],
+        "fmce.least_mature": findings.least.name,
         "fmce.predictor": findings.predictor.identity,
         "fmce.images": findings.images.identity,
         _TABLES_TAG: json.dumps(tables),
     }
     if findings.model.model_id:
         tags["fmce.model_id"] = findings.model.model_id
-    if known.get(_NOTE_TAG, NOTE).startswith(NOTE):  # nobody else's
-        told = [html.escape(line) for line in (*findings.verdict().splitlines(), *findings.warnings)]
+    if known.get(_NOTE_TAG, NOTE).startswith(NOTE):  # not somebody else's
+        told = [html.escape(line) for line in (*findings.summary.splitlines(), *findings.warnings)]
         tags[_NOTE_TAG] = "\n\n".join([NOTE, *told, f"More in the artifact `{REPORT}.html`."])[:5000]
     return tags if ROLE_TAG in known else {ROLE_TAG: "evaluation", **tags}

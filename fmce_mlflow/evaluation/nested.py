@@ -26,8 +26,8 @@ def nested_evaluations(run: Run, data: Any, config: EvaluationConfig) -> Callabl
 
     def evaluate(model_uri: str) -> str:
         with run.nested(f"evaluation of {model_uri}", role="evaluation").closing() as below:
-            found = evaluate_model(below, model_uri, data, config).findings
-        for text in (found.verdict(), *found.warnings):
+            found = evaluate_model(below, model_uri, data, config)
+        for text in (found.summary, *found.warnings):
             run.say(f"{model_uri}: {text}")
         return below.id
 

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models.evaluation.base import EvaluationResult, ModelEvaluator
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from fmce_mlflow.errors import FmceError
+from fmce_mlflow.runs.run import Run
 
 NAME = "fmce"
 MODEL_TYPE = "fmce"
@@ -37,7 +39,7 @@ class FmceEvaluator(ModelEvaluator):
         """Whether the call asks for fmce: by its model type, by naming the evaluator, or by a config that is its own.
 
         Where no evaluator is named, MLflow asks every registered one while it chooses, and those it chose once more
-        before they evaluate. An evaluator that was named is asked the second time only, so that time tells that this
+        before they evaluate. An evaluator that was named is asked the second time only, so that time shows that this
         one was named; MLflow passes nothing else by which to know.
         """
         if model_type == MODEL_TYPE or sys._getframe(1).f_code.co_name == "_evaluate":
@@ -66,11 +68,11 @@ class FmceEvaluator(ModelEvaluator):
             run_id: The run.
             evaluator_config: See :class:`~fmce_mlflow.evaluation.options.EvaluationConfig`.
             model: What ``mlflow.pyfunc.load_model`` gave.
-            extra_metrics: Not used: they are of predictions, which fmce does not look at.
+            extra_metrics: Not used: they are about predictions, which fmce does not look at.
             custom_artifacts: Not used.
             predictions: Not used.
             model_id: The logged model to which MLflow ties the metrics; where it is None, they are logged here.
-            **kwargs: For what MLflow may pass in times to come.
+            **kwargs: For what later releases of MLflow may pass.
 
         Returns:
             Metrics and artifacts.
@@ -81,9 +83,10 @@ class FmceEvaluator(ModelEvaluator):
         from fmce_mlflow.evaluation.evaluate import evaluate_loaded
 
         try:
-            found = evaluate_loaded(
-                model, dataset, evaluator_config, run_id, model_id=model_id, say=_logger.info, warn=_logger.warning
+            run = Run(MlflowClient(), run_id, _logger.info)
+            findings, artifacts = evaluate_loaded(
+                run, model, dataset, evaluator_config, model_id=model_id, warn=_logger.warning
             )
         except FmceError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
-        return EvaluationResult(metrics=found.metrics, artifacts=found.logged.artifacts, run_id=run_id)
+        return EvaluationResult(metrics=findings.metrics, artifacts=artifacts, run_id=run_id)

@@ -12,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fmce_mlflow.errors import CaptureError
+from fmce_mlflow.evaluation.choices import Notes, Setup, choose_target
+from fmce_mlflow.evaluation.findings import EvaluatedImages, Picture
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.networks.forward import padded
@@ -20,7 +23,7 @@ from fmce_mlflow.report.saliency_figure import saliency_figure
 from fmce_mlflow.runs.torch_models import TorchModel
 
 SHOWN = 8
-"""Images in the panel at most."""
+"""The most images in the panel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +31,7 @@ class Saliency:
     """What Grad-CAM shows of a model's modules.
 
     Attributes:
-        indices: The images that were asked about, int64 (m,).
+        indices: The images that were asked about, int64 (m,), at least one.
         focus: By module, each image's focus, float64 (m,).
         panel: The first images as they are seen by the model, uint8 (k, H, W, 3).
         maps: By module, Grad-CAM of those, float32 (k, H, W).
@@ -39,65 +42,90 @@ class Saliency:
     panel: NDArray[np.uint8]
     maps: dict[str, NDArray[np.float32]]
 
-    def png(self, label: Callable[[int], str], title: str) -> bytes:
-        """The panel as an image file.
+    def by_image(self, module: str, images: int) -> NDArray[np.float64]:
+        """A module's focus for each of all images, float64 (images,); NaN for those that were not asked about."""
+        found = np.full(images, np.nan)
+        found[self.indices] = self.focus[module]
+        return found
 
-        Args:
-            label: From an image's index to what stands above it.
-            title: Stands above all.
-        """
-        labels = [label(int(index)) for index in self.indices[: len(self.panel)]]
+    def picture(self, images: EvaluatedImages, title: str) -> Picture:
+        """The panel, each image with its label."""
+        labels = [images.label(int(index)) for index in self.indices[: len(self.panel)]]
         buffer = io.BytesIO()
-        saliency_figure(self.panel, self.maps, labels, title=title).savefig(buffer, format="png", dpi=200)
-        return buffer.getvalue()
+        figure = saliency_figure(self.panel, self.maps, labels, title=f"Grad-CAM of {title}")
+        figure.savefig(buffer, format="png", dpi=200)
+        text = f"Grad-CAM of {', '.join(self.maps)} over {len(labels)} images, with the focus of each"
+        return Picture(buffer.getvalue(), text)
 
 
-def take_saliency(
+def take_saliency(setup: Setup, modules: Sequence[str], notes: Notes) -> Saliency | None:
+    """Grad-CAM of modules over some of the images.
+
+    Args:
+        setup: What is evaluated.
+        modules: Names of maps.
+        notes: Gets a warning where there is no Grad-CAM, or it shows nothing.
+
+    Returns:
+        Focus and panel; None where it is not wanted, or not possible and not asked for.
+
+    Raises:
+        ConfigError: If labels are to be asked about and there are none.
+        CaptureError: If it is asked for, and a target is needed or no gradient reaches a module.
+    """
+    wanted, probe = setup.config.saliency_images, setup.probe
+    if not wanted:
+        return None
+    places = np.unique(np.linspace(0, len(probe) - 1, min(wanted, len(probe))).astype(np.int64))
+    preprocessing = None if setup.inputs.is_float() else setup.preprocessing
+    try:
+        found = _cams(setup.model, modules, setup.batches(probe[places]), choose_target(setup), preprocessing)
+    except CaptureError as error:
+        if setup.config.saliency is not None:
+            raise
+        notes.warnings.append(f"There is no Grad-CAM: {error}")
+        return None
+    blank = [name for name, values in found.focus.items() if not values.any()]
+    if blank:
+        notes.warnings.append(
+            f"Grad-CAM shows nothing in {', '.join(blank)}: the map has a single position, or no positive gradient "
+            "reaches it, as when only a transformer's class token is read. Name a module before it."
+        )
+    return found
+
+
+def _cams(
     model: TorchModel,
     modules: Sequence[str],
     batches: Iterable[Batch],
-    *,
     target: Callable[[int], int | Target] | None,
     preprocessing: Preprocessing | None,
 ) -> Saliency:
-    """Grad-CAM of modules over batches of images, in the memory that one batch takes.
-
-    Args:
-        model: The model.
-        modules: Names of maps.
-        batches: The model's input.
-        target: From an image's index to what it is asked about; None for the most probable class.
-        preprocessing: What made the input; it is undone for the panel.
-
-    Returns:
-        Focus and panel.
-
-    Raises:
-        CaptureError: Where a target is needed, or no gradient reaches a module.
-    """
+    """Grad-CAM over batches of images, in the memory that one batch takes; the first ones are kept for the panel."""
     indices: list[NDArray[np.int64]] = []
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in modules}
     maps: dict[str, list[NDArray[np.float32]]] = {name: [] for name in modules}
     panel: list[NDArray[np.uint8]] = []
     for batch in batches:
         size = model.fixed_batch or len(batch.pixels)
-        for chunk, members in zip(batch.pixels.split(size), np.split(batch.indices, _cuts(batch, size)), strict=True):
+        cuts = range(size, len(batch.indices), size)
+        for chunk, members in zip(batch.pixels.split(size), np.split(batch.indices, cuts), strict=True):
             targets = None if target is None else [target(int(i)) for i in members]
             if targets and model.fixed_batch:
                 targets = [targets[i % len(targets)] for i in range(size)]
             asked = cams(model.network, modules, padded(chunk, model.fixed_batch), targets)
-            room = SHOWN - sum(map(len, panel))
+            room = max(0, SHOWN - sum(map(len, panel)))
             for name, cam in asked.items():
                 full = resized(cam[: len(chunk)], chunk.shape[2:])
                 found[name].append(focus(full))
-                maps[name].append(full[: max(0, room)])
-            indices.append(np.asarray(members))
-            panel.append(as_pictures(chunk[: max(0, room)], preprocessing))
+                maps[name].append(full[:room])
+            indices.append(members)
+            panel.append(as_pictures(chunk[:room], preprocessing))
     return Saliency(
-        np.concatenate(indices) if indices else np.zeros(0, np.int64),
-        {name: np.concatenate(values) for name, values in found.items() if values},
-        np.concatenate(panel) if panel else np.zeros((0, 1, 1, 3), np.uint8),
-        {name: np.concatenate(values) for name, values in maps.items() if values},
+        np.concatenate(indices),
+        {name: np.concatenate(values) for name, values in found.items()},
+        np.concatenate(panel),
+        {name: np.concatenate(values) for name, values in maps.items()},
     )
 
 
@@ -128,7 +156,3 @@ def as_pictures(pixels: Tensor, preprocessing: Preprocessing | None) -> NDArray[
 
 def _channels(values: Any) -> Tensor:
     return torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
-
-
-def _cuts(batch: Batch, size: int) -> list[int]:
-    return list(range(size, len(batch.indices), size))

@@ -102,7 +102,7 @@ def histogram_chart(values: ArrayLike, *, mark: float | None = None, label: str,
     return _svg(parts, bottom + 32, label, NARROW)
 
 
-def levels_chart(levels: Sequence[float], *, label: str) -> Markup:
+def levels_chart(levels: Sequence[float] | Floats, *, label: str) -> Markup:
     """Probability of each of the K levels, as columns.
 
     Args:

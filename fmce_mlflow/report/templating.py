@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import fmce_mlflow
+from fmce_mlflow.wording import counted
 
 
 def render(template: str, **values: Any) -> str:
@@ -48,5 +50,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = code
+    environment.filters |= {"code": code, "counted": counted}
+    environment.tests["finite"] = math.isfinite
     return environment

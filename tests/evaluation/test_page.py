@@ -10,7 +10,9 @@ import pytest
 from markupsafe import escape
 
 from fmce_mlflow.errors import ConfigError
-from fmce_mlflow.evaluation.page import DataFacts, PredictorFacts, evaluation_page, next_steps, verdict
+from fmce_mlflow.evaluation.findings import ModelFacts, PredictorFacts, TrainingRun
+from fmce_mlflow.evaluation.page import evaluation_page
+from fmce_mlflow.evaluation.verdict import next_steps, state, verdict
 from fmce_mlflow.fmcs_dataset.build import PAGE, build_fmcs
 from fmce_mlflow.fmcs_dataset.page import MOST_CURVES, dataset_page
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
@@ -20,7 +22,7 @@ from fmce_mlflow.report.templating import code
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_run
 from tests.helpers import reports
-from tests.helpers.reports import finding, report
+from tests.helpers.reports import finding, report, some_images
 
 VOID = {"meta", "img", "br"}
 
@@ -55,7 +57,7 @@ def text(page):
 
 
 @pytest.mark.parametrize(
-    ("fmcs", "std", "more", "state", "words"),
+    ("fmcs", "std", "more", "badge", "words"),
     [
         (0.97, 0.02, {}, "mature", "it is trained enough to build on"),
         (0.93, 0.06, {}, "likely", "probably trained enough to build on, though the interval reaches below"),
@@ -80,14 +82,14 @@ def text(page):
         (1.0, 0.01, {}, "mature", "x looks fully converged (90% interval 98–100%); it is trained enough"),
     ],
 )
-def test_verdicts(fmcs, std, more, state, words):
+def test_verdicts(fmcs, std, more, badge, words):
     found = finding("x", fmcs, std, **more)
-    assert found.state() == state and words in verdict(found)
+    assert state(found) == badge and words in verdict(found)
 
 
 def test_the_bar_can_be_moved():
     found = finding("x", 0.7, 0.02)
-    assert (found.state(0.6), found.state(0.9)) == ("mature", "immature")
+    assert (state(found, 0.6), state(found, 0.9)) == ("mature", "immature")
     assert "FMCS of at least 0.6" in text(evaluation_page(report(found, mature=0.6)))
 
 
@@ -100,7 +102,7 @@ def test_a_page_says_what_was_found():
         "Converged at snapshot 15 of 24",
         "this model, snapshot 9",
         "FMCS, measured by losses 0.60, inside",
-        "By its features the model lies within that corpus (distance 1.1; about 1 inside).",
+        "By its features, the model lies within that corpus (distance 1.1; about 1 inside).",
         "34 runs of 10 backbones on digits, MNIST and CIFAR-10.",
         "backbones that it was not fitted to 0.16 0.93 47% 88% 83%",
         "It has not been measured on data sets that it was not fitted to.",
@@ -118,10 +120,14 @@ def test_a_page_of_several_modules_names_the_least_mature():
 
 def test_a_module_from_the_middle_of_a_network_gets_no_verdict():
     """Issue 4: a converged network's first layer was called 8% of the way to convergence, and to be trained further."""
-    found = report(finding("conv1", 0.08, early=True, measured=1.0), finding("layer4", 0.95, 0.01), model_id="m-1")
+    found = report(
+        finding("conv1", 0.08, early=True, measured=1.0),
+        finding("layer4", 0.95, 0.01),
+        model=ModelFacts("models:/x/3", model_id="m-1"),
+    )
     page = text(evaluation_page(found))
     assert "cannot tell The least mature of 2 modules: conv1 is about 8%" in page and "conv1 (?)" in page
-    assert "Of the modules that it knows: layer4 is about 95%" in page
+    assert "Of the modules that the predictor knows: layer4 is about 95%" in page
     assert "conv1 lies earlier in the network than the last feature stage" in page
     steps = " ".join(next_steps(found))
     assert "Score conv1 with a predictor that knows such modules" in steps
@@ -130,11 +136,12 @@ def test_a_module_from_the_middle_of_a_network_gets_no_verdict():
 
 
 def test_what_is_not_known_is_not_shown():
-    bare = finding("x", 0.4, 0.0, sample_scores=np.zeros(0), focus=None, distance=float("nan"), shape=None, bags=0)
+    nothing = np.zeros(0)
+    bare = finding("x", 0.4, 0.0, image_scores=nothing, image_focus=nothing, distance=float("nan"), shape=None, bags=0)
+    predictor = PredictorFacts(name="p")
     page = evaluation_page(
-        report(bare, convergence=None, saliency=None, notes=(), data=DataFacts(name="d", images=1),
-               predictor=PredictorFacts(name="p"))
-    )  # fmt: skip
+        report(bare, training=None, saliency=None, warnings=(), images=some_images(1), predictor=predictor)
+    )
     words = text(page)
     for absent in ("How its training went", "Where it looks", "Notes", "Scores of images", "focus of", "nan", "None"):
         assert absent not in words
@@ -150,9 +157,10 @@ def test_next_steps_follow_from_the_findings():
     assert not any(step.startswith(("Train", "Let")) for step in next_steps(report(finding("x", 0.95, far=True))))
     disagreeing = report(finding("x", 0.2, 0.02, measured=1.0))
     assert "Find out why x scores 0.20 where the losses of its run say 1.00" in " ".join(next_steps(disagreeing))
-    few = replace(mature, data=DataFacts(name="d", images=8))
+    few = replace(mature, images=some_images(8))
     assert "8 are few" in " ".join(next_steps(few))
-    still = replace(mature, convergence=assess(reports.losses(), ConvergenceConfig(threshold=1e-9)))
+    unconverged = assess(reports.losses(), ConvergenceConfig(threshold=1e-9))
+    still = replace(mature, training=TrainingRun("9c1e44d0", 9, convergence=unconverged))
     assert "has not converged by its losses" in " ".join(next_steps(still))
 
 

@@ -26,7 +26,7 @@ from fmce_mlflow.image_dataset.classifier import image_classifier
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.saliency.grad_cam import focus, grad_cam
-from fmce_mlflow.method.scoring.score_bag import bag_order
+from fmce_mlflow.method.scoring.bag_order import bag_order
 from fmce_mlflow.method.scoring.score_modules import score_modules
 from fmce_mlflow.predictor.find import KEPT, _kept, find_predictor
 from fmce_mlflow.predictor.flavor import log_predictor, save_model
@@ -861,35 +861,36 @@ def test_artifacts_that_cannot_be_written_are_kept(client, store, monkeypatch):
 
 
 def evaluate_and_log(client, store, run_id):
-    from fmce_mlflow.evaluation.evaluate import find
+    from fmce_mlflow.evaluation.evaluate import examine
     from fmce_mlflow.evaluation.log import log_findings
     from fmce_mlflow.runs.torch_models import load_torch_model
 
     model = load_torch_model(store.uris["pickle"], store.client)
     dataset = images().to_evaluation_dataset()
     config = EvaluationConfig.read(store.config())
-    findings = find(model, dataset, config, find_predictor(store.predictor, store.client), client=store.client)
-    return log_findings(client, run_id, findings)
+    predictor = find_predictor(store.predictor, store.client)
+    findings = examine(Run(store.client, run_id), model, dataset, config, predictor)
+    return log_findings(Run(client, run_id), findings)
 
 
 def test_metrics_that_are_refused_are_in_the_artifacts(store):
     """A run that was deleted meanwhile takes no metrics."""
-    from fmce_mlflow.evaluation.evaluate import find
+    from fmce_mlflow.evaluation.evaluate import examine
     from fmce_mlflow.evaluation.log import log_metrics
     from fmce_mlflow.runs.torch_models import load_torch_model
 
     run_id = new_run(store.client)
     dataset = images().to_evaluation_dataset()
-    findings = find(
+    findings = examine(
+        Run(store.client, run_id),
         load_torch_model(store.uris["pickle"]),
         dataset,
         EvaluationConfig.read(store.config()),
         find_predictor(store.predictor),
-        client=store.client,
     )
     store.client.delete_run(run_id)
     with pytest.raises(RunError, match=r"refuses the metrics: .*artifacts fmce_modules.json and fmce_report.html"):
-        log_metrics(store.client, run_id, findings, dataset)
+        log_metrics(Run(store.client, run_id), findings, dataset)
 
 
 class Named(nn.Module):

@@ -23,11 +23,12 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from fmce_mlflow.backbone.resume import Checkpoint, Record
 from fmce_mlflow.cli.main import main
 from fmce_mlflow.errors import FmceError
-from fmce_mlflow.evaluation import findings
+from fmce_mlflow.evaluation.provenance import predictor_facts
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.fmce_net.set_net import SetNet
-from fmce_mlflow.method.scoring.score_bag import is_far
+from fmce_mlflow.method.scoring.module_finding import is_far
 from fmce_mlflow.method.training.state import TrainingState
+from fmce_mlflow.predictor.find import NamedPredictor
 from fmce_mlflow.predictor.flavor import CONFIG, FOLDER, WEIGHTS, Predictor, load_predictor, save_model
 from fmce_mlflow.runs.checkpoint_slots import Pointer
 from fmce_mlflow.runs.feature_index import INDEX, ROOT, Entry, Index, Probe
@@ -282,8 +283,7 @@ def _read_flavor(folder: Path, whole: tuple[dict[str, Any], bytes, bytes], examp
     found = _tolerant(lambda: load_predictor(folder))
     if found is not None:
         found.net.predict(torch.ones(3, 4, 2, 2) * torch.arange(3)[:, None, None, None])
-        findings._corpus(found.info)
-        findings._figures(found.info, "set")
+        predictor_facts(NamedPredictor(found, "found", "found"))
         is_far(1.0, found.info)
 
 

@@ -9,10 +9,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fmce_mlflow.evaluation.page import DataFacts, EvaluationReport, ModuleFinding, PredictorFacts
+from fmce_mlflow.evaluation.findings import (
+    EvaluatedImages,
+    Findings,
+    ModelFacts,
+    Picture,
+    PredictorFacts,
+    TrainingRun,
+)
 from fmce_mlflow.fmcs_dataset.table import COLUMNS
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
+from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 from fmce_mlflow.report.saliency_figure import saliency_figure
 
 HOSTILE = "\"><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">&amp;`'{{7*7}}"
@@ -38,9 +46,10 @@ def finding(
     belief = np.exp(-0.5 * ((np.arange(levels) / (levels - 1) - fmcs) / max(std, 0.09)) ** 2)
     low, high = max(0.0, fmcs - 1.645 * std), min(1.0, fmcs + 1.645 * std)
     values: dict[str, Any] = {
-        "levels": tuple((belief / belief.sum()).tolist()),
-        "sample_scores": np.clip(rng.normal(fmcs, 0.04, images), 0, 1),
-        "focus": 0.41,
+        "levels": belief / belief.sum(),
+        "level": int(belief.argmax()),
+        "image_scores": np.clip(rng.normal(fmcs, 0.04, images), 0, 1),
+        "image_focus": np.full(images, 0.41),
         "distance": 1.1,
         "shape": (1024, 4, 4),
         "bags": 12,
@@ -58,41 +67,46 @@ def saliency(modules: list[str], images: int = 8, size: int = 32) -> bytes:
     return buffer.getvalue()
 
 
-def report(*modules: ModuleFinding, **more: Any) -> EvaluationReport:
+def some_images(n: int, name: str = "d", **more: Any) -> EvaluatedImages:
+    return EvaluatedImages(name=name, indices=np.arange(n), **more)
+
+
+def report(*modules: ModuleFinding, **more: Any) -> Findings:
     modules = modules or (finding("conv5", 0.62, measured=0.6),)
     values: dict[str, Any] = {
-        "model": "models:/digits-classifier/3",
+        "model": ModelFacts("models:/digits-classifier/3"),
         "run_id": "3f2a9c51b7d04f0c8a6be1f2d9c07a44",
-        "data": DataFacts(name="digits, held-out images", images=359, digest="9c1e44d0", bag_size=64),
+        "images": some_images(359, "digits, held-out images", digest="9c1e44d0", bag_size=64),
         "predictor": PredictorFacts(
             name="models:/fmcs/1", corpus="34 runs of 10 backbones on digits, MNIST and CIFAR-10", figures=FIGURES
         ),
-        "convergence": convergence(),
-        "snapshot": 9,
-        "saliency": saliency([module.name for module in modules]),
-        "notes": ("No module was named: `conv5` is the last feature stage of this ShuffleNet v2.",),
+        "training": TrainingRun("9c1e44d0", 9, convergence=convergence()),
+        "saliency": Picture(saliency([module.name for module in modules]), "Grad-CAM over the first images"),
+        "warnings": ("No module was named: `conv5` is the last feature stage of this ShuffleNet v2.",),
     }
-    return EvaluationReport(modules=tuple(modules), **{**values, **more})
+    return Findings(modules=tuple(modules), **{**values, **more})
 
 
-def several() -> EvaluationReport:
+def several() -> Findings:
     """Five modules, one in each state."""
     names = ["backbone.body.layer4.1.conv2", "backbone.fpn.layer_blocks.3", "neck", "head.tower.0", "rpn.head.conv"]
     far = finding(names[4], 0.55, distance=3.2, far=True)
     one = [finding(names[0], 0.97, 0.02), finding(names[1], 0.93, 0.06), finding(names[2], 0.84, 0.08, measured=0.95)]
-    return report(*one, finding(names[3], 0.31), far, convergence=convergence(floor=1.23e-5, smoothing=0))
+    training = TrainingRun("9c1e44d0", 9, convergence=convergence(floor=1.23e-5, smoothing=0))
+    return report(*one, finding(names[3], 0.31), far, training=training)
 
 
-def hostile() -> EvaluationReport:
+def hostile() -> Findings:
     """Every name is an attack."""
     return report(
         finding(HOSTILE, 0.4),
-        model=HOSTILE,
+        model=ModelFacts(HOSTILE),
         run_id=HOSTILE,
-        data=DataFacts(name=HOSTILE, images=9, digest=HOSTILE),
+        images=some_images(9, HOSTILE, digest=HOSTILE),
         predictor=PredictorFacts(name=HOSTILE, corpus=HOSTILE, figures={HOSTILE: {"mae": 0.1}}),
-        notes=(HOSTILE,),
-        saliency_text=HOSTILE,
+        warnings=(HOSTILE,),
+        choices=(HOSTILE,),
+        saliency=Picture(saliency(["x"]), HOSTILE),
     )
 
 

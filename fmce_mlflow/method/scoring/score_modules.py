@@ -10,7 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -23,10 +23,10 @@ from fmce_mlflow.method.fmce_net.statistics import bag_features
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.forward import CHANNELS_LAST_FROM, run_network, takes_channels_last
-from fmce_mlflow.method.scoring.score_bag import BagScore, ModuleScore, _merge, score_bag
+from fmce_mlflow.method.scoring.module_finding import ModuleFinding, ScoredBag, merge_bags
 
 AHEAD = 2
-"""Bags that wait to be reduced at most."""
+"""The most bags that wait to be reduced."""
 
 REFERENCE_IMAGES, REFERENCE_BAG = 128, 64
 """Images that an untrained network is shown, and how many make a bag."""
@@ -42,7 +42,7 @@ def score_modules(
     bag_sizes: Iterable[int],
     fixed_batch: int | None = None,
     untrained: nn.Module | None = None,
-) -> dict[str, ModuleScore]:
+) -> dict[str, ModuleFinding]:
     """Score functional modules on images.
 
     Args:
@@ -79,13 +79,13 @@ def score_modules(
             maps = run_network(forward, network, batch.pixels, fixed_batch, layout)
             cutter = cutter or _Cutter(net, tuple(bag_sizes), pool, references)
             cutter.add(batch.indices, maps)
-        scores = cutter.finish() if cutter else {}
-    if not scores:
+        found = cutter.finish(images) if cutter else {}
+    if not found:
         seen = cutter.seen if cutter else 0
         raise PredictorError(
-            f"A bag needs the feature maps of at least 2 images, got {seen}. Pass more images; 64 serve well."
+            f"A bag needs the feature maps of at least 2 images, got {seen}. Pass more images; 64 work well."
         )
-    return {name: _merge(name, found, images, net) for name, found in scores.items()}
+    return found
 
 
 def untrained_features(
@@ -130,11 +130,11 @@ def _peek(batches: Iterable[Batch], images: int) -> tuple[list[Tensor], Iterator
 
 @dataclass(slots=True)
 class _Pending:
-    """Maps of one module that do not make a bag yet."""
+    """One module: maps that do not make a bag yet, and the bags that were cut."""
 
-    maps: list[Tensor]
-    scores: list[tuple[NDArray[np.int64], Future[BagScore]]]
     shape: tuple[int, int, int]
+    maps: list[Tensor] = field(default_factory=list)
+    bags: list[Future[ScoredBag]] = field(default_factory=list)
 
 
 class _Cutter:
@@ -148,15 +148,15 @@ class _Cutter:
         self.indices: list[NDArray[np.int64]] = []
         self.count = self.seen = 0
         self.modules: dict[str, _Pending] = {}
-        self.waiting: deque[Future[BagScore]] = deque()
+        self.waiting: deque[Future[ScoredBag]] = deque()
 
     def add(self, indices: NDArray[np.int64], maps: Mapping[str, Tensor]) -> None:
         """Take the maps of a batch."""
         for name, value in maps.items():
-            self.modules.setdefault(name, _Pending([], [], tuple(value.shape[1:])))  # type: ignore[arg-type]
+            self.modules.setdefault(name, _Pending(tuple(value.shape[1:])))  # type: ignore[arg-type]
         if maps.keys() != self.modules.keys():
             missing = ", ".join(sorted(self.modules.keys() ^ maps.keys()))
-            raise CaptureError(f"The outputs {missing} are there for some images only, so they make no bag.")
+            raise CaptureError(f"The outputs {missing} exist for some images only, so they make no bag.")
         maps = {name: value.cpu() for name, value in maps.items()}
         self.seen += len(indices)
         start = 0
@@ -170,15 +170,16 @@ class _Cutter:
             if not self._room():
                 self._cut()
 
-    def finish(self) -> dict[str, tuple[tuple[int, int, int], list[tuple[NDArray[np.int64], BagScore]]]]:
-        """The last bag, and by module its shape and all scores; nothing where there were too few images."""
+    def finish(self, images: int) -> dict[str, ModuleFinding]:
+        """Cut the last bag and merge each module's; nothing where there were too few images."""
         if self.count >= 2:
             self._cut()
-        return {
-            name: (pending.shape, [(members, future.result()) for members, future in pending.scores])
-            for name, pending in self.modules.items()
-            if pending.scores
-        }
+        found = {}
+        for name, one in self.modules.items():
+            bags = [future.result() for future in one.bags]
+            if bags:
+                found[name] = merge_bags(name, one.shape, bags, images=images, decide=self.net.decide)
+        return found
 
     def _room(self) -> int:
         size = self.sizes[self.number] if self.number < len(self.sizes) else self.sizes[-1]
@@ -186,19 +187,19 @@ class _Cutter:
 
     def _cut(self) -> None:
         members = np.concatenate(self.indices)
-        for name, pending in self.modules.items():
+        for name, one in self.modules.items():
             while len(self.waiting) >= AHEAD:
                 self.waiting.popleft().result()
-            future = self.pool.submit(self._score, name, pending.maps)
+            future = self.pool.submit(self._score, name, members, one.maps)
             self.waiting.append(future)
-            pending.scores.append((members, future))
-            pending.maps = []
+            one.bags.append(future)
+            one.maps = []
         self.indices, self.count, self.number = [], 0, self.number + 1
 
-    def _score(self, name: str, maps: list[Tensor]) -> BagScore:
+    def _score(self, name: str, members: NDArray[np.int64], maps: list[Tensor]) -> ScoredBag:
         try:
             whole = maps[0] if len(maps) == 1 else torch.cat(maps)
-            return score_bag(self.net, whole, self.references.get(name))
+            return ScoredBag(members, *self.net.score(whole, self.references.get(name)))
         except RuntimeError as error:
             raise PredictorError(f"Module {name}: the maps of images differ in shape: {error}") from error
         except PredictorError as error:

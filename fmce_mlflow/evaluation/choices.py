@@ -1,0 +1,211 @@
+"""What an evaluation chooses where the user did not: preprocessing, images, modules, bag size; and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mlflow.data.evaluation_dataset import EvaluationDataset
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.evaluation.options import EvaluationConfig
+from fmce_mlflow.image_dataset.dataset import LOOKED_AT, inputs_of, sizes_of
+from fmce_mlflow.method.fitting.config import BagConfig
+from fmce_mlflow.method.images.input_batches import InputBatches, input_batches
+from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing, as_preprocessing
+from fmce_mlflow.method.images.readers import ImageInputs
+from fmce_mlflow.method.networks.find_modules import earlier_modules, resolve_modules
+from fmce_mlflow.method.networks.forward import as_input, padded, told_if_refused
+from fmce_mlflow.method.networks.fresh_weights import reinitialised
+from fmce_mlflow.predictor.flavor import Predictor
+from fmce_mlflow.runs.torch_models import TorchModel
+
+if TYPE_CHECKING:
+    from fmce_mlflow.method.saliency.grad_cam import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What the user is to be told; grows in the course of an evaluation.
+
+    Attributes:
+        choices: Sentences about what was chosen for the user.
+        warnings: Sentences about what the user should know before trusting a figure.
+    """
+
+    choices: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setup:
+    """What is evaluated, and how.
+
+    Attributes:
+        model: The model.
+        dataset: The images as MLflow has them.
+        inputs: The images as they are read.
+        preprocessing: What turns 8-bit images into the model's input.
+        probe: Places of the images that are used, int64 (n,), ascending.
+        config: How to evaluate.
+        predictor: FMCE-Net.
+    """
+
+    model: TorchModel
+    dataset: EvaluationDataset
+    inputs: ImageInputs
+    preprocessing: Preprocessing | None
+    probe: NDArray[np.int64]
+    config: EvaluationConfig
+    predictor: Predictor
+
+    def batches(self, indices: NDArray[np.int64], batch_size: int | None = None) -> InputBatches:
+        """Some of the images as the model takes them."""
+        return input_batches(
+            self.inputs,
+            batch_size=batch_size or self.config.batch_size,
+            preprocessing=self.preprocessing,
+            input_shape=self.model.input_shape,
+            unreadable=self.config.unreadable,
+            indices=indices,
+        )
+
+
+def choose_setup(
+    model: TorchModel, dataset: EvaluationDataset, config: EvaluationConfig, predictor: Predictor, notes: Notes
+) -> Setup:
+    """Choose images and their preprocessing."""
+    inputs = inputs_of(dataset, input_shape=model.input_shape, image_column=config.image_column)
+    if inputs.choice:
+        notes.choices.append(inputs.choice)
+    preprocessing = _choose_preprocessing(model, dataset, inputs, config, notes)
+    return Setup(model, dataset, inputs, preprocessing, _choose_images(len(inputs), config, notes), config, predictor)
+
+
+def choose_modules(setup: Setup, notes: Notes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The modules that are evaluated, and those of them that lie earlier than any of the predictor's corpus."""
+    model, wanted = setup.model, setup.config.names
+    size = model.fixed_batch or 2
+    batch = next(iter(setup.batches(setup.probe, batch_size=min(size, 2))))
+    pixels = as_input(model.network, padded(batch.pixels, size))
+    with told_if_refused(pixels):
+        found = resolve_modules(model.network, wanted, example=pixels)
+    if not wanted:
+        notes.choices.append(
+            f"No module is named, so the last feature stage is evaluated: {found[0]}. Name others in `modules`."
+        )
+        return found, ()
+    if found != wanted:
+        notes.choices.append(f"Modules that match {', '.join(wanted)}: {', '.join(found)}.")
+    return found, _early_modules(model, found, pixels, setup.predictor.info, notes)
+
+
+def choose_bag_size(setup: Setup) -> int:
+    """The config's, else that of the predictor's training, else the default."""
+    if setup.config.bag_size is not None:
+        return setup.config.bag_size
+    trained = setup.predictor.info.get("params", {}).get("bag_size", "")
+    return int(trained) if str(trained).isdecimal() and int(trained) >= 2 else BagConfig().bag_size
+
+
+def choose_target(setup: Setup) -> Callable[[int], int | Target] | None:
+    """From an image's index to what Grad-CAM asks about; None for the most probable class."""
+    wanted, targets = setup.config.saliency_target, setup.inputs.targets
+    if wanted is None:
+        return None
+    if wanted != "label":
+        return lambda _: wanted
+    if targets is None or not np.issubdtype(np.asarray(targets).dtype, np.integer):
+        raise ConfigError("saliency_target is 'label', but the images have no labels that are class indices.")
+    return lambda index: int(targets[index])
+
+
+def fresh_copy(setup: Setup, notes: Notes) -> nn.Module | None:
+    """The network with fresh weights, where the predictor looks at the contrast with it and it can be made."""
+    if not setup.predictor.net.wants_reference:
+        return None
+    try:
+        return reinitialised(setup.model.network)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        notes.warnings.append(
+            f"The model cannot be copied with fresh weights ({type(error).__name__}: {reason}), so the predictor does "
+            "without the contrast and is less sure."
+        )
+        return None
+
+
+def _choose_preprocessing(
+    model: TorchModel, dataset: EvaluationDataset, inputs: ImageInputs, config: EvaluationConfig, notes: Notes
+) -> Preprocessing | None:
+    """The config's, else the model's own, else the dataset's."""
+    own, of_dataset = model.facts.preprocessing, getattr(dataset, "preprocessing", None)
+
+    def read(value: Any) -> Preprocessing | None:
+        return as_preprocessing(value, input_shape=_input_shape(model, inputs, value))
+
+    if config.preprocessing is not None:
+        found = read(config.preprocessing)
+        if own is not None and not inputs.is_float() and not _gives(read, own, found):
+            notes.choices.append("The preprocessing comes from the config, not from the model's metadata.")
+        return found
+    for owner, value in (("model", own), ("dataset", of_dataset)):
+        if value is not None:
+            try:
+                return read(value)
+            except ConfigError as error:
+                raise ConfigError(f"The {owner}'s own preprocessing cannot be used: {error}") from None
+    return None
+
+
+def _choose_images(n: int, config: EvaluationConfig, notes: Notes) -> NDArray[np.int64]:
+    """The images that are used, ascending."""
+    most = config.probe_size
+    if most is None or most >= n:
+        return np.arange(n)
+    notes.choices.append(f"{most:,} of {n:,} images are used, drawn with seed {config.seed}.")
+    return np.sort(np.random.default_rng(config.seed).choice(n, most, replace=False))
+
+
+def _input_shape(model: TorchModel, inputs: ImageInputs, preprocessing: Any) -> InputShape:
+    """The model's; where its signature has no size, that of the images if they share one."""
+    channels, height, width = model.input_shape or (None, None, None)
+    if (height is None or width is None) and preprocessing != "imagenet":  # which has a size of its own
+        sizes = sizes_of(inputs, inputs.shapes(1 if inputs.is_float() else LOOKED_AT))
+        if len(sizes) == 1:
+            height, width = (known or size for known, size in zip((height, width), sizes.pop(), strict=True))
+    return channels, height, width
+
+
+def _gives(read: Callable[[Any], Preprocessing | None], value: Any, wanted: Preprocessing | None) -> bool:
+    """Whether a value is read as a preprocessing."""
+    try:
+        return read(value) == wanted
+    except ConfigError:
+        return False
+
+
+def _early_modules(
+    model: TorchModel, names: tuple[str, ...], example: Tensor, info: Mapping[str, Any], notes: Notes
+) -> tuple[str, ...]:
+    """Those from earlier in the network than any module of the predictor's corpus, with a warning."""
+    rows = info.get("corpus")
+    rows = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    known = {(row.get("backbone"), row.get("module")) for row in rows}
+    unknown = [name for name in names if name not in {module for _, module in known}]
+    several_of_one = len(known) > len({backbone for backbone, _ in known})
+    if not known or not unknown or several_of_one:
+        return ()
+    last, early = earlier_modules(model.network, unknown, example=example)
+    if early:
+        many = len(early) > 1
+        notes.warnings.append(
+            f"{'Modules' if many else 'Module'} {', '.join(early)} {'lie' if many else 'lies'} earlier in the network "
+            f"than its last feature stage, {last}, and the predictor's corpus has no such modules: "
+            f"{'their scores' if many else 'its score'} may mean little."
+        )
+    return early

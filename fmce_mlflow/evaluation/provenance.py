@@ -1,0 +1,116 @@
+"""Where model and predictor come from: what the server and the predictor's own file say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlflow.exceptions import MlflowException
+
+from fmce_mlflow.errors import FmceError
+from fmce_mlflow.evaluation.choices import Notes
+from fmce_mlflow.evaluation.findings import ModelFacts, PredictorFacts, TrainingRun
+from fmce_mlflow.method.convergence.config import ConvergenceConfig
+from fmce_mlflow.method.convergence.verdict import Convergence, assess
+from fmce_mlflow.method.fmce_net.kinds import kind_named
+from fmce_mlflow.predictor.find import NamedPredictor
+from fmce_mlflow.runs.torch_models import TorchModel, TrainingFacts
+from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.wording import some
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def model_facts(client: MlflowClient, model: TorchModel) -> ModelFacts:
+    """A model's names; where MLflow named it by its id alone, its title is the registered version that it is."""
+    facts = ModelFacts(model.uri, model_id=model.model_id or "")
+    if not facts.model_id or model.uri != f"models:/{facts.model_id}":
+        return facts
+    try:
+        versions = json.loads(client.get_logged_model(facts.model_id).tags.get("mlflow.modelVersions", "[]"))
+        title = f"models:/{versions[-1]['name']}/{versions[-1]['version']}" if versions else ""
+    except (MlflowException, ValueError, LookupError, TypeError):
+        title = ""
+    return ModelFacts(model.uri, title, facts.model_id)
+
+
+def predictor_facts(named: NamedPredictor) -> PredictorFacts:
+    """A predictor with its corpus and figures, as far as its file, which may be anybody's, says them."""
+    info, kind = named.predictor.info, named.predictor.net.kind
+    return PredictorFacts(
+        name=named.name,
+        identity=named.identity,
+        limits=kind_named(kind).limits,
+        corpus=_corpus(info),
+        figures=_figures(info, kind),
+    )
+
+
+def find_training_run(client: MlflowClient, facts: TrainingFacts, notes: Notes) -> TrainingRun | None:
+    """The run that trained a model, with its label of the model's snapshot.
+
+    Args:
+        client: Client of the server that may have it.
+        facts: From the model's metadata.
+        notes: Gets a warning where the run is named, but not there.
+
+    Returns:
+        The run; None where the model names none, or it is not there.
+    """
+    if facts.source_run is None or facts.snapshot is None:
+        return None
+    try:
+        run = client.get_run(facts.source_run)
+        labels = {m.step: m.value for m in client.get_metric_history(facts.source_run, "fmcs")}
+        convergence = _convergence(client, facts.source_run, run.data.params)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        notes.warnings.append(
+            f"The run that trained the model, {facts.source_run}, is not on "
+            f"{without_credentials(client.tracking_uri)}; there is no fmcs_measured."
+        )
+        return None
+    return TrainingRun(facts.source_run, facts.snapshot, labels.get(facts.snapshot), convergence)
+
+
+def _convergence(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> Convergence | None:
+    """The run's losses, judged by the constants among its parameters."""
+    signal = params.get("signal", "train")
+    read: dict[str, Callable[[str], Any]] = {"smoothing": float, "window": int, "threshold": float, "levels": int}
+    read |= {"aggregation": str, "rule": str, "spacing": str}
+    if signal not in ("train", "val") or not read.keys() <= params.keys():
+        return None
+    losses = {m.step: m.value for m in client.get_metric_history(run_id, f"{signal}_loss")}
+    if sorted(losses) != list(range(len(losses))):
+        return None
+    try:
+        config = ConvergenceConfig(**{name: kind(params[name]) for name, kind in read.items()})
+        return assess([losses[t] for t in range(len(losses))], config, signal=signal)  # type: ignore[arg-type]
+    except (FmceError, ValueError):
+        return None
+
+
+def _corpus(info: Mapping[str, Any]) -> str:
+    """A predictor's training corpus in a few words."""
+    rows = info.get("corpus")
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows) or not rows:
+        return ""
+    runs = sum(int(row.get("runs", 0)) for row in rows)
+    backbones = sorted({str(row.get("backbone")) for row in rows})
+    datasets = sorted({str(row.get("dataset")) for row in rows})
+    return f"{runs} runs of {some(backbones)} on {some(datasets)}"
+
+
+def _figures(info: Mapping[str, Any], kind: str) -> dict[str, dict[str, float]]:
+    """By protocol, the net's own figures."""
+    found = info.get("figures")
+    if not isinstance(found, Mapping):
+        return {}
+    return {
+        str(protocol): {str(k): float(v) for k, v in group[kind].items() if isinstance(v, (int, float))}
+        for protocol, group in found.items()
+        if isinstance(group, Mapping) and isinstance(group.get(kind), Mapping)
+    }

@@ -1,0 +1,156 @@
+"""What is found of one functional module: the one value that tables, metrics, verdict and page read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmce_mlflow.method.fmce_net.belief import NORMAL_90, Prediction
+
+FAR = 2.0
+"""Distance from the corpus from which a predictor that has no threshold of its own is not to be trusted."""
+Floats = NDArray[np.float64]
+
+
+def _nothing() -> Floats:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModuleFinding:
+    """What FMCE-Net says of one functional module over all its bags, and what else an evaluation found of it.
+
+    Attributes:
+        name: Its dotted name.
+        fmcs: Predicted FMCS, in [0, 1]: the mean over bags.
+        std: √(mean of the bags' variances + variance between bags); 0 where the net gives none.
+        low: Lower end of the 90 % interval, fmcs − 1.645·std, in [0, 1].
+        high: Upper end.
+        levels: Mean probability of each of the K levels, float64 (K,).
+        level: The level that the net decides for, 0 … K − 1.
+        distance: How far its features lie from those of the net's training corpus: root mean square in the corpus's
+            standard deviations, about 1 inside it; NaN where unknown.
+        bags: How many there were; 0 where not known.
+        shape: (C, H, W) of its maps, where known.
+        image_scores: Per image, the mean score of the bags it was in, float64 (n,); NaN for images that were left out.
+        far: Whether the distance is too large for the figures to be trusted.
+        early: Whether it lies earlier in its network than any module of the net's training corpus.
+        image_focus: Per image, the focus of Grad-CAM, float64 (n,); NaN where it was not taken.
+        measured: FMCS from the losses of the run that trained the model, where they are known.
+    """
+
+    name: str
+    fmcs: float
+    std: float
+    low: float
+    high: float
+    levels: Floats
+    level: int
+    distance: float = float("nan")
+    bags: int = 0
+    shape: tuple[int, int, int] | None = None
+    image_scores: Floats = field(default_factory=_nothing)
+    far: bool = False
+    early: bool = False
+    image_focus: Floats = field(default_factory=_nothing)
+    measured: float | None = None
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the net says how sure it is."""
+        return self.low < self.high
+
+    @property
+    def expected_level(self) -> float:
+        """Mean of the levels, weighted by their probabilities."""
+        return float(np.dot(self.levels, np.arange(len(self.levels))))
+
+    @property
+    def focus(self) -> float | None:
+        """Mean focus over the images where it was taken."""
+        taken = self.image_focus[np.isfinite(self.image_focus)]
+        return float(taken.mean()) if len(taken) else None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the measured FMCS, if any, lies in the interval, or within a tenth where there is none."""
+        if self.measured is None:
+            return True
+        if not self.has_interval:
+            return abs(self.measured - self.fmcs) <= 0.1
+        return self.low <= self.measured <= self.high
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredBag:
+    """A bag of one module.
+
+    Attributes:
+        images: Which images are in it, int64 (b,).
+        prediction: What the net says of it.
+        distance: How far it lies from the net's training corpus; NaN where unknown.
+    """
+
+    images: NDArray[np.int64]
+    prediction: Prediction
+    distance: float
+
+
+def merge_bags(
+    name: str,
+    shape: tuple[int, int, int],
+    bags: Sequence[ScoredBag],
+    *,
+    images: int,
+    decide: Callable[[Floats], int],
+) -> ModuleFinding:
+    """All bags of a module together.
+
+    Args:
+        name: The module's dotted name.
+        shape: (C, H, W) of its maps.
+        bags: At least one.
+        images: How many images there are.
+        decide: From probabilities of the levels to a level, as the net does.
+    """
+    fmcs = np.array([bag.prediction.fmcs for bag in bags])
+    mean = float(fmcs.mean())
+    std = float(np.sqrt(np.mean([bag.prediction.std**2 for bag in bags]) + fmcs.var()))
+    levels = np.mean([bag.prediction.levels for bag in bags], axis=0)
+    total, times = np.zeros(images), np.zeros(images)
+    for bag in bags:
+        np.add.at(total, bag.images, bag.prediction.fmcs)
+        np.add.at(times, bag.images, 1)
+    return ModuleFinding(
+        name=name,
+        fmcs=mean,
+        std=std,
+        low=max(0.0, mean - NORMAL_90 * std),
+        high=min(1.0, mean + NORMAL_90 * std),
+        levels=levels,
+        level=decide(levels),
+        distance=float(np.mean([bag.distance for bag in bags])),
+        bags=len(bags),
+        shape=shape,
+        image_scores=np.divide(total, times, out=np.full(images, np.nan), where=times > 0),
+    )
+
+
+def is_far(distance: float, info: Mapping[str, Any]) -> bool:
+    """Whether a distance is beyond what the predictor's training corpus spans.
+
+    Args:
+        distance: Of a :class:`ModuleFinding`.
+        info: The predictor's; ``corpus_distance`` in it, ``{"far": number}``, takes precedence over :data:`FAR`.
+
+    Example:
+        >>> is_far(2.5, {}), is_far(2.5, {"corpus_distance": {"far": 3.0}}), is_far(float("nan"), {})
+        (True, False, False)
+    """
+    known = info.get("corpus_distance")
+    limit = known.get("far") if isinstance(known, Mapping) else None
+    return distance > (limit if isinstance(limit, (int, float)) else FAR)

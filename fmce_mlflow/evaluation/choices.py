@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.evaluation.options import EvaluationConfig
-from fmce_mlflow.image_dataset.dataset import LOOKED_AT, inputs_of, sizes_of
+from fmce_mlflow.image_dataset.dataset import inputs_of
 from fmce_mlflow.method.fitting.config import BagConfig
-from fmce_mlflow.method.images.input_batches import InputBatches, input_batches
+from fmce_mlflow.method.images.input_batches import InputBatches
 from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing, as_preprocessing
 from fmce_mlflow.method.images.readers import ImageInputs
 from fmce_mlflow.method.networks.find_modules import earlier_modules, resolve_modules
@@ -65,7 +65,7 @@ class Setup:
 
     def batches(self, indices: NDArray[np.int64], batch_size: int | None = None) -> InputBatches:
         """Some of the images as the model takes them."""
-        return input_batches(
+        return InputBatches(
             self.inputs,
             batch_size=batch_size or self.config.batch_size,
             preprocessing=self.preprocessing,
@@ -175,7 +175,7 @@ def _input_shape(model: TorchModel, inputs: ImageInputs, preprocessing: Any) -> 
     """The model's; where its signature has no size, that of the images if they share one."""
     channels, height, width = model.input_shape or (None, None, None)
     if (height is None or width is None) and preprocessing != "imagenet":  # which has a size of its own
-        sizes = sizes_of(inputs, inputs.shapes(1 if inputs.is_float() else LOOKED_AT))
+        sizes = inputs.sizes()
         if len(sizes) == 1:
             height, width = (known or size for known, size in zip((height, width), sizes.pop(), strict=True))
     return channels, height, width

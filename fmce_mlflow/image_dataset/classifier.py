@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fmce_mlflow.errors import ModelError
 from fmce_mlflow.image_dataset.column import ImageColumn
 from fmce_mlflow.image_dataset.tables import images_of_array, images_of_frame
-from fmce_mlflow.method.images.input_batches import input_batches
+from fmce_mlflow.method.images.input_batches import InputBatches
 from fmce_mlflow.method.images.inputs import image_inputs
 from fmce_mlflow.method.images.preprocessing import as_preprocessing
 from fmce_mlflow.runs.torch_models import torch_model_of
@@ -55,7 +55,7 @@ class ImageClassifier(PyFuncModel):
             Shape (n,): classes by number; or what the model gives, if that is one value for each image.
         """
         inputs, indices, preprocessing = self._images(data)
-        batches = input_batches(
+        batches = InputBatches(
             inputs,
             batch_size=self._batch_size,
             preprocessing=preprocessing,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
 
 from fmce_mlflow.errors import DataError
-from fmce_mlflow.method.images.input_batches import input_batches
+from fmce_mlflow.method.images.input_batches import InputBatches
 
 if TYPE_CHECKING:
     from fmce_mlflow.method.images.preprocessing import Preprocessing
@@ -83,7 +83,7 @@ class ImageColumn(ExtensionArray):
     def _images(self, indices: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
         if not len(indices):
             return
-        batches = input_batches(
+        batches = InputBatches(
             self.inputs,
             batch_size=BATCH,
             preprocessing=self.preprocessing,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,14 +20,12 @@ from mlflow.types import Schema, TensorSpec
 from fmce_mlflow.errors import DataError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing
     from fmce_mlflow.method.images.readers import ImageInputs
 
 
-LOOKED_AT = 16
-"""Images that schema and profile look at where sizes are not known at once."""
 MOST_COUNTED = 100
 """Classes whose images the profile counts one by one."""
 
@@ -39,10 +38,9 @@ class ImageSchema(TensorDatasetSchema):
 
     def to_dict(self) -> dict[str, Any]:
         """As MLflow stores it."""
-        parts = {"image": self.features, "target": self.targets}
         table = [
-            {"name": name, "type": _told(spec)}
-            for name, schema in parts.items()
+            {"name": name, "type": _described(spec)}
+            for name, schema in (("image", self.features), ("target", self.targets))
             for spec in (schema.inputs if schema is not None else ())
         ]
         return {"mlflow_colspec": table, **super().to_dict()}
@@ -84,7 +82,7 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
     @cached_property
     def _seen(self) -> list[tuple[int, ...]]:
         """Shapes of some images, in the order of the schema."""
-        return self.inputs.shapes(LOOKED_AT)
+        return self.inputs.shapes()
 
     @cached_property
     def schema(self) -> ImageSchema | None:
@@ -96,26 +94,27 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
         labels = self.inputs.known_targets
         return ImageSchema(
             Schema([TensorSpec(pixels, (-1, *shape))]),
-            None if labels is None else Schema([TensorSpec(np.dtype(_plain(labels).dtype.type), (-1,))]),  # type: ignore[arg-type]
+            None if labels is None else Schema([TensorSpec(np.dtype(_of_numpys_own(labels).dtype.type), (-1,))]),  # type: ignore[arg-type]
         )
 
     @cached_property
     def profile(self) -> dict[str, Any]:
-        """Counts, sizes and classes; sizes of files are those of :data:`LOOKED_AT` of them."""
+        """Counts, sizes and classes; sizes of files are those of some of them."""
         found: dict[str, Any] = {"num_images": len(self.inputs)}
         if self._seen:
-            sizes = sorted(sizes_of(self.inputs, self._seen), key=lambda size: size[0] * size[1])
+            is_float = self.inputs.is_float()
+            sizes = sorted((shape[1:] if is_float else shape[:2] for shape in self._seen), key=math.prod)
             found["size"] = " to ".join(f"{height} × {width}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
-            channels = {shape[0 if self.inputs.is_float() else -1] for shape in self._seen}
-            found["channels"] = " or ".join(str(count) for count in sorted(channels))
+            channels = {shape[0 if is_float else -1] for shape in self._seen}
+            found["channels"] = " or ".join(map(str, sorted(channels)))
         labels = self.inputs.known_targets
         if labels is not None:
-            values, counts = np.unique(_plain(labels), return_counts=True)
+            values, counts = np.unique(_of_numpys_own(labels), return_counts=True)
             found["num_classes"] = len(values)
             if len(values) <= MOST_COUNTED:
-                names = self.inputs.classes
-                named = names is not None and values.dtype.kind in "iu" and 0 <= values[0] <= values[-1] < len(names)
-                keys = [names[v] if names and named else str(v) for v in values.tolist()]
+                names = self.inputs.classes or ()
+                named = values.dtype.kind in "iu" and 0 <= values[0] <= values[-1] < len(names)
+                keys = [names[v] if named else str(v) for v in values.tolist()]
                 found["images_per_class"] = dict(zip(keys, counts.tolist(), strict=True))
         return found
 
@@ -168,7 +167,7 @@ class ImageEvaluationDataset(EvaluationDataset):
     def labels_data(self) -> NDArray[Any] | None:
         """A label for each image, or None."""
         targets = self.inputs.targets
-        return None if targets is None else _plain(targets).view(_Labels)
+        return None if targets is None else _of_numpys_own(targets).view(_Labels)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -196,24 +195,18 @@ class _Labels(np.ndarray[Any, Any]):
         return super().__array_function__(func, types, args, kwargs)
 
 
-def make_image_dataset(
-    images: Any,
-    targets: ArrayLike | None,
-    *,
+def image_dataset(
+    inputs: ImageInputs,
+    source: str | DatasetSource | None,
     name: str | None,
     digest: str | None,
-    source: str | DatasetSource | None,
-    layout: Literal["auto", "NCHW", "NHWC"],
-    unreadable: Literal["raise", "skip"],
     preprocessing: Any,
 ) -> ImageDataset:
-    """What :func:`from_images` gives; there are its arguments."""
-    from fmce_mlflow.method.images.inputs import image_inputs
+    """Images as a dataset; arguments are those of :func:`~fmce_mlflow.image_dataset.plugin.from_images`."""
     from fmce_mlflow.method.images.preprocessing import as_preprocessing
 
-    inputs = image_inputs(images, targets, layout=layout, unreadable=unreadable)
     if preprocessing is not None:
-        sizes = sizes_of(inputs, inputs.shapes(LOOKED_AT))
+        sizes = inputs.sizes()
         size = sizes.pop() if len(sizes) == 1 else (None, None)
         preprocessing = as_preprocessing(preprocessing, input_shape=(None, *size))
     return ImageDataset(inputs, _source(source, inputs), name, digest, preprocessing)
@@ -267,19 +260,15 @@ def _source(source: str | DatasetSource | None, inputs: ImageInputs) -> DatasetS
         return resolve_dataset_source(str(source if source is not None else inputs.folder))
 
 
-def sizes_of(inputs: ImageInputs, shapes: list[tuple[int, ...]]) -> set[tuple[int, int]]:
-    """Heights and widths among shapes."""
-    return {(shape[1], shape[2]) if inputs.is_float() else (shape[0], shape[1]) for shape in shapes}
-
-
-def _plain(targets: NDArray[Any]) -> NDArray[Any]:
+def _of_numpys_own(targets: NDArray[Any]) -> NDArray[Any]:
     """Labels of a type of NumPy's own."""
     return targets.astype(str) if targets.dtype == object else targets
 
 
-def _told(spec: Any) -> str:
+def _described(spec: Any) -> str:
     """A tensor's type and shape for readers."""
+    names = ("channels", "height", "width") if spec.type.kind == "f" else ("height", "width", "channels")
     sizes = ["any" if size < 0 else str(size) for size in spec.shape[1:]]
-    names = ["channels", "height", "width"] if spec.type.kind == "f" else ["height", "width", "channels"]
-    told = ", ".join(f"{name} {size}" for name, size in zip(names, sizes, strict=True)) if sizes else ""
-    return f"{spec.type}{f' ({told})' if told else ''}"
+    if not sizes:
+        return str(spec.type)
+    return f"{spec.type} ({', '.join(f'{name} {size}' for name, size in zip(names, sizes, strict=True))})"

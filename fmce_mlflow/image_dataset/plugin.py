@@ -33,7 +33,8 @@ def from_images(
 
     Args:
         images: An array or tensor (n, C, H, W), (n, H, W, C) or (n, H, W), uint8 or float; a list or Series of paths,
-            encoded bytes, PIL images or arrays; a folder, of class folders or of images; a torch dataset.
+            encoded bytes, PIL images or arrays; a folder, of class folders or of images, or with ``train/`` and
+            ``test/``, which stands for the images in ``test/``; a torch dataset.
         targets: A label for each image; by default those of the folder or dataset, if it has any.
         name: Its name in MLflow; by default the folder's, else ``images``.
         digest: At most 36 characters; by default eight that are computed from the images and targets.
@@ -57,15 +58,8 @@ def from_images(
         >>> dataset.profile["num_images"], dataset.profile["size"], dataset.schema.features
         (6, '8 × 8', [Tensor('uint8', (-1, 8, 8, 3))])
     """
-    from fmce_mlflow.image_dataset.dataset import make_image_dataset
+    from fmce_mlflow.image_dataset.dataset import image_dataset
+    from fmce_mlflow.method.images.inputs import image_inputs
 
-    return make_image_dataset(
-        images,
-        targets,
-        name=name,
-        digest=digest,
-        source=source,
-        layout=layout,
-        unreadable=unreadable,
-        preprocessing=preprocessing,
-    )
+    inputs = image_inputs(images, targets, layout=layout, unreadable=unreadable)
+    return image_dataset(inputs, source, name, digest, preprocessing)

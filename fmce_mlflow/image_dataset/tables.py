@@ -18,7 +18,7 @@ from fmce_mlflow.image_dataset.column import ImageColumn
 from fmce_mlflow.method.images.decoding import as_numpy, is_encoded
 from fmce_mlflow.method.images.preprocessing import InputShape
 from fmce_mlflow.method.images.readers import ArrayImages, ImageInputs, ListImages
-from fmce_mlflow.wording import did_you_mean
+from fmce_mlflow.wording import did_you_mean, some
 
 _WAY = "Give the images as mlflow.data.from_images(images, targets); docs/evaluation_data.md has the other ways."
 
@@ -46,13 +46,13 @@ def images_of_frame(
         raise DataError("There are no images: the DataFrame has no rows. Give at least one; FMCE needs two.")
     columns = [str(name) for name in frame.columns]
     if image_column is not None and image_column not in columns:
-        near = did_you_mean(image_column, columns, how_to_list=f"It has {_some(columns)}.")
+        near = did_you_mean(image_column, columns, how_to_list=f"It has {some(columns, 6)}.")
         raise DataError(f"The DataFrame has no column {image_column!r} for image_column.{near}")
     if image_column is None:
         found = [name for i, name in enumerate(columns) if _looks_like_images(frame.iloc[:, i], input_shape)]
         if len(found) > 1:
             raise DataError(
-                f"The columns {_some(found)} all look like images. Say which: "
+                f"The columns {some(found, 6)} all look like images. Say which: "
                 f"evaluator_config={{'image_column': {found[0]!r}}}."
             )
         if not found:
@@ -65,7 +65,7 @@ def images_of_frame(
     items: Sequence[Any] = [None if gone else item for item, gone in zip(column.to_numpy(), missing, strict=True)]
     first: Any = next((item for item in items if item is not None), None)
     if np.ndim(first) == 1 and not is_encoded(first) and (shape := _filled(input_shape, len(first))):
-        items = _Reshaped(items, shape)
+        items = [_reshaped(item, shape) for item in items]
     return ListImages(items, targets, names=f"row {{}} of column {image_column!r}")
 
 
@@ -115,28 +115,19 @@ def _images_of_numbers(
         or _filled(input_shape, frame.shape[1]) is None
     ):
         raise DataError(
-            f"No column of the DataFrame looks like images: {_some(list(map(str, frame.columns)))}. Expected arrays, "
+            f"No column of the DataFrame looks like images: {some(list(frame.columns), 6)}. Expected arrays, "
             f"encoded bytes, PIL images, or paths that end in {', '.join(IMG_EXTENSIONS)}. Name the column in "
             f"evaluator_config={{'image_column': …}} if it holds paths of other names. {_WAY}"
         )
     return images_of_array(frame.to_numpy(), targets, input_shape)
 
 
-class _Reshaped(Sequence[Any]):
-    """Flattened images in their shape."""
-
-    def __init__(self, items: Sequence[Any], shape: tuple[int, int, int]) -> None:
-        self._items, self._shape = items, shape
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, index: Any) -> Any:
-        item = self._items[index]
-        if is_encoded(item):
-            return item
-        values = as_numpy(item)
-        return values.reshape(self._shape) if values.size == math.prod(self._shape) else values
+def _reshaped(item: Any, shape: tuple[int, int, int]) -> Any:
+    """A flattened image in its shape; anything else as it is."""
+    if is_encoded(item):
+        return item
+    values = as_numpy(item)
+    return values.reshape(shape) if values.size == math.prod(shape) else values
 
 
 def _looks_like_images(column: pd.Series[Any], input_shape: InputShape | None) -> bool:
@@ -178,7 +169,3 @@ def _no_such_shape(shape: tuple[int, ...], input_shape: InputShape | None) -> st
     wanted = " × ".join("any" if size is None else str(size) for size in input_shape)
     needs = "" if None in input_shape else f" = {math.prod(size or 1 for size in input_shape):,}"
     return f"{told}; the model takes images of channels × height × width = {wanted}{needs}. {_WAY}"
-
-
-def _some(names: Sequence[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -399,6 +399,16 @@ def test_a_module_with_several_outputs_has_a_row_for_each(store):
     assert {"focus/neck.0", "focus/neck.1"} <= set(result.metrics)
 
 
+def test_a_split_folder_is_evaluated_on_its_held_out_images_and_says_so(store, tmp_path, caplog):
+    for part, count in (("train", IMAGES), ("test", IMAGES - 4)):
+        (tmp_path / part).mkdir()
+        write_files(tmp_path / part / "cat", pixels()[:count])
+    with caplog.at_level(logging.INFO, logger="mlflow.fmce"):
+        _, run = evaluate(store.uris["pickle"], mlflow.data.from_images(tmp_path), store)
+    assert f"The images are those in {tmp_path / 'test'}, which are held out" in caplog.text
+    assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["num_images"] == IMAGES - 4
+
+
 def test_the_choice_of_a_module_is_said(store, caplog):
     with caplog.at_level(logging.INFO, logger="mlflow.fmce"):
         result, _ = evaluate(store.uris["pickle"], images(), store, evaluator_config={"predictor": store.predictor})

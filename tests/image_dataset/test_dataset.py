@@ -26,7 +26,7 @@ from fmce_mlflow.errors import ConfigError, DataError, ModelError
 from fmce_mlflow.image_dataset.classifier import image_classifier
 from fmce_mlflow.image_dataset.dataset import ImageEvaluationDataset, inputs_of
 from fmce_mlflow.image_dataset.plugin import from_images
-from fmce_mlflow.method.images.input_batches import input_batches
+from fmce_mlflow.method.images.input_batches import InputBatches
 from fmce_mlflow.method.images.inputs import image_inputs
 from tests.conftest import new_client
 from tests.helpers.evaluations import (
@@ -286,7 +286,7 @@ def test_missing_entries_of_a_column_are_named(tmp_path):
     files: list[str | None] = list(write_files(tmp_path / "files", PIXELS))
     files[0] = files[7] = None
     inputs = inputs_of(given(frame_of(files), "label"), input_shape=SHAPE)
-    batches = input_batches(
+    batches = InputBatches(
         inputs, batch_size=5, preprocessing=image_classifier_preprocessing(), input_shape=SHAPE, unreadable="skip"
     )
     assert sum(len(batch.indices) for batch in batches) == IMAGES - 2
@@ -467,3 +467,12 @@ def test_what_is_no_image_model_is_no_classifier(tracking):
         image_classifier(maps).predict(FLOATS)
     with pytest.raises(ModelError, match="no PyTorch model"):
         image_classifier(other)
+
+
+def test_a_split_folder_stands_for_its_held_out_images(tmp_path):
+    for name in ("train/cat", "train/dog", "test/dog"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_files(tmp_path / name, PIXELS[:3])
+    dataset = from_images(tmp_path)
+    assert dataset.name == "test" and dataset.source.load() == str(tmp_path / "test")
+    assert dataset.targets.tolist() == [1, 1, 1] and dataset.profile["images_per_class"] == {"dog": 3}

@@ -56,7 +56,7 @@ class ImageSet:
         if source.targets is None:
             raise DataError("Expected a class for each image, and there are none. Give targets.")
         self._source = source
-        self._stored = source.shapes(1)[0] if isinstance(source, ArrayImages) else None  # (H, W, C), of all alike
+        self._stored = source.shapes()[0] if isinstance(source, ArrayImages) else None  # (H, W, C), of all alike
         chosen = np.arange(len(source)) if indices is None else np.array(indices)
         self.indices = chosen.astype(np.int64).reshape(-1)
         self.labels = source.targets.astype(np.int64)[self.indices]

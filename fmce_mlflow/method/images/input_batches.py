@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from itertools import groupby
+from math import inf
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +26,8 @@ _PREPROCESSING_WAYS = (
     "Give preprocessing='imagenet', 'scale' (to [0, 1] alone), or {'mean': [r, g, b], 'std': [r, g, b]} as in the "
     "model's training; models that this project trains carry theirs. Or give the floats that the model takes."
 )
+_Part = TypeVar("_Part")
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,158 +43,18 @@ class Batch:
     pixels: Tensor
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A batch and what was seen on the way."""
+    """A batch, in groups of images that were alike before they were prepared, and what was seen on the way."""
 
-    indices: list[int] = field(default_factory=list)
-    pixels: Tensor | None = None
-    skipped: list[Skipped] = field(default_factory=list)
-    floats: tuple[float, float] | None = None  # least and greatest value of float images
+    groups: list[Batch]
+    skipped: list[Skipped]
+    least: float = inf  # value of float images
+    greatest: float = -inf
 
 
 class InputBatches:
-    """Batches of a network's input, in order; what :func:`input_batches` gives.
-
-    Attributes:
-        skipped: The images left out so far because they cannot be read.
-        notes: Sentences about the images seen so far that a user may want to know.
-    """
-
-    def __init__(
-        self,
-        inputs: ImageInputs,
-        indices: NDArray[np.int64],
-        batch_size: int,
-        preprocessing: Preprocessing | None,
-        input_shape: InputShape,
-        unreadable: Unreadable,
-    ) -> None:
-        self._inputs, self._indices, self._batch_size = inputs, indices, batch_size
-        self._preprocessing, self._shape, self._unreadable = preprocessing, input_shape, unreadable
-        self.skipped: list[Skipped] = []
-        self.notes: list[str] = []
-
-    def __len__(self) -> int:
-        """How many batches there are if none is skipped whole."""
-        return -(-len(self._indices) // self._batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Read and prepare the images; each call starts afresh."""
-        self.skipped, self.notes = [], []
-        first: tuple[str, torch.Size] | None = None
-        least, greatest = float("inf"), float("-inf")
-        workers = min(MOST_THREADS, os.cpu_count() or 1) if self._inputs.parallel else 1
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="fmce-images")
-        parts = iter(np.split(self._indices, range(self._batch_size, len(self._indices), self._batch_size)))
-        ahead: deque[Future[_Prepared]] = deque()
-        try:
-            for _ in range(workers + 1):
-                if (part := next(parts, None)) is not None:
-                    ahead.append(pool.submit(self._prepare, part))
-            while ahead:
-                done = ahead.popleft().result()
-                if (part := next(parts, None)) is not None:
-                    ahead.append(pool.submit(self._prepare, part))
-                self.skipped += done.skipped
-                if done.pixels is None:
-                    continue
-                if done.floats is not None:
-                    least, greatest = min(least, done.floats[0]), max(greatest, done.floats[1])
-                first = first or (self._inputs.name(done.indices[0]), done.pixels.shape[1:])
-                if done.pixels.shape[1:] != first[1]:
-                    raise DataError(_two_sizes(first, (self._inputs.name(done.indices[0]), done.pixels.shape[1:])))
-                yield Batch(np.array(done.indices, dtype=np.int64), done.pixels)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        if first is None:
-            raise DataError(
-                f"None of {len(self._indices):,} images can be read; the first is {self.skipped[0].name}: "
-                f"{self.skipped[0].reason}."
-            )
-        if greatest >= least:
-            self.notes += _range_notes(least, greatest, self._preprocessing)
-
-    def _prepare(self, part: NDArray[np.int64]) -> _Prepared:
-        """Read some images and make them the network's input; runs in a thread of the pool."""
-        prepared = _Prepared()
-        together = self._inputs.read_many(part)
-        if together is not None:
-            prepared.indices = part.tolist()
-            tensors = [self._fitted(torch.from_numpy(np.array(together)), prepared.indices, prepared)]
-        else:
-            images = list(self._read(part, prepared))
-            if not images:
-                return prepared
-            tensors = []
-            for group in _alike(images):
-                stack = torch.from_numpy(np.stack([image for _, image in group]))
-                tensors.append(self._fitted(stack, [index for index, _ in group], prepared))
-                prepared.indices += [index for index, _ in group]
-        shapes = [tensor.shape[1:] for tensor in tensors]
-        if len(set(shapes)) > 1:
-            other = next(i for i, shape in enumerate(shapes) if shape != shapes[0])
-            at = sum(len(tensor) for tensor in tensors[:other])
-            names = [self._inputs.name(prepared.indices[i]) for i in (0, at)]
-            raise DataError(_two_sizes((names[0], shapes[0]), (names[1], shapes[other])))
-        prepared.pixels = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-        return prepared
-
-    def _read(self, part: NDArray[np.int64], prepared: _Prepared) -> Iterator[tuple[int, NDArray[Any]]]:
-        for index in part.tolist():
-            try:
-                yield index, self._inputs.read(index)
-            except UnreadableError as error:
-                if self._unreadable == "raise":
-                    raise
-                prepared.skipped.append(Skipped(index, error.name, error.reason))
-
-    def _fitted(self, images: Tensor, indices: Sequence[int], prepared: _Prepared) -> Tensor:
-        """The network's input from images of one size and type: uint8 (b, H, W, C), or float32 (b, C, H, W)."""
-        if images.dtype == torch.uint8:
-            return self._preprocessed(images.permute(0, 3, 1, 2), indices)
-        if not bool(torch.isfinite(images).all()):
-            bad = int(torch.nonzero(~torch.isfinite(images).flatten(1).all(1))[0])
-            what = "NaN" if bool(images[bad].isnan().any()) else "infinite"
-            raise DataError(
-                f"{self._inputs.name(indices[bad])} has {what} pixels. Correct or leave out that image; a standard "
-                "deviation of 0 in a normalisation is a common cause."
-            )
-        floats = float(images.min()), float(images.max())
-        before = prepared.floats or floats
-        prepared.floats = min(before[0], floats[0]), max(before[1], floats[1])
-        if self._shape[0] == 3 and images.shape[1] == 1:
-            images = images.expand(-1, 3, -1, -1).contiguous()
-        found = tuple(images.shape[1:])
-        if any(wanted not in (None, got) for wanted, got in zip(self._shape, found, strict=True)):
-            raise DataError(_wrong_shape(self._inputs.name(indices[0]), found, self._shape))
-        return images
-
-    def _preprocessed(self, images: Tensor, indices: Sequence[int]) -> Tensor:
-        """From uint8 (b, 1 or 3, H, W)."""
-        if self._preprocessing is None:
-            raise ConfigError(_no_preprocessing(self._inputs.name(indices[0])))
-        channels = self._shape[0]
-        if channels == 1 and images.shape[1] == 3:
-            colored = (images != images[:, :1]).flatten(1).any(1)
-            if bool(colored.any()):
-                name = self._inputs.name(indices[int(torch.nonzero(colored)[0])])
-                raise DataError(f"{name} is in color, and the model takes 1 channel. Convert the images to gray.")
-            images = images[:, :1]
-        x = self._preprocessing.normalise(self._preprocessing.fit(images.contiguous()))
-        return x[:, :1].contiguous() if channels == 1 else x
-
-
-def input_batches(
-    inputs: ImageInputs,
-    *,
-    batch_size: int,
-    preprocessing: Preprocessing | None,
-    input_shape: InputShape | None,
-    unreadable: Unreadable | None = None,
-    indices: ArrayLike | None = None,
-) -> InputBatches:
-    """Read images and turn them into a network's input, a few batches ahead.
+    """Images as batches of a network's input, in order, read a few batches ahead; each iteration starts afresh.
 
     Float arrays pass as they are; all others take the preprocessing. Gray is repeated where the model takes 3 channels.
     At most :data:`MOST_THREADS` + 2 batches are held at a time.
@@ -203,8 +67,9 @@ def input_batches(
         unreadable: ``raise`` or ``skip``; by default as the inputs say.
         indices: Which images, in which order; by default all.
 
-    Returns:
-        An iterable of batches, with the images that were skipped and notes.
+    Attributes:
+        skipped: The images left out so far because they cannot be read.
+        notes: Sentences about the images seen so far that a user may want to know.
 
     Raises:
         ConfigError: If 8-bit images come without a preprocessing, or with one of another size than the model takes.
@@ -215,42 +80,155 @@ def input_batches(
         >>> from fmce_mlflow.method.images.inputs import image_inputs
         >>> images = image_inputs(np.zeros((5, 8, 8), dtype=np.uint8))
         >>> half = Preprocessing(8, 8, mean=(0.5,) * 3, std=(0.5,) * 3)
-        >>> batches = input_batches(images, batch_size=2, preprocessing=half, input_shape=(3, 8, 8))
+        >>> batches = InputBatches(images, batch_size=2, preprocessing=half, input_shape=(3, 8, 8))
         >>> [batch.indices.tolist() for batch in batches]
         [[0, 1], [2, 3], [4]]
     """
-    chosen = np.arange(len(inputs)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
-    if not len(chosen):
-        raise DataError("No image is chosen. Give at least one; FMCE needs two.")
-    if batch_size < 1:
-        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
-    shape: InputShape = input_shape or (None, None, None)
-    if not inputs.is_float():
-        if preprocessing is None:
-            raise ConfigError(_no_preprocessing(inputs.name(int(chosen[0]))))
-        size = preprocessing.height, preprocessing.width
-        if shape[0] not in (None, 1, 3):
+
+    def __init__(
+        self,
+        inputs: ImageInputs,
+        *,
+        batch_size: int,
+        preprocessing: Preprocessing | None,
+        input_shape: InputShape | None,
+        unreadable: Unreadable | None = None,
+        indices: ArrayLike | None = None,
+    ) -> None:
+        chosen = np.arange(len(inputs)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
+        if not len(chosen):
+            raise DataError("No image is chosen. Give at least one; FMCE needs two.")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+        shape: InputShape = input_shape or (None, None, None)
+        if not inputs.is_float():
+            _check_8_bit(inputs.name(int(chosen[0])), preprocessing, shape)
+        self._inputs, self._preprocessing, self._shape = inputs, preprocessing, shape
+        self._unreadable = unreadable or inputs.unreadable
+        self._parts = np.split(chosen, range(batch_size, len(chosen), batch_size))
+        self.skipped: list[Skipped] = []
+        self.notes: list[str] = []
+
+    def __len__(self) -> int:
+        """How many batches there are if none is skipped whole."""
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Read and prepare the images."""
+        self.skipped, self.notes = [], []
+        first: tuple[str, torch.Size] | None = None
+        least, greatest = inf, -inf
+        workers = min(MOST_THREADS, os.cpu_count() or 1) if self._inputs.parallel else 1
+        for done in _ahead(self._prepare, self._parts, workers):
+            self.skipped += done.skipped
+            least, greatest = min(least, done.least), max(greatest, done.greatest)
+            for group in done.groups:
+                found = self._inputs.name(int(group.indices[0])), group.pixels.shape[1:]
+                first = first or found
+                if found[1] != first[1]:
+                    raise DataError(_two_sizes(first, found))
+            if len(done.groups) == 1:
+                yield done.groups[0]
+            elif done.groups:
+                indices = np.concatenate([group.indices for group in done.groups])
+                yield Batch(indices, torch.cat([group.pixels for group in done.groups]))
+        if first is None:
             raise DataError(
-                f"The model takes {shape[0]} channels, and 8-bit images have 1 or 3. Give the floats that it takes, "
-                f"shape (n, {', '.join('?' if s is None else str(s) for s in shape)})."
+                f"None of {sum(map(len, self._parts)):,} images can be read; the first is {self.skipped[0].name}: "
+                f"{self.skipped[0].reason}."
             )
-        if any(wanted not in (None, got) for wanted, got in zip(shape[1:], size, strict=True)):
-            raise ConfigError(
-                f"preprocessing makes images of {size[0]}×{size[1]}, and the model takes "
-                f"{'×'.join('any' if s is None else str(s) for s in shape[1:])}. Set its height and width to these."
+        if greatest >= least:
+            self.notes += _range_notes(least, greatest, self._preprocessing)
+
+    def _prepare(self, part: NDArray[np.int64]) -> _Prepared:
+        """Read some images and make them the network's input; runs in a thread of the pool."""
+        skipped: list[Skipped] = []
+        together = self._inputs.read_many(part)
+        if together is not None:
+            alike = [(part, together)]
+        else:
+            read = groupby(self._read(part, skipped), key=lambda entry: (entry[1].shape, entry[1].dtype))
+            runs = [list(entries) for _, entries in read]
+            alike = [(np.array([i for i, _ in run]), np.stack([image for _, image in run])) for run in runs]
+        floats = [images for _, images in alike if images.dtype != np.uint8]
+        return _Prepared(
+            [Batch(indices, self._fitted(torch.from_numpy(images), indices)) for indices, images in alike],
+            skipped,
+            min((float(images.min()) for images in floats), default=inf),
+            max((float(images.max()) for images in floats), default=-inf),
+        )
+
+    def _read(self, part: NDArray[np.int64], skipped: list[Skipped]) -> Iterator[tuple[int, NDArray[np.generic]]]:
+        for index in part.tolist():
+            try:
+                yield index, self._inputs.read(index)
+            except UnreadableError as error:
+                if self._unreadable == "raise":
+                    raise
+                skipped.append(Skipped(index, error.name, error.reason))
+
+    def _fitted(self, images: Tensor, indices: NDArray[np.int64]) -> Tensor:
+        """The network's input from images of one size and type: uint8 (b, H, W, C), or float32 (b, C, H, W)."""
+        if images.dtype == torch.uint8:
+            return self._preprocessed(images.permute(0, 3, 1, 2), indices)
+        if not bool(torch.isfinite(images).all()):
+            bad = int(torch.nonzero(~torch.isfinite(images).flatten(1).all(1))[0])
+            what = "NaN" if bool(images[bad].isnan().any()) else "infinite"
+            raise DataError(
+                f"{self._inputs.name(int(indices[bad]))} has {what} pixels. Correct or leave out that image; a "
+                "standard deviation of 0 in a normalisation is a common cause."
             )
-    return InputBatches(inputs, chosen, batch_size, preprocessing, shape, unreadable or inputs.unreadable)
+        if self._shape[0] == 3 and images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1).contiguous()
+        found = tuple(images.shape[1:])
+        if any(wanted not in (None, got) for wanted, got in zip(self._shape, found, strict=True)):
+            raise DataError(_wrong_shape(self._inputs.name(int(indices[0])), found, self._shape))
+        return images
+
+    def _preprocessed(self, images: Tensor, indices: NDArray[np.int64]) -> Tensor:
+        """From uint8 (b, 1 or 3, H, W)."""
+        if self._preprocessing is None:
+            raise ConfigError(_no_preprocessing(self._inputs.name(int(indices[0]))))
+        gray = self._shape[0] == 1
+        if gray and images.shape[1] == 3:
+            colored = (images != images[:, :1]).flatten(1).any(1)
+            if bool(colored.any()):
+                name = self._inputs.name(int(indices[int(torch.nonzero(colored)[0])]))
+                raise DataError(f"{name} is in color, and the model takes 1 channel. Convert the images to gray.")
+            images = images[:, :1]
+        x = self._preprocessing.normalise(self._preprocessing.fit(images.contiguous()))
+        return x[:, :1].contiguous() if gray else x
 
 
-def _alike(images: list[tuple[int, NDArray[Any]]]) -> Iterator[list[tuple[int, NDArray[Any]]]]:
-    """Neighbours of one shape and type, together."""
-    group: list[tuple[int, NDArray[Any]]] = []
-    for entry in images:
-        if group and (entry[1].shape, entry[1].dtype) != (group[0][1].shape, group[0][1].dtype):
-            yield group
-            group = []
-        group.append(entry)
-    yield group
+def _ahead(work: Callable[[_Part], _Done], parts: Iterable[_Part], workers: int) -> Iterator[_Done]:
+    """The results of work in threads, in order; at most ``workers`` + 1 are begun before they are asked for."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="fmce-images")
+    begun: deque[Future[_Done]] = deque()
+    try:
+        for part in parts:
+            begun.append(pool.submit(work, part))
+            if len(begun) > workers + 1:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check_8_bit(name: str, preprocessing: Preprocessing | None, shape: InputShape) -> None:
+    if preprocessing is None:
+        raise ConfigError(_no_preprocessing(name))
+    if shape[0] not in (None, 1, 3):
+        raise DataError(
+            f"The model takes {shape[0]} channels, and 8-bit images have 1 or 3. Give the floats that it takes, "
+            f"shape (n, {', '.join('?' if s is None else str(s) for s in shape)})."
+        )
+    size = preprocessing.height, preprocessing.width
+    if any(wanted not in (None, got) for wanted, got in zip(shape[1:], size, strict=True)):
+        raise ConfigError(
+            f"preprocessing makes images of {size[0]}×{size[1]}, and the model takes "
+            f"{'×'.join('any' if s is None else str(s) for s in shape[1:])}. Set its height and width to these."
+        )
 
 
 def _no_preprocessing(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Images by position, from memory, files and torch datasets, each read when it is asked for."""
+"""Images by position, in memory and in files, each read when it is asked for."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ Unreadable = Literal["raise", "skip"]
 HASHED_BYTES = 32 * 2**20
 """Up to this size all pixels go into a digest; above it, those of :data:`SAMPLED` evenly spaced images."""
 SAMPLED = 256
+LOOKED_AT = 16
+"""Images that are looked at for the size of all, where that is not known at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,14 @@ class ImageInputs(ABC):
         return self._targets
 
     @property
-    def labelled(self) -> bool:
-        """Whether there are targets."""
-        return self._targets is not None
-
-    @property
     def known_targets(self) -> NDArray[Any] | None:
         """The targets where they are known without reading images."""
         return self._targets
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are targets."""
+        return self._targets is not None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -86,37 +88,38 @@ class ImageInputs(ABC):
         """Several images as one array (b, …), each as :meth:`read` gives it; None where they are read one by one."""
         return None
 
-    def shapes(self, most: int) -> list[tuple[int, ...]]:
-        """Shapes of at most so many evenly spaced images, as :meth:`read` gives them; unreadable ones are left out."""
+    @abstractmethod
+    def is_float(self) -> bool:
+        """Whether the images are float arrays, as the first is."""
+
+    def name(self, index: int) -> str:
+        """What messages call image ``index``: its path, or ``image 17``."""
+        return f"image {index}"
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of :data:`LOOKED_AT` images, as :meth:`read` gives them; unreadable ones are left out."""
         found = []
-        for index in _spread(len(self), min(most, len(self))):
+        for index in _spread(len(self), LOOKED_AT):
             try:
                 found.append(self.read(index).shape)
             except UnreadableError:
                 continue
         return found
 
-    def name(self, index: int) -> str:
-        """What messages call image ``index``: its path, or ``image 17``."""
-        return f"image {index}"
-
-    @abstractmethod
-    def is_float(self) -> bool:
-        """Whether the images are float arrays; told by the first."""
+    def sizes(self) -> set[tuple[int, int]]:
+        """Heights and widths among :meth:`shapes`."""
+        return {shape[1:] if self.is_float() else shape[:2] for shape in self.shapes()}  # type: ignore[misc]
 
     def digest(self) -> str:
         """Eight hexadecimal digits that tell one set of images and labels from another.
 
-        Of files it takes names below their common folder, sizes and content, so that a copy has the same digest. Above
-        :data:`HASHED_BYTES` only the content of :data:`SAMPLED` images goes into it.
+        Of files it takes names below their common folder, sizes and content, so that a copy has the same digest.
         """
         found = hashlib.sha256()
         heads, size = self._heads()
         for head in heads:
             found.update(f"{head}\0".encode())
-        n = len(self)
-        hashed = range(n) if size <= HASHED_BYTES or n <= SAMPLED else _spread(n, SAMPLED)
-        for index in hashed:
+        for index in range(len(self)) if size <= HASHED_BYTES else _spread(len(self), SAMPLED):
             found.update(self._content(index))
         if self._targets is not None:
             found.update("\0".join(map(str, self._targets.tolist())).encode())
@@ -150,10 +153,13 @@ class ArrayImages(ImageInputs):
 
     def __init__(self, array: Any, targets: ArrayLike | None = None, *, layout: Layout = "auto") -> None:
         self._array = array
-        shape = tuple(int(size) for size in array.shape)
+        self._shape = shape = tuple(int(size) for size in array.shape)
         self._float = is_float_type(array.dtype, f"images of shape {shape}")
+        if shape[:1] == (0,):
+            raise DataError("There are no images: the array is empty. Give at least one; FMCE needs two.")
         if len(shape) not in (3, 4) or 0 in shape:
-            raise DataError(_not_a_batch(shape))
+            hint = " Give a list or an array of images, or for a single image images[None]." if len(shape) == 2 else ""
+            raise DataError(f"Expected images of shape (n, C, H, W), (n, H, W, C) or (n, H, W), got {shape}.{hint}")
         if len(shape) == 3 and layout == "auto" and (shape[0] == 3 or shape[2] in (3, 4)):
             raise DataError(
                 f"Images of shape {shape} may be one color image or {shape[0]} gray ones. For one image give "
@@ -165,22 +171,25 @@ class ArrayImages(ImageInputs):
         self.folder = Path(file) if isinstance(file, (str, Path)) else None
 
     def __len__(self) -> int:
-        return int(self._array.shape[0])
+        return self._shape[0]
 
     def read(self, index: int) -> NDArray[Any]:
         """Image ``index``; see :meth:`ImageInputs.read`."""
-        one: NDArray[Any] = self._arranged(as_numpy(self._array[index])[None])[0]
-        return one
-
-    def shapes(self, most: int) -> list[tuple[int, ...]]:
-        """The one shape of all images."""
-        return [self.read(0).shape]
+        return self._arranged(as_numpy(self._array[index])[None])[0]  # type: ignore[no-any-return]
 
     def read_many(self, indices: NDArray[np.int64]) -> NDArray[Any] | None:
         """Several at once, where the array is NumPy's or torch's."""
         if isinstance(self._array, torch.Tensor):
             return self._arranged(as_numpy(self._array[torch.from_numpy(indices)]))
         return self._arranged(self._array[indices]) if isinstance(self._array, np.ndarray) else None
+
+    def is_float(self) -> bool:
+        """Whether the array's type is."""
+        return self._float
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The one shape of all images."""
+        return [self.read(0).shape]
 
     def _arranged(self, images: NDArray[Any]) -> NDArray[Any]:
         """(b, H, W, C) of uint8, (b, C, H, W) of float32."""
@@ -190,13 +199,9 @@ class ArrayImages(ImageInputs):
             images = images.transpose((0, 2, 3, 1) if self._channels_first else (0, 3, 1, 2))
         return images.astype(np.float32, copy=False) if self._float else np.asarray(images)
 
-    def is_float(self) -> bool:
-        """Told by the array's type."""
-        return self._float
-
     def _heads(self) -> tuple[list[Any], int]:
         first = as_numpy(self._array[0])
-        return [tuple(int(size) for size in self._array.shape), first.dtype.str], first.nbytes * len(self)
+        return [self._shape, first.dtype.str], first.nbytes * len(self)
 
     def _content(self, index: int) -> Any:
         return np.ascontiguousarray(as_numpy(self._array[index]))
@@ -243,7 +248,7 @@ class ListImages(ImageInputs):
         return decoded(self._items[index], self.name(index), self._layout)
 
     def is_float(self) -> bool:
-        """Told by the first image."""
+        """Whether the first image is."""
         first = self._items[0]
         return not is_encoded(first) and is_float_type(as_numpy(first).dtype, self.name(0))
 
@@ -298,13 +303,6 @@ def as_targets(targets: ArrayLike | None, n: int) -> NDArray[Any] | None:
     return labels
 
 
-def _not_a_batch(shape: tuple[int, ...]) -> str:
-    if 0 in shape[:1]:
-        return "There are no images: the array is empty. Give at least one; FMCE needs two."
-    hint = " Give a list or an array of images, or for a single image images[None]." if len(shape) == 2 else ""
-    return f"Expected images of shape (n, C, H, W), (n, H, W, C) or (n, H, W), got {shape}.{hint}"
-
-
 def _common_folder(items: Iterable[Any]) -> Path | None:
     folders = set()
     for item in items:
@@ -318,5 +316,5 @@ def _common_folder(items: Iterable[Any]) -> Path | None:
 
 
 def _spread(n: int, most: int) -> list[int]:
-    """Evenly spaced positions from 0 to n − 1."""
-    return [int(i) for i in np.linspace(0, n - 1, most).round()]
+    """At most so many evenly spaced positions from 0 to n − 1."""
+    return [int(i) for i in np.linspace(0, n - 1, min(most, n)).round()]

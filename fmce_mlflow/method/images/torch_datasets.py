@@ -37,8 +37,15 @@ class DatasetImages(ImageInputs):
         unreadable: Unreadable = "raise",
     ) -> None:
         self._dataset, self._layout, self.unreadable = dataset, layout, unreadable
-        self._first = self._first_readable()
-        self._labelled = isinstance(first := self._item(self._first), (tuple, list)) and len(first) > 1
+        for index in range(len(self)):
+            try:
+                first = self._item(index)
+                self._float = self._pixels(first, index).dtype == np.float32
+                break
+            except UnreadableError:
+                if unreadable == "raise" or index == len(self) - 1:
+                    raise
+        self._pairs = isinstance(first, (tuple, list)) and len(first) > 1
         self._targets = as_targets(targets if targets is not None else _known_labels(dataset), len(self))
         names = getattr(dataset, "classes", None)
         self.classes = tuple(map(str, names)) if isinstance(names, (list, tuple)) else None
@@ -50,18 +57,18 @@ class DatasetImages(ImageInputs):
 
     @property
     def targets(self) -> NDArray[Any] | None:
-        """A label for each image, shape (n,), or None."""
-        return self._targets if self._targets is not None or not self._labelled else self._read_labels
-
-    @property
-    def labelled(self) -> bool:
-        """Whether there are targets."""
-        return self._targets is not None or self._labelled
+        """A label for each image, shape (n,), or None; read from all items where they are not known."""
+        return self._read_labels if self._targets is None and self._pairs else self._targets
 
     @property
     def known_targets(self) -> NDArray[Any] | None:
         """Those that were given, or the dataset's own; else None until all items have been read for them."""
         return self._targets if self._targets is not None else self.__dict__.get("_read_labels")
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are targets."""
+        return self._targets is not None or self._pairs
 
     @cached_property
     def _read_labels(self) -> NDArray[Any]:
@@ -69,13 +76,20 @@ class DatasetImages(ImageInputs):
 
     def _label(self, index: int) -> Any:
         try:
-            return _scalar(self._item(index)[1])
+            label = self._item(index)[1]
         except UnreadableError:  # told when it is evaluated on
             return None
+        return label.item() if isinstance(label, (torch.Tensor, np.generic)) and label.ndim == 0 else label
 
     def read(self, index: int) -> NDArray[Any]:
         """Image ``index``; see :meth:`ImageInputs.read`."""
-        item = self._item(index)
+        return self._pixels(self._item(index), index)
+
+    def is_float(self) -> bool:
+        """Whether the first readable image is."""
+        return self._float
+
+    def _pixels(self, item: Any, index: int) -> NDArray[Any]:
         return decoded(item[0] if isinstance(item, (tuple, list)) else item, self.name(index), self._layout)
 
     def _item(self, index: int) -> Any:
@@ -86,25 +100,6 @@ class DatasetImages(ImageInputs):
         except Exception as error:  # a user's code
             kind = type(self._dataset).__name__
             raise UnreadableError(self.name(index), f"{kind} raised {type(error).__name__}: {error}") from error
-
-    def _first_readable(self) -> int:
-        if self.unreadable == "raise":
-            return 0
-        for index in range(len(self) - 1):
-            try:
-                self.read(index)
-            except UnreadableError:
-                continue
-            return index
-        return len(self) - 1
-
-    @cached_property
-    def _first_is_float(self) -> bool:
-        return self.read(self._first).dtype == np.float32
-
-    def is_float(self) -> bool:
-        """Told by the first image."""
-        return self._first_is_float
 
     def _heads(self) -> tuple[list[Any], int]:
         return [len(self)], HASHED_BYTES + 1  # as if it were large: an item may be slow to make
@@ -135,7 +130,3 @@ def _known_labels(dataset: Any) -> Any:
         if len(labels) == n and as_numpy(labels).ndim == 1:
             return labels
     return None
-
-
-def _scalar(label: Any) -> Any:
-    return label.item() if isinstance(label, (torch.Tensor, np.generic)) and label.ndim == 0 else label

@@ -19,7 +19,7 @@ from torchvision.datasets import ImageFolder
 
 from fmce_mlflow.errors import ConfigError, DataError
 from fmce_mlflow.method.images.image_set import ImageSet
-from fmce_mlflow.method.images.input_batches import input_batches
+from fmce_mlflow.method.images.input_batches import InputBatches
 from fmce_mlflow.method.images.inputs import image_inputs
 from fmce_mlflow.method.images.preprocessing import Preprocessing, as_preprocessing
 from fmce_mlflow.method.images.readers import HASHED_BYTES, SAMPLED, ListImages
@@ -71,7 +71,7 @@ class Pairs(torch.utils.data.Dataset):
 
 def pixels_of(inputs, *, preprocessing=HALF, input_shape=(3, 8, 8), batch_size=3, **more):
     batches = list(
-        input_batches(inputs, batch_size=batch_size, preprocessing=preprocessing, input_shape=input_shape, **more)
+        InputBatches(inputs, batch_size=batch_size, preprocessing=preprocessing, input_shape=input_shape, **more)
     )
     return torch.cat([batch.pixels for batch in batches]), np.concatenate([batch.indices for batch in batches])
 
@@ -329,7 +329,7 @@ def test_folders_that_cannot_be_used_are_refused(classes, files, tmp_path):
 
 def test_eight_bits_need_a_preprocessing():
     with pytest.raises(ConfigError, match=r"image 0 has 8-bit pixels.*'imagenet'"):
-        input_batches(image_inputs(RGB), batch_size=2, preprocessing=None, input_shape=(3, 8, 8))
+        InputBatches(image_inputs(RGB), batch_size=2, preprocessing=None, input_shape=(3, 8, 8))
     later = image_inputs([FLOATS[0], FLOATS[1], RGB[0]])
     with pytest.raises(ConfigError, match="image 2 has 8-bit pixels"):
         pixels_of(later, preprocessing=None)
@@ -384,7 +384,7 @@ def test_an_unreadable_file_is_named(damaged):
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_unreadable_files_are_skipped_on_request_and_reported(damaged, batch_size):
     inputs = image_inputs(damaged, LABELS, unreadable="skip")
-    batches = input_batches(inputs, batch_size=batch_size, preprocessing=HALF, input_shape=None)
+    batches = InputBatches(inputs, batch_size=batch_size, preprocessing=HALF, input_shape=None)
     found = list(batches)
     assert np.concatenate([batch.indices for batch in found]).tolist() == [0, 2, 3, 5]
     assert torch.equal(torch.cat([batch.pixels for batch in found]), EXPECTED[[0, 2, 3, 5]])
@@ -401,7 +401,7 @@ def test_nothing_but_unreadable_files_is_an_error(damaged):
 
 
 def test_bytes_and_missing_entries_count_as_unreadable():
-    batches = input_batches(
+    batches = InputBatches(
         image_inputs([png(RGB[0]), b"nothing", None, float("nan")]), batch_size=4, preprocessing=HALF,
         input_shape=None, unreadable="skip",
     )  # fmt: skip
@@ -424,9 +424,9 @@ def test_an_error_in_a_users_dataset_is_told_and_can_be_skipped():
 
 def test_no_images_chosen():
     with pytest.raises(DataError, match="No image is chosen"):
-        input_batches(image_inputs(RGB), batch_size=2, preprocessing=HALF, input_shape=None, indices=[])
+        InputBatches(image_inputs(RGB), batch_size=2, preprocessing=HALF, input_shape=None, indices=[])
     with pytest.raises(ConfigError, match="batch_size must be at least 1"):
-        input_batches(image_inputs(RGB), batch_size=0, preprocessing=HALF, input_shape=None)
+        InputBatches(image_inputs(RGB), batch_size=0, preprocessing=HALF, input_shape=None)
 
 
 @pytest.mark.parametrize(
@@ -440,7 +440,7 @@ def test_no_images_chosen():
     ],
 )
 def test_floats_that_look_wrong_are_noted_only(images, preprocessing, told):
-    batches = input_batches(image_inputs(images), batch_size=2, preprocessing=preprocessing, input_shape=(3, 8, 8))
+    batches = InputBatches(image_inputs(images), batch_size=2, preprocessing=preprocessing, input_shape=(3, 8, 8))
     assert sum(len(batch.indices) for batch in batches) == 5
     assert (told is None) == (batches.notes == [])
     assert told is None or told in batches.notes[0]
@@ -469,7 +469,7 @@ def test_images_are_read_a_few_batches_ahead_and_no_more():
     inputs.digest()
     assert images.made <= SAMPLED + 1
     images.made = 0
-    batches = iter(input_batches(inputs, batch_size=10, preprocessing=HALF, input_shape=None))
+    batches = iter(InputBatches(inputs, batch_size=10, preprocessing=HALF, input_shape=None))
     for _ in range(5):
         next(batches)
     assert images.made <= 5 * 10 + 30
@@ -495,7 +495,7 @@ def test_a_memory_mapped_array_stays_on_disk(tmp_path):
     assert inputs.folder == path
     inputs.digest()
     before, most, seen = anonymous(), 0, 0
-    for batch in input_batches(inputs, batch_size=256, preprocessing=HALF, input_shape=None):
+    for batch in InputBatches(inputs, batch_size=256, preprocessing=HALF, input_shape=None):
         seen += len(batch.indices)
         most = max(most, anonymous())
     assert seen == 100_000

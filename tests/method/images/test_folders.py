@@ -1,0 +1,160 @@
+"""A folder means the same for training and for evaluating."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmce_mlflow.errors import DataError
+from fmce_mlflow.method.images.folders import HELD_OUT, scan_folder
+from fmce_mlflow.method.images.inputs import image_inputs
+from fmce_mlflow.method.images.split import held_out_images, load_images
+
+
+def fill(root: Path, counts: dict[str, int]) -> Path:
+    """Images of 8 × 8 in each folder, all different."""
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            value = sum(map(ord, name)) * 31 + i
+            pixels = np.random.default_rng(value).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+def names(inputs) -> list[str]:
+    return [str(Path(inputs.name(i)).relative_to(inputs.folder)) for i in range(len(inputs))]
+
+
+def seen(images) -> set[bytes]:
+    return {image.numpy().tobytes() for image, _ in images}
+
+
+SPLIT = {"train/cat": 5, "train/dog": 5, "train/eel": 5}
+
+
+@pytest.mark.parametrize("split", HELD_OUT)
+def test_both_take_the_same_images_as_held_out(tmp_path, split):
+    fill(tmp_path, {**SPLIT, f"{split}/dog": 3, f"{split}/eel": 2})
+    data = load_images(f"folder:{tmp_path}", probe_size=4)
+    inputs = image_inputs(tmp_path)
+    assert len(data.train) == 15 and len(data.validation) == len(inputs) == 5
+    assert seen(data.validation) == {inputs.read(i).transpose(2, 0, 1).tobytes() for i in range(5)}
+    assert not seen(data.train) & seen(data.validation)
+    assert names(inputs) == ["dog/0.png", "dog/1.png", "dog/2.png", "eel/0.png", "eel/1.png"]
+    assert inputs.classes == data.classes == ("cat", "dog", "eel")
+    assert inputs.targets.tolist() == [1, 1, 1, 2, 2], "classes are numbered as in training"
+    assert inputs.folder == tmp_path / split and str(tmp_path / split) in inputs.choice and "train/" in inputs.choice
+    held_out, preprocessing = held_out_images(f"folder:{tmp_path}")
+    assert seen(held_out) == seen(data.validation) and preprocessing == data.preprocessing
+
+
+def test_the_first_of_several_held_out_folders_is_used(tmp_path):
+    fill(tmp_path, {**SPLIT, "val/cat": 2, "test/cat": 3, "validation/cat": 4})
+    assert scan_folder(tmp_path).held_out == tmp_path / "test"
+    assert len(image_inputs(tmp_path)) == len(load_images(f"folder:{tmp_path}", probe_size=3).validation) == 3
+
+
+def test_upper_case_and_other_folders_beside_a_split(tmp_path):
+    fill(tmp_path, {"Train/cat": 4, "Train/dog": 4, "Test/cat": 2, "annotations": 0, ".cache/cat": 1})
+    assert len(image_inputs(tmp_path)) == 2
+    assert len(load_images(f"folder:{tmp_path}", probe_size=2).train) == 8
+
+
+def test_class_folders_without_a_split_are_all_evaluated_on_and_divided_for_training(tmp_path):
+    fill(tmp_path, {"cat": 6, "dog": 6})
+    inputs, data = image_inputs(tmp_path), load_images(f"folder:{tmp_path}", probe_size=2)
+    assert len(inputs) == 12 == len(data.train) + len(data.validation) and inputs.choice is None
+    assert inputs.classes == data.classes
+
+
+def test_train_may_be_a_class(tmp_path):
+    """As of vehicles; its folder then holds images, and folders beside it are no splits."""
+    fill(tmp_path, {"bus": 6, "car": 6, "train": 6})
+    assert image_inputs(tmp_path).classes == load_images(f"folder:{tmp_path}", probe_size=3).classes
+    assert scan_folder(tmp_path).classes == ("bus", "car", "train")
+
+
+def test_a_split_without_classes_is_enough_to_evaluate_on(tmp_path):
+    fill(tmp_path, {"train": 4, "test": 3})
+    inputs = image_inputs(tmp_path)
+    assert names(inputs) == ["0.png", "1.png", "2.png"] and inputs.targets is None and inputs.folder.name == "test"
+    assert image_inputs(tmp_path, [7, 8, 9]).targets.tolist() == [7, 8, 9]
+    with pytest.raises(DataError, match="train has no class folders"):
+        load_images(f"folder:{tmp_path}")
+
+
+def test_training_images_are_never_evaluated_on_as_held_out(tmp_path):
+    fill(tmp_path, SPLIT)
+    with pytest.raises(DataError, match=r"train/ and no held-out images beside it: expected test/, .*/train if you"):
+        image_inputs(tmp_path)
+    assert len(image_inputs(tmp_path / "train")) == 15
+    for probe_size in (1, 3, 7):  # training holds a part out, of which these are the ones that are never trained on
+        data = load_images(f"folder:{tmp_path}", probe_size=probe_size)
+        held_out, _ = held_out_images(f"folder:{tmp_path}")
+        assert not seen(held_out) & seen(data.train) and len(held_out) == 3
+
+
+def loose(root: Path) -> None:
+    fill(root, {"cat": 4, "dog": 4, ".": 1})
+
+
+def loose_in_test(root: Path) -> None:
+    fill(root, {**SPLIT, "test/cat": 2, "test": 1})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (loose, r"1 images beside class folders \(cat, dog\)"),
+        (loose_in_test, r"test has 1 images beside class folders"),
+        (lambda root: fill(root, {"test/cat": 3, "val/cat": 3}), r"has test and val but no train folder beside"),
+        (lambda root: fill(root, {"validation/cat": 3}), r"has validation but no train folder beside"),
+        (lambda root: fill(root, {**SPLIT, "test/cat": 2, "test/fox": 1}), r"classes that train/ lacks: fox"),
+        (lambda root: fill(root, {**SPLIT, "test": 2}), r"test has no class folders"),
+        (lambda root: fill(root, {"train": 3, "test/cat": 2}), r"classes that train/ lacks: cat"),
+    ],
+)
+def test_both_refuse_the_same(tmp_path, make, message):
+    make(tmp_path)
+    with pytest.raises(DataError, match=message):
+        image_inputs(tmp_path)
+    with pytest.raises(DataError, match=message):
+        load_images(f"folder:{tmp_path}", probe_size=1)
+
+
+def test_images_without_classes_are_no_training_data(tmp_path):
+    fill(tmp_path, {".": 4})
+    (tmp_path / "notes").mkdir()
+    assert names(image_inputs(tmp_path)) == ["0.png", "1.png", "2.png", "3.png"]
+    with pytest.raises(DataError, match=r"has no class folders\. Expected one folder per class"):
+        load_images(f"folder:{tmp_path}")
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    fill(tmp_path, {"cat": 2})
+
+    def denied(_path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("fmce_mlflow.method.images.folders.os.scandir", denied)
+    with pytest.raises(DataError, match=r"cannot be listed: .*Permission denied.*Check its permissions"):
+        image_inputs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion_mnist"])
+def test_held_out_images_of_named_data_sets_are_all_that_no_training_sees(name, tmp_path):
+    if name == "fashion_mnist":
+        from tests.method.images.test_split import fashion
+
+        fashion(tmp_path)
+    options = {"data_root": tmp_path}
+    held_out, preprocessing = held_out_images(name, **options)
+    data = load_images(name, probe_size=30, validation_size=10_000, **options)
+    assert sorted(held_out.indices) == sorted(data.validation.indices) and preprocessing == data.preprocessing
+    assert seen(held_out) == seen(data.validation)
+    with pytest.raises(DataError, match="Did you mean mnist"):
+        held_out_images("mnits")

@@ -25,7 +25,7 @@ from fmce_mlflow.predictor.flavor import Predictor
 from fmce_mlflow.runs.torch_models import TorchModel
 
 if TYPE_CHECKING:
-    from fmce_mlflow.method.saliency.grad_cam import Target
+    from fmce_mlflow.method.saliency.grad_cam import ScoreTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def choose_bag_size(setup: Setup) -> int:
     return int(trained) if str(trained).isdecimal() and int(trained) >= 2 else BagConfig().bag_size
 
 
-def choose_target(setup: Setup) -> Callable[[int], int | Target] | None:
+def choose_target(setup: Setup) -> Callable[[int], int | ScoreTarget] | None:
     """From an image's index to what Grad-CAM asks about; None for the most probable class."""
     wanted, targets = setup.config.saliency_target, setup.inputs.targets
     if wanted is None:

@@ -18,7 +18,7 @@ from fmce_mlflow.evaluation.findings import EvaluatedImages, Picture
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.networks.forward import padded
-from fmce_mlflow.method.saliency.grad_cam import Target, cams, focus, resized
+from fmce_mlflow.method.saliency.grad_cam import ScoreTarget, cams, focus, resized
 from fmce_mlflow.report.saliency_figure import saliency_figure
 from fmce_mlflow.runs.torch_models import TorchModel
 
@@ -98,7 +98,7 @@ def _cams(
     model: TorchModel,
     modules: Sequence[str],
     batches: Iterable[Batch],
-    target: Callable[[int], int | Target] | None,
+    target: Callable[[int], int | ScoreTarget] | None,
     preprocessing: Preprocessing | None,
 ) -> Saliency:
     """Grad-CAM over batches of images, in the memory that one batch takes; the first ones are kept for the panel."""

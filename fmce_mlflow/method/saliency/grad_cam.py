@@ -20,9 +20,9 @@ from fmce_mlflow.errors import CaptureError
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.model_forms import unwrap
 
-Target: TypeAlias = Callable[[Any], Tensor]
+ScoreTarget: TypeAlias = Callable[[Any], Tensor]
 """From the model's output for one image, without the batch dimension, to a number."""
-Targets: TypeAlias = "Target | int | Sequence[Target | int] | None"
+ScoreTargets: TypeAlias = "ScoreTarget | int | Sequence[ScoreTarget | int] | None"
 Maps: TypeAlias = NDArray[np.float32]
 
 HOW_TO_TARGET = (
@@ -32,7 +32,9 @@ HOW_TO_TARGET = (
 )
 
 
-def grad_cam(model: nn.Module, module: str, images: Tensor, targets: Targets = None, *, batch_size: int = 32) -> Maps:
+def grad_cam(
+    model: nn.Module, module: str, images: Tensor, targets: ScoreTargets = None, *, batch_size: int = 32
+) -> Maps:
     """Grad-CAM of one module.
 
     Args:
@@ -62,7 +64,7 @@ def grad_cam(model: nn.Module, module: str, images: Tensor, targets: Targets = N
 
 
 def grad_cam_batches(
-    model: nn.Module, modules: Sequence[str], batches: Iterable[Tensor], targets: Targets = None
+    model: nn.Module, modules: Sequence[str], batches: Iterable[Tensor], targets: ScoreTargets = None
 ) -> Iterator[dict[str, Maps]]:
     """Grad-CAM of several modules over many images: one forward and one backward pass per batch.
 
@@ -94,7 +96,7 @@ def grad_cam_batches(
         yield {name: resized(cam, images.shape[2:]) for name, cam in cams(model, modules, images, asked).items()}
 
 
-def cams(model: nn.Module, modules: Sequence[str], images: Tensor, targets: Targets = None) -> dict[str, Maps]:
+def cams(model: nn.Module, modules: Sequence[str], images: Tensor, targets: ScoreTargets = None) -> dict[str, Maps]:
     """Grad-CAM of several modules in their maps' own resolution: one forward and one backward pass.
 
     Args:
@@ -161,7 +163,7 @@ def focus(saliency: Maps) -> NDArray[np.float64]:
     return concentrated
 
 
-def _part(targets: Targets, start: int, stop: int) -> list[Target | int] | None:
+def _part(targets: ScoreTargets, start: int, stop: int) -> list[ScoreTarget | int] | None:
     """The targets of images ``start`` … ``stop`` − 1."""
     if targets is None:
         return None
@@ -180,7 +182,7 @@ def _prepared(network: nn.Module, images: Tensor) -> Tensor:
     return images.clone() if images.is_inference() else images
 
 
-def _scores(output: Any, n: int, targets: Targets) -> list[Tensor]:
+def _scores(output: Any, n: int, targets: ScoreTargets) -> list[Tensor]:
     """The number that each image is asked about."""
     if targets is None:
         logits = _class_scores(output, n)

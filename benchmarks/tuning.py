@@ -33,7 +33,8 @@ from fmce_mlflow.tuning.mirror import RUN
 from fmce_mlflow.tuning.options import StudyOptions
 from fmce_mlflow.tuning.storage import open_storage
 from fmce_mlflow.tuning.study import open_study
-from fmce_mlflow.tuning.trials import Job, counted, run_trials, tally
+from fmce_mlflow.tuning.trials import counted, tally
+from fmce_mlflow.tuning.worker import Job, run_trials
 from fmce_mlflow.tuning.workers import run_workers
 
 BOOKKEEPING_BAR = 0.100

@@ -72,6 +72,9 @@ def held() -> Iterator[None]:
         stopped
     """
     global _depth, _waiting
+    if threading.current_thread() is not threading.main_thread():  # signals are raised in the main one only
+        yield
+        return
     _depth += 1
     try:
         yield
@@ -80,6 +83,34 @@ def held() -> Iterator[None]:
         number, _waiting = _waiting, None
     if number is not None:
         _raise(number)
+
+
+@contextmanager
+def released() -> Iterator[None]:
+    """Within :func:`held`, let signals break in at once; one that waits is raised first.
+
+    What then happens outside of it, such as the closing of a run, is held again, until a second signal.
+    """
+    global _depth, _waiting
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    raise_held()
+    before, _depth = _depth, 0
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if before:
+            _waiting = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        raise
+    finally:
+        _depth = before
+
+
+def raise_held() -> None:
+    """Raise the signal that waits for the end of :func:`held`, if there is one."""
+    if _waiting is not None:
+        _raise(_waiting)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

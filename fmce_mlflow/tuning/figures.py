@@ -1,18 +1,27 @@
-"""Plots of a study."""
+"""Plots of a study.
+
+Optuna draws the importance of hyperparameters. Its other two plots lack what a reader of a study needs: its history
+leaves out trials that were pruned or failed, and numbers retries as trials of their own; its learning curves have a
+legend line per trial, and show neither which were given up nor which is the best. Both have linear axes, on which the
+good trials are one line. So these two are drawn here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 from fmce_mlflow.tuning.mirror import origin
+from fmce_mlflow.tuning.storage import quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from optuna import Study
 
 _TEXT, _SMALL = 8, 7
 _INK, _BLUE, _VERMILION, _GREY = "#222222", "#0072B2", "#D55E00", "#888888"
@@ -20,7 +29,7 @@ _SMALLEST = 1e-6  # of what a logarithmic axis shows
 _ERROR = "Validation MAE of FMCS"
 
 
-def history_figure(trials: Sequence[FrozenTrial]) -> Figure:
+def trials_figure(trials: Sequence[FrozenTrial]) -> Figure:
     """Validation error of each trial, and the best so far.
 
     Args:
@@ -93,32 +102,27 @@ def curves_figure(trials: Sequence[FrozenTrial]) -> Figure:
     return figure
 
 
-def importance_figure(importances: Mapping[str, float]) -> Figure:
-    """How much of the validation error's variance each hyperparameter explains.
+def importance_figure(study: Study, names: list[str]) -> Figure:
+    """How much of the validation error's variance each hyperparameter explains, as Optuna draws it.
 
     Args:
-        importances: Shares by hyperparameter, at least one.
+        study: The study.
+        names: The hyperparameters to show.
 
     Returns:
         A figure, the largest share on top.
-
-    Example:
-        >>> importance_figure({"lr": 0.7, "width": 0.3}).axes[0].get_xlabel()
-        'Share of the variance of validation MAE'
     """
-    names = sorted(importances, key=lambda name: importances[name])
-    figure, axes = _figure((4.2, 0.75 + 0.2 * len(names)))
-    shares = [importances[name] for name in names]
-    axes.barh([name.replace("_", " ") for name in names], shares, height=0.62, color=_BLUE)
-    for row, share in enumerate(shares):
-        axes.annotate(
-            f"{share:.2f}" if share >= 0.005 else "< 0.01", (share, row), (3, 0), textcoords="offset points",
-            va="center", fontsize=_SMALL, color=_INK,
-        )  # fmt: skip
-    axes.set_xlim(0, 1.15 * max(shares) or 1)
-    axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_xlabel("Share of the variance of validation MAE", fontsize=_TEXT)
-    axes.tick_params(axis="y", length=0)
+    import matplotlib.pyplot as plt
+    from optuna.visualization.matplotlib import plot_param_importances
+
+    with quiet(), plt.rc_context():  # Optuna changes the style of every later figure
+        plot_param_importances(
+            study, evaluator=FanovaImportanceEvaluator(seed=0), params=names, target_name="Validation MAE"
+        )
+        figure = plt.gcf()
+        figure.set_size_inches(5.6, 1.6 + 0.2 * len(names))
+        figure.tight_layout()
+    plt.close(figure)
     return figure
 
 

@@ -1,7 +1,7 @@
 """Every trial of a study as an MLflow run, nested under the study's.
 
-A trial has one run, however often it is retried: the run's id stands in the trial's ``user_attrs``, which Optuna hands
-on to a retry. What is written comes from the trial itself and can be written again, so a worker may die at any moment
+A trial has one run, however often it is retried: the run's id is in the trial's ``user_attrs``, which Optuna hands on
+to a retry. What is written comes from the trial itself and can be written again, so a worker may die at any moment
 and another one goes on.
 """
 
@@ -11,17 +11,15 @@ import math
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from fmce_mlflow.runs.run import PARENT_TAG, Run
 from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.tuning.storage import quiet
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 RUN = "fmce.run"
 """In a trial's user_attrs, its MLflow run; in a study's, the study's."""
@@ -57,48 +55,38 @@ class TrialMirror:
     """Writes trials to MLflow.
 
     Args:
-        client: MLflow client.
         study_run: The study's run, in whose experiment the trials' runs are made.
     """
 
-    def __init__(self, client: MlflowClient, study_run: str) -> None:
-        self.client, self.study_run = client, study_run
-        self.experiment = client.get_run(study_run).info.experiment_id
+    def __init__(self, study_run: Run) -> None:
+        self.client, self.study_run = study_run.client, study_run
+        self.experiment = study_run.fetch().info.experiment_id
         self._logged: dict[str, set[int]] = {}
         self._flushed = 0.0
         self._pool = ThreadPoolExecutor(1, "fmce-mirror")
         self._pending: Future[None] | None = None
 
     def open(self, trial: Trial, frozen: FrozenTrial) -> str:
-        """The run of a trial that begins: a new one, or that of the trial it retries.
+        """The id of the run of a trial that begins: a new one, or that of the trial it retries.
 
         Args:
             trial: The trial.
             frozen: The same, as it was when it began.
-
-        Returns:
-            The run's id.
         """
         run_id = frozen.user_attrs.get(RUN)
         retried = retries(frozen)
         if retried and run_id is None:
             run_id = self.find(origin(frozen))
         if run_id is None:
-            tags = {
-                "mlflow.parentRunId": self.study_run,
-                "fmce.role": "tuning",
-                "fmce.trial": str(origin(frozen)),
-                "fmce.trial_state": "running",
-            }
+            tags = {PARENT_TAG: self.study_run.id, "fmce.trial": str(origin(frozen)), "fmce.trial_state": "running"}
             name = f"trial {origin(frozen):03d}"
-            run_id = str(self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
+            run_id = Run.create(self.client, self.experiment, role="tuning", name=name, tags=tags).id
             self._logged[run_id] = set()
         if frozen.user_attrs.get(RUN) != run_id:
             trial.set_user_attr(RUN, run_id)
         if retried:
             self.client.update_run(run_id, status="RUNNING")
-            tags = {"fmce.trial_state": "running", "fmce.trial_retries": str(retried)}
-            self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+            self._tag(run_id, {"fmce.trial_state": "running", "fmce.trial_retries": str(retried)})
         self._flushed = time.monotonic()
         return str(run_id)
 
@@ -106,7 +94,7 @@ class TrialMirror:
         """The run of a trial whose id was not kept: its worker died right after it had made the run."""
         runs = self.client.search_runs(
             [self.experiment],
-            f"tags.`mlflow.parentRunId` = '{self.study_run}' and tags.`fmce.trial` = '{number}'",
+            f"tags.`{PARENT_TAG}` = '{self.study_run.id}' and tags.`fmce.trial` = '{number}'",
             max_results=1,
         )
         return str(runs[0].info.run_id) if runs else None
@@ -158,8 +146,10 @@ class TrialMirror:
     def wait(self, trial: FrozenTrial, why: str) -> None:
         """Say that a trial's worker died and that it will be retried."""
         if run_id := trial.user_attrs.get(RUN):
-            tags = {"fmce.trial_state": "waiting", "fmce.trial_retried_because": why}
-            self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+            self._tag(run_id, {"fmce.trial_state": "waiting", "fmce.trial_retried_because": why})
+
+    def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
 
     def _log(
         self,

@@ -43,7 +43,7 @@ def tune_fmce_net(
     Args:
         client: MLflow client.
         options: What to do.
-        open_run: Gives the MLflow run of a new study.
+        open_run: Gives the id of the MLflow run of a new study.
         say: Prints a line for the user.
 
     Returns:
@@ -65,8 +65,8 @@ def tune_fmce_net(
         "setting": {"fmcs_run": source, **{k: str(v) for k, v in asdict(fixed).items()}},
     }
 
-    def refit(run_id: str, trial: FrozenTrial) -> str:
-        return _refit(client, run_id, trial, options, source, say)
+    def refit(run: Run, trial: FrozenTrial) -> str:
+        return _refit(run, trial, options, source)
 
     with tempfile.TemporaryDirectory(prefix="fmce-", ignore_cleanup_errors=True) as folder:
         bags = FmcsBags.of_space(client.tracking_uri, source, space, folder)
@@ -93,17 +93,10 @@ def _source_of(storage: RDBStorage, study_name: str) -> str:
     return str(json.loads(attrs.get(SETTINGS, "{}")).get("setting", {}).get("fmcs_run", ""))
 
 
-def _refit(
-    client: MlflowClient,
-    run_id: str,
-    trial: FrozenTrial,
-    options: TuneOptions,
-    source: str,
-    say: Callable[[str], None],
-) -> str:
+def _refit(run: Run, trial: FrozenTrial, options: TuneOptions, source: str) -> str:
     """Score the best hyperparameters on the test group, fit them to all groups, and log the net: a nested run."""
     bags, net, fit = options.fixed.configs(trial.params, levels=5)  # the run takes the dataset's own levels
-    net_options = NetOptions(
+    chosen = NetOptions(
         fmcs_run=source,
         protocols=(options.fixed.protocol,),
         register_as=options.register_as,
@@ -111,17 +104,8 @@ def _refit(
         net=net,
         fit=fit,
     )
-    experiment = client.get_run(run_id).info.experiment_id
-    child = client.create_run(experiment, tags={"mlflow.parentRunId": run_id}, run_name="best net").info.run_id
-    status = "FAILED"
-    try:
-        result = train_fmce_net(Run(client, child, say), net_options)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        client.set_terminated(child, status)
+    with run.nested("best net", role="fmce_net").closing() as below:
+        result = train_fmce_net(below, chosen)
     model_id = result.model_uri.removeprefix("models:/")
-    results.log_best_net(client, run_id, model_id, {k: v["set"].metrics for k, v in result.scores.items()})
+    results.log_best_net(run, model_id, {k: v[chosen.kind].metrics for k, v in result.scores.items()})
     return model_id

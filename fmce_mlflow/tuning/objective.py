@@ -22,7 +22,7 @@ from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, Space, suggest
 if TYPE_CHECKING:
     from optuna import Trial
 
-    from fmce_mlflow.tuning.trials import Report
+    from fmce_mlflow.tuning.worker import ReportStep
 
 BagSource = Callable[[BagConfig], Bags]
 
@@ -43,7 +43,7 @@ class NetObjective:
     fixed: Fixed = field(default_factory=Fixed)
     space: Space = field(default_factory=lambda: dict(DEFAULT_SPACE))
 
-    def __call__(self, trial: Trial, report: Report) -> float:
+    def __call__(self, trial: Trial, report: ReportStep) -> float:
         """Fit a trial's net to all validation folds side by side.
 
         Raises:

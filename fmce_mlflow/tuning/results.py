@@ -2,81 +2,79 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pandas as pd
-from mlflow.entities import LoggedModelOutput, Metric, RunTag
+from mlflow.entities import LoggedModelOutput, RunTag
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from fmce_mlflow.tuning.figures import curves_figure, history_figure, importance_figure
+from fmce_mlflow.runs.run import Run
+from fmce_mlflow.tuning.figures import curves_figure, importance_figure, trials_figure
 from fmce_mlflow.tuning.mirror import METRIC, RUN, STATES, WHY, origin, retries
 from fmce_mlflow.tuning.trials import best, counted, tally
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from matplotlib.figure import Figure
 
 TABLE = "trials.json"
 BEST = "best_trial.json"
 
 
-def log_study(client: MlflowClient, run_id: str, study: optuna.Study, *, say: Callable[[str], None] = print) -> None:
-    """Log all that a study found so far; again where it goes on later.
-
-    Args:
-        client: MLflow client.
-        run_id: The study's run.
-        study: The study.
-        say: Prints a line.
-    """
+def log_study(run: Run, study: optuna.Study) -> None:
+    """Log all that a study found so far to its run; again where it goes on later."""
     trials = study.get_trials(deepcopy=False)
-    counts, first, done = tally(trials), best(trials), counted(trials)
-    now, step = int(time.time() * 1000), len(done)
-    metrics = [Metric(f"trials/{name}", float(count), now, step) for name, count in counts.items()]
-    tags: list[RunTag] = []
+    counts, done = tally(trials), counted(trials)
+    now = int(time.time() * 1000)
+    run.log_metrics({f"trials/{name}": float(count) for name, count in counts.items()}, step=len(done), timestamp=now)
+    first = best(trials)
     if first is not None and first.value is not None:
-        metrics.append(Metric(f"best_{METRIC}", first.value, now, step))
-        tags = [RunTag("fmce.best_trial", str(origin(first))), RunTag("fmce.best_run", str(first.user_attrs[RUN]))]
-        tags += [RunTag(f"best.{name}", str(value)) for name, value in first.params.items()]
-        record = {"trial": origin(first), "run_id": first.user_attrs[RUN], METRIC: first.value, "params": first.params}
-        client.log_text(run_id, json.dumps(record, indent=1), BEST)
-        say(f"Best trial {origin(first)}, validation MAE {first.value:.4f}: "
-            + ", ".join(f"{k} {_short(v)}" for k, v in first.params.items()))  # fmt: skip
-    client.log_batch(run_id, metrics=metrics, tags=tags)
-    _log_table(client, run_id, trials_table(done))
+        run.log_metrics({f"best_{METRIC}": first.value}, step=len(done), timestamp=now)
+        _log_best(run, first)
+    _log_table(run, trials_table(done))
     if any(trial.value is not None for trial in done):
-        client.log_figure(run_id, history_figure(done), "plots/optimization_history.png", save_kwargs={"dpi": 200})
+        _log_figure(run, trials_figure(done), "optimization_history")
     if any(trial.intermediate_values for trial in done):
-        client.log_figure(run_id, curves_figure(done), "plots/learning_curves.png", save_kwargs={"dpi": 200})
-    importances = importance(study)
-    if importances:
-        client.log_figure(run_id, importance_figure(importances), "plots/importance.png", save_kwargs={"dpi": 200})
-        client.log_text(run_id, json.dumps(importances, indent=1), "importance.json")
+        _log_figure(run, curves_figure(done), "learning_curves")
+    if shares := importance(study):
+        _log_figure(run, importance_figure(study, list(shares)), "importance")
+        run.log_json(shares, "importance.json")
 
 
-def log_best_net(client: MlflowClient, run_id: str, model_id: str, figures: Mapping[str, Mapping[str, float]]) -> None:
+def _log_best(run: Run, first: FrozenTrial) -> None:
+    tags = {"fmce.best_trial": origin(first), "fmce.best_run": first.user_attrs[RUN]}
+    tags |= {f"best.{name}": value for name, value in first.params.items()}
+    run.client.log_batch(run.id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+    record = {"trial": origin(first), "run_id": first.user_attrs[RUN], METRIC: first.value, "params": first.params}
+    run.log_json(record, BEST)
+    chosen = ", ".join(f"{name} {_short(value)}" for name, value in first.params.items())
+    run.say(f"Best trial {origin(first)}, validation MAE {first.value:.4f}: {chosen}")
+
+
+def log_best_net(run: Run, model_id: str, figures: Mapping[str, Mapping[str, float]]) -> None:
     """Make the best net an output of the study's run, beside its figures on the test group.
 
     Args:
-        client: MLflow client.
-        run_id: The study's run.
+        run: The study's run.
         model_id: The logged model.
         figures: By protocol and metric.
     """
-    now = int(time.time() * 1000)
-    metrics = [
-        Metric(f"{protocol}/{name}", value, now, 0)
-        for protocol, group in figures.items()
-        for name, value in group.items()
-        if math.isfinite(value)
-    ]
-    client.log_batch(run_id, metrics=metrics, tags=[RunTag("fmce.best_model", f"models:/{model_id}")])
-    client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+    run.log_metrics(
+        {
+            f"{protocol}/{name}": value
+            for protocol, group in figures.items()
+            for name, value in group.items()
+            if math.isfinite(value)
+        },
+        timestamp=int(time.time() * 1000),
+    )
+    run.set_tags({"fmce.best_model": f"models:/{model_id}"})
+    run.client.log_outputs(run.id, [LoggedModelOutput(model_id, 0)])
 
 
 def importance(study: optuna.Study) -> dict[str, float]:
@@ -95,12 +93,10 @@ def importance(study: optuna.Study) -> dict[str, float]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = optuna.importance.get_param_importances(
-                study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
-            )
+            found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
     except (ValueError, RuntimeError, ZeroDivisionError):
         return {}
-    return {name: value for name, value in found.items() if name in searched and math.isfinite(value)}
+    return {name: float(value) for name, value in found.items() if name in searched and math.isfinite(value)}
 
 
 def trials_table(trials: list[FrozenTrial]) -> pd.DataFrame:
@@ -124,12 +120,16 @@ def trials_table(trials: list[FrozenTrial]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _log_table(client: MlflowClient, run_id: str, table: pd.DataFrame) -> None:
+def _log_table(run: Run, table: pd.DataFrame) -> None:
     """Log a table; MLflow would append to one that is there already."""
-    if any(artifact.path == TABLE for artifact in client.list_artifacts(run_id)):
-        client.log_text(run_id, table.to_json(orient="split", index=False), TABLE)
+    if any(artifact.path == TABLE for artifact in run.client.list_artifacts(run.id)):
+        run.client.log_text(run.id, table.to_json(orient="split", index=False), TABLE)
     else:
-        client.log_table(run_id, table, TABLE)
+        run.client.log_table(run.id, table, TABLE)
+
+
+def _log_figure(run: Run, figure: Figure, name: str) -> None:
+    run.client.log_figure(run.id, figure, f"plots/{name}.png", save_kwargs={"dpi": 200})
 
 
 def _short(value: Any) -> str:

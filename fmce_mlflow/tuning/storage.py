@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import create_engine, event, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from fmce_mlflow.errors import ConfigError, RunError
 
@@ -25,7 +25,6 @@ LOCKED_FOR = 60
 """Seconds that a worker waits while another one writes to sqlite."""
 
 _POSTGRES_DRIVERS = ("psycopg", "psycopg2")
-_ATTEMPTS = 4  # to make the tables, where others do so at the same moment
 StaleCallback = Callable[[optuna.Study, FrozenTrial], None]
 
 
@@ -69,21 +68,15 @@ def open_storage(url: str, *, heartbeat: int, grace: int, on_stale: StaleCallbac
     try:
         address = _with_driver(make_url(url))
         _refuse_foreign(address)
-        for attempt in range(_ATTEMPTS):
-            try:
-                with quiet():
-                    storage = _Storage(
-                        address.render_as_string(hide_password=False),
-                        engine_kwargs=_engine_kwargs(address),
-                        heartbeat_interval=heartbeat,
-                        grace_period=grace,
-                        heartbeat_stale_trial_callback=on_stale,
-                    )
-                break
-            except SQLAlchemyError as error:
-                if attempt == _ATTEMPTS - 1 or not _made_by_others(error):
-                    raise
-                time.sleep(0.5)
+        with quiet():
+            storage = _patiently(
+                _Storage,
+                address.render_as_string(hide_password=False),
+                engine_kwargs=_engine_kwargs(address),
+                heartbeat_interval=heartbeat,
+                grace_period=grace,
+                heartbeat_stale_trial_callback=on_stale,
+            )
     except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
         raise ConfigError(_unusable(url, error)) from None
     if storage.engine.dialect.name == "sqlite":
@@ -122,7 +115,7 @@ class _Storage(RDBStorage):
 
 
 def _storage_failure(error: BaseException | None) -> BaseException | None:
-    """The database's error behind another one, if there is one; Optuna raises others on top of it."""
+    """The database's error that caused another one, if there is one; Optuna raises others on top of it."""
     while error is not None and not isinstance(error, SQLAlchemyError | StorageInternalError):
         error = error.__cause__ or error.__context__
     return error
@@ -143,9 +136,17 @@ def _refuse_foreign(url: URL) -> None:
         )
 
 
-def _made_by_others(error: SQLAlchemyError) -> bool:
-    """Whether making the tables failed for another process made them meanwhile."""
-    return isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
+def _made_by_others(error: BaseException) -> bool:
+    """Whether making the tables failed because another process made them meanwhile."""
+    return isinstance(error, IntegrityError | ProgrammingError) or (
+        isinstance(error, SQLAlchemyError) and "already exists" in str(error)
+    )
+
+
+_patiently = Retrying(
+    retry=retry_if_exception(_made_by_others), wait=wait_fixed(0.5), stop=stop_after_attempt(4), reraise=True
+)
+"""Calls again where others make the tables at the same moment."""
 
 
 def _prepare_sqlite(storage: RDBStorage) -> None:

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from optuna.exceptions import DuplicatedStudyError
 
 from fmce_mlflow.errors import ConfigError, RunError
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
 from fmce_mlflow.tuning.options import StudyOptions
+from fmce_mlflow.tuning.orphans import reconcile
 from fmce_mlflow.tuning.storage import open_storage, shown, storage_errors
-from fmce_mlflow.tuning.trials import TOTAL, Job, Objective, best, counted, reconcile, tally
+from fmce_mlflow.tuning.trials import TOTAL, best, counted, tally
+from fmce_mlflow.tuning.worker import Job, Objective
 from fmce_mlflow.tuning.workers import run_workers
 from fmce_mlflow.wording import did_you_mean
 
@@ -62,12 +64,12 @@ class Opened:
 
     Attributes:
         study: The study.
-        run_id: Its MLflow run.
+        run: Its MLflow run.
         joined: Whether another process leads it.
     """
 
     study: optuna.Study
-    run_id: str
+    run: Run
     joined: bool
 
 
@@ -77,7 +79,7 @@ def tune(
     objective: Objective,
     settings: Settings,
     open_run: Callable[[], str],
-    refit: Callable[[str, FrozenTrial], str],
+    refit: Callable[[Run, FrozenTrial], str],
     *,
     say: Callable[[str], None] = print,
 ) -> TuneResult:
@@ -88,7 +90,7 @@ def tune(
         options: Which study, and how.
         objective: What to minimise.
         settings: What all trials must share; a study that was begun with others is refused.
-        open_run: Gives the MLflow run of a new study.
+        open_run: Gives the id of the MLflow run of a new study.
         refit: Takes the study's run and the best trial; logs a model and returns its id.
         say: Prints a line for the user.
 
@@ -96,54 +98,48 @@ def tune(
         What was found.
     """
     opened = open_study(client, options, settings, open_run, say=say)
-    with storage_errors(options.storage):
-        return _tune(client, options, objective, opened, refit, say)
-
-
-def _tune(
-    client: MlflowClient,
-    options: StudyOptions,
-    objective: Objective,
-    opened: Opened,
-    refit: Callable[[str, FrozenTrial], str],
-    say: Callable[[str], None],
-) -> TuneResult:
-    study, run_id = opened.study, opened.run_id
     job = Job(
         tracking_uri=client.tracking_uri,
         storage=options.storage,
         study_name=options.study_name,
         objective=objective,
-        seed=_seed(options, study, joined=opened.joined),
+        seed=_seed(options, opened),
         heartbeat=options.heartbeat,
         grace=options.grace,
         retries=options.retries,
     )
-    if opened.joined:
-        run_workers(job, client, options.workers, say=say)
-        found = _best(study)
-        if client.get_run(run_id).info.status == "RUNNING":
-            say(f"All trials have ended; the process that leads study {options.study_name} fits the best net.")
-        else:
-            say("All trials have ended, and so has the process that led the study: fit the best net with --resume.")
-        return TuneResult(run_id, True, found.params, float(found.value or 0), "")
-    status = "FAILED"
+    with storage_errors(options.storage):
+        return (_help if opened.joined else _lead)(opened, job, options, refit)
+
+
+def _help(opened: Opened, job: Job, options: StudyOptions, refit: Callable[[Run, FrozenTrial], str]) -> TuneResult:
+    """Run trials of a study that another process leads."""
+    run = opened.run
+    run_workers(job, run.client, options.workers, say=run.say)
+    found = _best(opened.study)
+    if run.fetch().info.status == "RUNNING":
+        run.say(f"All trials have ended; the process that leads study {options.study_name} fits the best net.")
+    else:
+        run.say("All trials have ended, and so has the process that led the study: fit the best net with --resume.")
+    return TuneResult(run.id, True, found.params, float(found.value or 0), "")
+
+
+def _lead(opened: Opened, job: Job, options: StudyOptions, refit: Callable[[Run, FrozenTrial], str]) -> TuneResult:
+    """Run trials, log what was found, fit the best net, and close the study's run."""
+    study, run = opened.study, opened.run
     try:
-        try:
-            run_workers(job, client, options.workers, say=say)
-        finally:
-            reconcile(study, TrialMirror(client, run_id))
-            results.log_study(client, run_id, study, say=say)
-        found = _best(study)
-        model_uri = f"models:/{refit(run_id, found)}"
-        status = "FINISHED"
+        with run.closing():
+            try:
+                run_workers(job, run.client, options.workers, say=run.say)
+            finally:
+                reconcile(study, TrialMirror(run))
+                results.log_study(run, study)
+            found = _best(study)
+            model_uri = f"models:/{refit(run, found)}"
     except KeyboardInterrupt:
-        status = "KILLED"
-        say(f"Go on with the study by the same command and --resume: {_progress(study)}.")
+        run.say(f"Go on with the study by the same command and --resume: {_progress(study)}.")
         raise
-    finally:
-        client.set_terminated(run_id, status)
-    return TuneResult(run_id, False, found.params, float(found.value or 0), model_uri)
+    return TuneResult(run.id, False, found.params, float(found.value or 0), model_uri)
 
 
 def open_study(
@@ -168,20 +164,19 @@ def open_study(
         if options.study_name not in names:
             hint = did_you_mean(options.study_name, names, how_to_list=f"It has {', '.join(names) or 'none'}.")
             raise ConfigError(f"There is no study {options.study_name!r} at {shown(options.storage)} to resume.{hint}")
+        return _existing(client, options, settings, storage, say)
     try:
-        if options.resume:
-            raise DuplicatedStudyError
         study = optuna.create_study(storage=storage, study_name=options.study_name)
     except DuplicatedStudyError:
         return _existing(client, options, settings, storage, say)
-    run_id = open_run()
-    client.set_tag(run_id, "fmce.role", "tuning")
-    _describe(client, run_id, options, settings)
+    run = Run(client, open_run(), say)
+    run.set_role("tuning")
+    _log_settings(run, options, settings)
     study.set_user_attr(SETTINGS, json.dumps(settings, sort_keys=True))
     study.set_user_attr(TOTAL, options.trials)
-    study.set_user_attr(RUN, run_id)  # last: where it is there, the rest is too
-    say(f"Study {options.study_name} at {shown(options.storage)}: {options.trials} trials, run {run_id}.")
-    return Opened(study, run_id, False)
+    study.set_user_attr(RUN, run.id)  # last: where it is there, the rest is too
+    run.say(f"Study {options.study_name} at {shown(options.storage)}: {options.trials} trials, run {run.id}.")
+    return Opened(study, run, False)
 
 
 def _existing(
@@ -191,35 +186,41 @@ def _existing(
     where = f"Study {options.study_name!r} at {shown(options.storage)}"
     attrs = _settled_attrs(study, where)
     _refuse_changes(where, json.loads(attrs[SETTINGS]), settings)
-    run_id = str(attrs[RUN])
-    try:
-        info = client.get_run(run_id).info
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise RunError(
-            f"{where} belongs to run {run_id}, which is not on {without_credentials(client.tracking_uri)}. "
-            "Set --tracking-uri to where it is, or begin another study with --study-name."
-        ) from None
-    if info.lifecycle_stage == "deleted":
-        raise RunError(
-            f"{where} belongs to run {run_id}, which is deleted. Restore it with `mlflow runs restore --run-id "
-            f"{run_id}`, or begin another study with --study-name."
-        )
+    run = Run(client, str(attrs[RUN]), say)
+    status = _status(run, where)
     if not options.resume:
-        if info.status != "RUNNING":
+        if status != "RUNNING":
             raise ConfigError(
                 f"{where} has ended: {_progress(study)}. Go on with it by --resume (a larger --trials gives it more), "
                 "or begin another one with --study-name."
             )
         say(f"Joins study {options.study_name}: {_progress(study)}. If nobody leads it any more, use --resume.")
-        return Opened(study, run_id, True)
+        return Opened(study, run, True)
     if options.trials < attrs[TOTAL]:
         say(f"The study keeps its total of {attrs[TOTAL]} trials; --trials {options.trials} is fewer.")
     study.set_user_attr(TOTAL, max(options.trials, int(attrs[TOTAL])))
-    client.update_run(run_id, status="RUNNING")
+    client.update_run(run.id, status="RUNNING")
     say(f"Goes on with study {options.study_name}: {_progress(study)}.")
-    return Opened(study, run_id, False)
+    return Opened(study, run, False)
+
+
+def _status(run: Run, where: str) -> str:
+    """Of a study's run, which must be there."""
+    try:
+        info = run.fetch().info
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise RunError(
+            f"{where} belongs to run {run.id}, which is not on {without_credentials(run.client.tracking_uri)}. "
+            "Set --tracking-uri to where it is, or begin another study with --study-name."
+        ) from None
+    if info.lifecycle_stage == "deleted":
+        raise RunError(
+            f"{where} belongs to run {run.id}, which is deleted. Restore it with `mlflow runs restore --run-id "
+            f"{run.id}`, or begin another study with --study-name."
+        )
+    return str(info.status)
 
 
 def _settled_attrs(study: optuna.Study, where: str) -> dict[str, Any]:
@@ -250,19 +251,25 @@ def _refuse_changes(where: str, before: Settings, now: Settings) -> None:
         )
 
 
-def _describe(client: MlflowClient, run_id: str, options: StudyOptions, settings: Settings) -> None:
-    known = client.get_run(run_id).data.params
-    params = {"study_name": options.study_name, "storage_used": shown(options.storage), "sampler": "TPE"}
-    params |= {"pruner": "median", "trials": str(options.trials), "seed": str(options.seed)}
-    params |= {f"fixed.{k}": v for k, v in settings.get("setting", {}).items()}
-    params |= {f"space.{k}": v for k, v in settings.get("search space", {}).items()}
-    client.log_batch(run_id, params=[Param(k, v[:6000]) for k, v in params.items() if k not in known])
+def _log_settings(run: Run, options: StudyOptions, settings: Settings) -> None:
+    run.log_params(
+        {
+            "study_name": options.study_name,
+            "storage_used": shown(options.storage),
+            "sampler": "TPE",
+            "pruner": "median",
+            "trials": options.trials,
+            "seed": options.seed,
+            **{f"fixed.{k}": v for k, v in settings.get("setting", {}).items()},
+            **{f"space.{k}": v for k, v in settings.get("search space", {}).items()},
+        }
+    )
 
 
-def _seed(options: StudyOptions, study: optuna.Study, *, joined: bool) -> int:
+def _seed(options: StudyOptions, opened: Opened) -> int:
     """A seed that no other process of the study has had, or it would draw the same first trials again."""
-    begun = len(study.get_trials(deepcopy=False))
-    entropy = [options.seed, begun, *([time.time_ns()] if joined else [])]
+    begun = len(opened.study.get_trials(deepcopy=False))
+    entropy = [options.seed, begun, *([time.time_ns()] if opened.joined else [])]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0]) if any(entropy[1:]) else options.seed
 
 

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from fmce_mlflow.errors import RunError
-from fmce_mlflow.tuning.trials import POLL_SECONDS, Job, run_trials
+from fmce_mlflow.tuning.worker import POLL_SECONDS, Job, run_trials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -143,7 +143,7 @@ def _work(job: Job, connection: Connection) -> None:
 
     threading.Thread(target=_stop_when_closed, args=(connection,), daemon=True).start()
     try:
-        run_trials(job, MlflowClient(job.tracking_uri), say=send, stop=connection.poll, interrupt=signal.SIGTERM)
+        run_trials(job, MlflowClient(job.tracking_uri), say=send, stop=connection.poll)
     except KeyboardInterrupt:
         return
     except Exception as error:

@@ -12,7 +12,7 @@ import optuna
 from mlflow import MlflowClient
 
 from fmce_mlflow.tuning.storage import open_storage
-from fmce_mlflow.tuning.trials import Job, run_trials
+from fmce_mlflow.tuning.worker import Job, run_trials
 
 SETTINGS = {"search space": {"x": "[0, 1]"}, "setting": {"fmcs_run": "abc"}}
 

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from fmce_mlflow.tuning.mirror import RUN
 from fmce_mlflow.tuning.options import StudyOptions
 from fmce_mlflow.tuning.study import open_study
-from fmce_mlflow.tuning.trials import Job
+from fmce_mlflow.tuning.worker import Job
 from tests.conftest import new_run
 from tests.helpers.studies import SETTINGS, first_worker
 

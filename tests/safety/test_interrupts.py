@@ -19,7 +19,7 @@ from fmce_mlflow.cli.main import friendly_errors, main
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.run import Run
-from fmce_mlflow.safety.interrupts import Terminated, held, stoppable
+from fmce_mlflow.safety.interrupts import Terminated, held, raise_held, released, stoppable
 from tests.conftest import fast_options, new_client, new_run
 from tests.helpers.faults import everything
 
@@ -57,6 +57,41 @@ def test_the_second_signal_does_not_wait():
         signal.raise_signal(signal.SIGINT)
         order.append("second")
     assert order == ["first"]
+
+
+def test_what_is_released_is_broken_into_at_once_and_what_is_held_within_it_afterwards():
+    done = []
+    with pytest.raises(KeyboardInterrupt), stoppable(), held(), released():
+        with held():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the report")
+        done.append("what follows")
+    with pytest.raises(KeyboardInterrupt), stoppable(), held(), released():
+        signal.raise_signal(signal.SIGINT)
+        done.append("computing")
+    with pytest.raises(KeyboardInterrupt), stoppable(), held():
+        signal.raise_signal(signal.SIGINT)
+        done.append("writing")
+        with released():
+            done.append("what is released next")
+    with pytest.raises(Terminated), stoppable(), held():
+        signal.raise_signal(signal.SIGTERM)
+        raise_held()
+    raise_held()  # nothing waits any more
+    assert done == ["the report", "writing"]
+
+
+def test_after_a_signal_that_broke_in_the_closing_is_held_no_longer():
+    done = []
+    with pytest.raises(KeyboardInterrupt), stoppable(), held():
+        try:
+            with released():
+                signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            done.append("closing")
+            signal.raise_signal(signal.SIGINT)
+            done.append("closed")
+    assert done == ["closing"]
 
 
 def test_handlers_of_others_are_left_alone_and_ours_do_not_outlive_the_block():

@@ -13,9 +13,12 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from fmce_mlflow.errors import RunError
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
+from fmce_mlflow.tuning.orphans import drop, reconcile
 from fmce_mlflow.tuning.study import open_study, tune
-from fmce_mlflow.tuning.trials import NOT_COUNTED, Interrupts, counted, drop, load_study, reconcile, run_trials, tally
+from fmce_mlflow.tuning.trials import NOT_COUNTED, counted, tally
+from fmce_mlflow.tuning.worker import load_study, run_trials
 from tests.conftest import new_run
 from tests.helpers.studies import SETTINGS, Parabola
 from tests.helpers.study_tools import begin, children, curve, options
@@ -49,7 +52,7 @@ def test_mlflow_that_stops_answering_ends_the_search_and_burns_no_trial(client, 
         run_trials(job, Failing(client.tracking_uri, method, good), say=lambda _: None)
     assert tally(study.trials)["failed"] == 0 and tally(study.trials)["complete"] == ended
     run_trials(job, client, say=lambda _: None)
-    reconcile(study, TrialMirror(client, study.user_attrs[RUN]), patience=0)
+    reconcile(study, TrialMirror(Run(client, study.user_attrs[RUN])), patience=0)
     assert tally(study.trials)["complete"] == 6
     runs = children(client, study)
     assert {runs[t.number].info.status for t in counted(study.trials)} == {"FINISHED"}
@@ -75,23 +78,6 @@ def test_ctrl_c_waits_while_something_is_written(client, url):
     run = client.get_run(trial.user_attrs[RUN])
     assert trial.user_attrs[NOT_COUNTED] == "interrupted" and trial.state is TrialState.FAIL
     assert run.info.status == "FAILED" and run.data.tags["fmce.trial_reason"] == "interrupted"
-
-
-def test_ctrl_c_breaks_into_computing_at_once_and_into_reports_after_them():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    done = []
-    try:
-        with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.welcome():
-            with interrupts.welcome(False):
-                signal.raise_signal(signal.SIGINT)
-                done.append("the report")
-            done.append("what follows")
-        with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.welcome():
-            signal.raise_signal(signal.SIGINT)
-            done.append("computing")
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert done == ["the report"]
 
 
 def dead_trial(study: optuna.Study, **user_attrs: str) -> optuna.Trial:
@@ -134,25 +120,25 @@ def test_a_worker_whose_trial_was_dropped_meanwhile_goes_on(client, url):
         def create_run(self, *args, **kwargs):
             made = super().create_run(*args, **kwargs)
             if len(study.trials) == 1:
-                drop(study, TrialMirror(client, study.user_attrs[RUN]), study.trials[0], "its worker died")
+                drop(study, TrialMirror(Run(client, study.user_attrs[RUN])), study.trials[0], "its worker died")
             return made
 
     lines: list[str] = []
     run_trials(job, Slow(client.tracking_uri), say=lines.append)
     assert "given to another worker" in lines[0]
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
-    reconcile(study, TrialMirror(client, study.user_attrs[RUN]), patience=0)
+    reconcile(study, TrialMirror(Run(client, study.user_attrs[RUN])), patience=0)
     assert [run.info.status for _, run in sorted(children(client, study).items())] == ["FAILED"] + ["FINISHED"] * 2
 
 
 def test_a_step_has_one_value_though_two_attempts_reported_it(client, url):
     _, study = begin(client, url, Parabola(), 1)
-    mirror = TrialMirror(client, study.user_attrs[RUN])
+    mirror = TrialMirror(Run(client, study.user_attrs[RUN]))
     trial = study.ask()
     run_id = mirror.open(trial, study.trials[0])
     mirror._flushed = float("-inf")
     mirror.report(run_id, {}, {1: 0.5, 2: 0.4})
-    other = TrialMirror(client, study.user_attrs[RUN])
+    other = TrialMirror(Run(client, study.user_attrs[RUN]))
     for step, value in ((1, 0.50001), (2, 0.40001), (3, 0.3)):
         trial.report(value, step)
     study.tell(trial, 0.3)

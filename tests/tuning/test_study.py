@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import mlflow
 import numpy as np
 import optuna
@@ -29,16 +30,19 @@ from fmce_mlflow.method.fitting.fit_set import fit_set
 from fmce_mlflow.predictor.fmcs_source import artifact_reader
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
-from fmce_mlflow.tuning.figures import curves_figure, history_figure, importance_figure
+from fmce_mlflow.runs.run import Run
+from fmce_mlflow.tuning.figures import curves_figure, importance_figure, trials_figure
 from fmce_mlflow.tuning.mirror import RUN, TrialMirror
 from fmce_mlflow.tuning.net_study import _possible, tune_fmce_net
 from fmce_mlflow.tuning.objective import NetObjective, tuning_rows
 from fmce_mlflow.tuning.options import Fixed, StudyOptions, TuneOptions
+from fmce_mlflow.tuning.orphans import reconcile
 from fmce_mlflow.tuning.results import importance
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, canonical, parse_space, suggest
 from fmce_mlflow.tuning.study import open_study, tune
 from fmce_mlflow.tuning.trial_bags import FmcsBags
-from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, counted, reconcile, run_trials, tally
+from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, counted, tally
+from fmce_mlflow.tuning.worker import run_trials
 from fmce_mlflow.tuning.workers import run_workers
 from tests.conftest import new_client, new_run
 from tests.helpers.bags_of_noise import read
@@ -134,7 +138,7 @@ def test_a_trial_that_ended_unwritten_is_written_later(client, url):
     run_trials(job, client, say=lambda _: None)
     run_id = study.trials[0].user_attrs[RUN]
     client.update_run(run_id, status="RUNNING")
-    mirror = TrialMirror(client, study.user_attrs[RUN])
+    mirror = TrialMirror(Run(client, study.user_attrs[RUN]))
     reconcile(study, mirror, patience=0)
     reconcile(study, mirror, patience=0)
     assert client.get_run(run_id).info.status == "FINISHED" and len(curve(client, run_id)) == 3
@@ -175,9 +179,9 @@ def test_a_trial_that_dies_too_often_has_failed_and_says_so(client, url, tmp_pat
 def test_a_trial_whose_worker_died_before_its_first_sign_of_life_is_replaced(client, url):
     job, study = begin(client, url, Parabola(), 2)
     study.ask()  # running, without a heartbeat: Optuna by itself would wait for it forever
-    orphan = TrialMirror(client, study.user_attrs[RUN])
+    orphan = TrialMirror(Run(client, study.user_attrs[RUN]))
     run_id = client.create_run(
-        orphan.experiment, tags={"mlflow.parentRunId": orphan.study_run, "fmce.trial": "0"}
+        orphan.experiment, tags={"mlflow.parentRunId": orphan.study_run.id, "fmce.trial": "0"}
     ).info.run_id
     run_trials(job, client, say=lambda _: None)
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
@@ -605,14 +609,14 @@ def a_study(values: list[float | None]) -> optuna.Study:
 
 def test_the_history_shows_every_trial_and_the_best_so_far():
     study = a_study([0.3, None, 0.2, 0.25])
-    lines = {line.get_label(): line.get_xydata().tolist() for line in history_figure(study.trials).axes[0].lines}
+    lines = {line.get_label(): line.get_xydata().tolist() for line in trials_figure(study.trials).axes[0].lines}
     assert lines["complete"] == [[0, 0.3], [2, 0.2], [3, 0.25]]
     assert lines["best so far"] == [[0, 0.3], [2, 0.2], [3, 0.2], [3, 0.2]]
     assert [x for x, _ in lines["failed"]] == [1]
 
 
 def test_the_history_shows_values_of_any_size():
-    axes = history_figure(a_study([0.04, 5.0, 0.0]).trials).axes[0]
+    axes = trials_figure(a_study([0.04, 5.0, 0.0]).trials).axes[0]
     low, high = axes.get_ylim()
     assert axes.get_yscale() == "log" and 0 < low < 1e-5 and high > 5
 
@@ -645,8 +649,13 @@ def test_importance_tells_what_matters():
 
 
 def test_importance_is_drawn_largest_on_top():
-    figure = importance_figure({"width": 0.2, "weight_decay": 0.8})
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["width", "weight decay"]
+    before = dict(matplotlib.rcParams)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda t: t.suggest_float("weight_decay", 0, 1) + 0.1 * t.suggest_int("width", 0, 9), n_trials=20)
+    axes = importance_figure(study, ["weight_decay", "width"]).axes[0]
+    shown = {label.get_text(): bar.get_width() for label, bar in zip(axes.get_yticklabels(), axes.patches, strict=True)}
+    assert shown == pytest.approx(importance(study)) and list(shown.values()) == sorted(shown.values())
+    assert dict(matplotlib.rcParams) == before, "other figures keep their style"
 
 
 def test_the_total_of_a_study_is_kept_in_it(client, url):

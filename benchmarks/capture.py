@@ -26,14 +26,16 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from fmce_mlflow.errors import DataError
 from fmce_mlflow.method.images.split import ImageData, load_images
 from fmce_mlflow.method.images.training_batches import loader
 from fmce_mlflow.method.networks.backbones import build_backbone
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.method.training.loop import train
 from fmce_mlflow.method.training.steps import epoch_order
 from fmce_mlflow.runs.run import Run
+from tests.helpers.watched import watched
 
 BACKBONE, MODULE = "shufflenet_v2_x0_5", "conv5"
 TIME_BAR = 1.10
@@ -96,7 +98,7 @@ def compare(name: str, data: ImageData, epochs: int) -> bool:
     config = training(epochs)
     model = network(data)
     plain = plain_epochs(model, data, config)
-    captured = train(network(data), data, config, [MODULE])
+    captured = watched(network(data), data, config, [MODULE])
     first = next(captured)  # snapshot 0: no epoch
     megabytes = first.maps[MODULE].nbytes / 2**20
     rows = []
@@ -149,7 +151,7 @@ def peak_memory(snapshots: int) -> None:
     """Train with capture on few images, drop each snapshot, and print this process's peak memory in MiB."""
     data = images("digits", "data", 128)
     config = training(snapshots)
-    for _ in train(network(data), data, config, [MODULE]):
+    for _ in watched(network(data), data, config, [MODULE]):
         pass
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 

@@ -21,8 +21,6 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from fmce_mlflow.runs.run import Run
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import mlflow
@@ -34,6 +32,7 @@ from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.method.images.split import ImageData
 from fmce_mlflow.method.training.config import TrainingConfig
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads import uploader
 from fmce_mlflow.runs.uploads.local import LocalUploads
 from fmce_mlflow.runs.uploads.options import UploadOptions
@@ -70,7 +69,7 @@ class OnThePath(LocalUploads):
 
     @contextmanager
     def snapshot(self, index: int):
-        yield self._client
+        yield self._run.client
 
 
 def run(uri: str, options: BackboneOptions, data: ImageData, limit: int) -> tuple[list[float], int]:
@@ -123,7 +122,7 @@ def main() -> None:
             rows = [
                 (run(fast, options, data, args.limit), run(slow, options, data, args.limit)) for _ in range(args.rounds)
             ]
-            backbone_run.open_uploads = lambda client, run_id, *_, **__: OnThePath(client, run_id, Path(name))
+            backbone_run.open_uploads = lambda run, *_: OnThePath(run, Path(name))
             on_path, _ = run(slow, options, data, args.limit)
     fast_epochs, slow_epochs = ([t for row in rows for t in row[i][0]] for i in (0, 1))
     ratio = statistics.median(slow_epochs) / statistics.median(fast_epochs)

@@ -1,11 +1,24 @@
 """Feature Map Convergence Evaluation as a suite of MLflow plugins.
 
 Importing the package is cheap on purpose: MLflow loads plugins in every process that calls ``evaluate``, so nothing
-here imports torch.
+here imports torch before ``record`` or ``Recorder`` is asked for.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from fmce_mlflow.errors import FmceError
 
+if TYPE_CHECKING:
+    from fmce_mlflow.recording.recorder import Recorder, record
+
 __version__ = "0.1.0"
 
-__all__ = ["FmceError", "__version__"]
+__all__ = ["FmceError", "Recorder", "__version__", "record"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Recorder", "record"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fmce_mlflow.recording import recorder
+
+    return getattr(recorder, name)

@@ -1,29 +1,33 @@
-"""Train one backbone as one MLflow run: maps, losses and convergence at every snapshot, the model at the end."""
+"""Close the run of a training: with its last snapshots, or with what it has of them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from fmce_mlflow.method.convergence import drift
-from fmce_mlflow.method.convergence.config import ConvergenceConfig
-from fmce_mlflow.method.convergence.verdict import assess
+from fmce_mlflow.errors import UploadError
+from fmce_mlflow.runs.run import Run
+from fmce_mlflow.runs.sink import Uploads
+
+GRACE = 10.0
+"""Seconds in which a training that is stopped still uploads; schedulers kill after 30."""
 
 
-def run_convergence(metrics: list[dict[str, float]], config: ConvergenceConfig, modules: tuple[str, ...]) -> Any:
-    """Convergence by each signal that a run's metrics hold.
+@contextmanager
+def closing(run: Run, out: Uploads) -> Iterator[None]:
+    """Close the run at the end of the block, as :meth:`Run.closing` does, but through its uploads.
 
-    Args:
-        metrics: Per snapshot, metric name → value.
-        config: How convergence is told.
-        modules: The modules whose drift is scored.
-
-    Returns:
-        ``{"train": Convergence, "val": Convergence, "drift": {module: Convergence}}``.
+    The status goes the way of the snapshots and after them: it may have to wait on disk with them, and what cannot be
+    uploaded any more must say where it stays.
     """
-    losses = {name: [m[f"{name}_loss"] for m in metrics] for name in ("train", "val")}
-    drifts = {module: [m[f"drift/{module}"] for m in metrics[1:]] for module in modules}
-    return {
-        "train": assess(losses["train"], config, signal="train"),
-        "val": assess(losses["val"], config, signal="val"),
-        "drift": {module: assess(drift.drift_sequence(d), config, signal="drift") for module, d in drifts.items()},
-    }
+    try:
+        yield
+        out.close("FINISHED")
+    except BaseException as error:
+        stopped, away = isinstance(error, KeyboardInterrupt), isinstance(error, UploadError)
+        left = out.give_up("KILLED" if stopped else "FAILED", within=GRACE if stopped else 0 if away else None)
+        if stopped:
+            run.say(f"Stopped. Go on with: fmce train-backbone --resume {run.id}")
+        if left and not away:
+            run.say(left)
+        raise

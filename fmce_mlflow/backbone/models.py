@@ -27,11 +27,11 @@ from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.method.training.state import load_weights
 from fmce_mlflow.runs.artifacts import artifact_repository, fetched
 from fmce_mlflow.runs.logged_models import log_saved_model, register
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Sink
 from fmce_mlflow.safety.reading import check_header, check_sha256, read_file
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from torch import Tensor, nn
 
     from fmce_mlflow.method.images.split import ImageData
@@ -42,19 +42,18 @@ MAX_WEIGHTS_BYTES = 64 * 2**30
 MAX_HEADER = 16 * 2**20
 
 
-def save_weights(client: Sink, run_id: str, snapshot: int, weights: Mapping[str, Tensor]) -> str:
+def save_weights(sink: Sink, run_id: str, snapshot: int, weights: Mapping[str, Tensor]) -> str:
     """Keep a snapshot's weights until it is known which snapshots are markers; returns the file's sha256."""
     data = save_tensors({k: v.clone() for k, v in weights.items()})
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, f"snapshot_{snapshot:05d}.safetensors")
         path.write_bytes(data)
-        client.log_artifact(run_id, str(path), WEIGHTS)
+        sink.log_artifact(run_id, str(path), WEIGHTS)
     return hashlib.sha256(data).hexdigest()
 
 
 def log_models(
-    client: MlflowClient,
-    run_id: str,
+    run: Run,
     model: nn.Module,
     data: ImageData,
     *,
@@ -64,14 +63,12 @@ def log_models(
     final: int,
     markers: Sequence[int],
     register_as: str | None,
-    say: Callable[[str], None],
     kept: Mapping[int, str] | None = None,
 ) -> str:
     """Log the trained model, and those of the markers; what is logged already is left alone.
 
     Args:
-        client: MLflow client.
-        run_id: The run.
+        run: The run.
         model: The network at its last snapshot, on the CPU.
         data: Its images: classes, preprocessing and an input example come from them.
         modules: The functional modules that were recorded.
@@ -80,46 +77,43 @@ def log_models(
         final: The last snapshot.
         markers: Snapshots whose models are logged too; their weights must have been kept.
         register_as: Register the final model under this name.
-        say: Prints a line for the user.
         kept: sha256 of the weights that were kept, by snapshot.
 
     Returns:
         The final model's URI, ``models:/m-…``.
     """
-    outputs = client.get_run(run_id).outputs
+    outputs = run.fetch().outputs
     logged = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
     last = {k: v.clone() for k, v in model.state_dict().items()}
     for snapshot in [*(m for m in markers if m != final), final]:
         if snapshot in logged:
             continue
-        load_weights(
-            model, last if snapshot == final else kept_weights(client, run_id, snapshot, (kept or {}).get(snapshot))
-        )
+        load_weights(model, last if snapshot == final else kept_weights(run, snapshot, (kept or {}).get(snapshot)))
         model.eval()
         metadata = {
             "backbone": backbone,
             "modules": list(modules),
             "snapshot": snapshot,
-            "source_run": run_id,
+            "source_run": run.id,
             "classes": list(data.classes),
             "preprocessing": data.preprocessing.to_dict(),
         }
         logged[snapshot] = log_saved_model(
-            client,
-            run_id,
-            lambda path, description: _save(model, path, data, description, serialization, say),
+            run.client,
+            run.id,
+            lambda path, description: _save(model, path, data, description, serialization, run.say),
             name="model" if snapshot == final else f"model_snapshot_{snapshot:05d}",
             step=snapshot,
             metadata={METADATA: metadata},
         )
     if register_as:
-        register(client, run_id, logged[final], register_as)
-    if any(file.path == WEIGHTS for file in client.list_artifacts(run_id)):
-        artifact_repository(client, run_id).delete_artifacts(WEIGHTS)
+        register(run.client, run.id, logged[final], register_as)
+    if any(file.path == WEIGHTS for file in run.client.list_artifacts(run.id)):
+        artifact_repository(run.client, run.id).delete_artifacts(WEIGHTS)
     return f"models:/{logged[final]}"
 
 
-def kept_weights(client: MlflowClient, run_id: str, snapshot: int, sha256: str | None) -> dict[str, Tensor]:
+def kept_weights(run: Run, snapshot: int, sha256: str | None) -> dict[str, Tensor]:
     """What :func:`save_weights` kept.
 
     Raises:
@@ -127,21 +121,20 @@ def kept_weights(client: MlflowClient, run_id: str, snapshot: int, sha256: str |
         IntegrityError: If it is not what was written.
     """
     name = f"{WEIGHTS}/snapshot_{snapshot:05d}.safetensors"
-    with fetched(client, run_id, name) as path:
+    owned = f"{name} of run {run.id}"
+    with fetched(run.client, run.id, name) as path:
         if path is None:
             raise ArtifactError(
-                f"The weights of snapshot {snapshot} of run {run_id} are missing. Train with --log-checkpoints again."
+                f"The weights of snapshot {snapshot} of run {run.id} are missing. Train with --log-checkpoints again."
             )
-        data = read_file(path, MAX_WEIGHTS_BYTES, f"{name} of run {run_id}")
+        data = read_file(path, MAX_WEIGHTS_BYTES, owned)
     if sha256 is not None:
-        check_sha256(data, sha256, f"{name} of run {run_id}")
-    check_header(data, MAX_HEADER, f"{name} of run {run_id}")
+        check_sha256(data, sha256, owned)
+    check_header(data, MAX_HEADER, owned)
     try:
         return dict(load_tensors(data))
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise ArtifactError(
-            f"{name} of run {run_id} cannot be read ({error}). Train with --log-checkpoints again."
-        ) from None
+        raise ArtifactError(f"{owned} cannot be read ({error}). Train with --log-checkpoints again.") from None
 
 
 def _save(

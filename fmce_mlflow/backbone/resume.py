@@ -6,11 +6,10 @@ import hashlib
 import json
 import struct
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
@@ -20,16 +19,15 @@ from safetensors.torch import save as save_tensors
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.errors import ArtifactError, RunError
 from fmce_mlflow.method.training.state import TrainingState
+from fmce_mlflow.recording.record import Record
 from fmce_mlflow.runs.artifacts import fetched
 from fmce_mlflow.runs.checkpoint_slots import ROOT, SLOTS, Pointer, pointer, publish
-from fmce_mlflow.runs.feature_index import Entry, checked_entry
 from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.runs.sink import Sink
 from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.safety.reading import check_header, check_seal, check_sha256, parse_json, read_file
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -39,55 +37,6 @@ MAX_HEADER = 90 * 2**20  # safetensors itself reads 100 MB
 MAX_SNAPSHOT = 10**9
 
 
-@dataclass(slots=True)
-class Record:
-    """What a run has measured so far; everything in it is a plain value.
-
-    Attributes:
-        metrics: Per snapshot, in order: metric name → value.
-        epochs: Epochs trained, per snapshot.
-        entries: Feature-map files written.
-        weights: sha256 of the files of weights that wait to become models, by snapshot.
-    """
-
-    metrics: list[dict[str, float]] = field(default_factory=list)
-    epochs: list[float] = field(default_factory=list)
-    entries: dict[tuple[str, int], Entry] = field(default_factory=dict)
-    weights: dict[int, str] = field(default_factory=dict)
-
-    def sequence(self, name: str) -> NDArray[np.float64]:
-        """One metric over the snapshots that have it, float64."""
-        return np.array([m[name] for m in self.metrics if name in m], dtype=np.float64)
-
-    def to_json(self) -> str:
-        """As text."""
-        return json.dumps(
-            {
-                "metrics": self.metrics,
-                "epochs": self.epochs,
-                "entries": [asdict(e) for e in self.entries.values()],
-                "weights": list(self.weights.items()),
-            }
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> Record:
-        """From the text of :meth:`to_json`.
-
-        Raises:
-            ArtifactError: If a feature-map file cannot be as it says.
-            KeyError: If something is missing.
-            TypeError: If something is of another kind.
-            ValueError: If it is no JSON, or a number is none.
-        """
-        value = parse_json(text)
-        entries = [checked_entry(e, "The checkpoint") for e in value["entries"]]
-        metrics = [{str(k): float(v) for k, v in one.items()} for one in value["metrics"]]
-        weights = {int(snapshot): str(sha256) for snapshot, sha256 in value.get("weights", [])}
-        epochs = [float(epoch) for epoch in value["epochs"]]
-        return cls(metrics, epochs, {(e.module, e.snapshot): e for e in entries}, weights)
-
-
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Everything to go on from a snapshot.
@@ -95,21 +44,17 @@ class Checkpoint:
     Attributes:
         state: Weights and optimizer.
         record: What was measured up to and with that snapshot.
-        grams: Centred Gram matrices (n, n) of the snapshot's maps by module, for the next drift.
-        saliency: Grad-CAM by module, uint8 (S, n, h, w), of the last S snapshots.
     """
 
     state: TrainingState
     record: Record
-    grams: dict[str, NDArray[Any]]
-    saliency: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
 
     def pack(self) -> bytes:
         """One safetensors file: tensors by prefix, the rest in its header."""
         tensors: dict[str, Tensor] = {f"model:{k}": v.contiguous() for k, v in self.state.model.items()}
         tensors |= {f"optimizer:{k}": v.contiguous() for k, v in self.state.optimizer.items()}
-        tensors |= {f"gram:{k}": torch.from_numpy(v) for k, v in self.grams.items()}
-        tensors |= {f"saliency:{k}": torch.from_numpy(v) for k, v in self.saliency.items()}
+        tensors |= {f"gram:{k}": torch.from_numpy(v) for k, v in self.record.grams.items()}
+        tensors |= {f"saliency:{k}": torch.from_numpy(v) for k, v in self.record.saliency.items()}
         header = {
             "format_version": str(FORMAT_VERSION),
             "snapshot": str(self.state.snapshot),
@@ -145,20 +90,21 @@ class Checkpoint:
                 raise ValueError(f"snapshot {snapshot} cannot be")
             scaler = {str(k): float(v) for k, v in scaler.items()}
             state = TrainingState(snapshot, parts["model"], parts["optimizer"], scaler)
-            grams, saliency = ({k: v.numpy() for k, v in parts[name].items()} for name in ("gram", "saliency"))
+            record.grams = {k: v.numpy() for k, v in parts["gram"].items()}
+            record.saliency = {k: v.numpy() for k, v in parts["saliency"].items()}
         except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise ArtifactError(f"The checkpoint cannot be read ({error}). Train the backbone again.") from None
-        return cls(state, record, grams, saliency)
+        return cls(state, record)
 
 
-def save(client: Sink, run_id: str, checkpoint: Checkpoint) -> None:
+def save(sink: Sink, run_id: str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into the slot that is not in use, then point the run's tag at it."""
     data = checkpoint.pack()
     slot = SLOTS[checkpoint.state.snapshot % 2]
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, slot)
         path.write_bytes(data)
-        publish(client, run_id, path, Pointer(slot, checkpoint.state.snapshot, hashlib.sha256(data).hexdigest()))
+        publish(sink, run_id, path, Pointer(slot, checkpoint.state.snapshot, hashlib.sha256(data).hexdigest()))
 
 
 def load(run: Run) -> Checkpoint | None:

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,17 @@ class Run:
         experiment = self.fetch().info.experiment_id
         below = {PARENT_TAG: self.id, **(tags or {})}
         return Run.create(self.client, experiment, role=role, name=name, tags=below, say=self.say)
+
+    def saying_once(self) -> Run:
+        """The same run, which says a line the first time only: for what is tried again."""
+        said: set[str] = set()
+
+        def say(line: str) -> None:
+            if line not in said:
+                said.add(line)
+                self.say(line)
+
+        return replace(self, say=say)
 
     def fetch(self) -> Logged:
         """What MLflow has of it now: info, params, tags, metrics and inputs."""

@@ -13,6 +13,7 @@ from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.model_forms import load_exported
+from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers import nets
 
@@ -33,7 +34,7 @@ def log(client, run_id, model, data, **more):
         "markers": (),
         "register_as": None,
     }  # fmt: skip
-    return model_logging.log_models(client, run_id, model, data, **{**options, **more}, say=said.append), said
+    return model_logging.log_models(Run(client, run_id, said.append), model, data, **{**options, **more}), said
 
 
 def trained_net(seeded, factory=nets.tiny, seed=0):

@@ -7,17 +7,18 @@ import pytest
 import torch
 
 from fmce_mlflow.backbone import resume as checkpoint
-from fmce_mlflow.backbone.resume import Checkpoint, Record
+from fmce_mlflow.backbone.resume import Checkpoint
 from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.method.training.loop import train
 from fmce_mlflow.method.training.state import TrainingState
+from fmce_mlflow.recording.record import Record
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.checkpoint_slots import SLOTS, TAG
 from fmce_mlflow.runs.feature_index import Entry
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers import nets
+from tests.helpers.watched import watched
 
 
 def sample(snapshot=3, seed=0):
@@ -41,7 +42,8 @@ def sample(snapshot=3, seed=0):
     )
     rng = np.random.default_rng(seed)
     saliency = {"layer4": rng.integers(0, 255, (snapshot + 1, 2, 3, 4), dtype=np.uint8)}
-    return Checkpoint(state, record, {"layer4": rng.normal(size=(4, 4))}, saliency)
+    record.grams, record.saliency = {"layer4": rng.normal(size=(4, 4))}, saliency
+    return Checkpoint(state, record)
 
 
 def equal(a, b):
@@ -49,7 +51,7 @@ def equal(a, b):
     for left, right in ((a.state.model, b.state.model), (a.state.optimizer, b.state.optimizer)):
         assert left.keys() == right.keys()
         assert all(left[k].dtype == right[k].dtype and torch.equal(left[k], right[k]) for k in left)
-    for left, right in ((a.grams, b.grams), (a.saliency, b.saliency)):
+    for left, right in ((a.record.grams, b.record.grams), (a.record.saliency, b.record.saliency)):
         assert left.keys() == right.keys()
         assert all(left[k].dtype == right[k].dtype and (left[k] == right[k]).all() for k in left)
     return True
@@ -65,17 +67,17 @@ def test_what_is_packed_is_unpacked():
 
 def test_losses_keep_every_bit_and_what_is_missing_stays_missing():
     record = Record.from_json(sample().record.to_json())
-    assert record.sequence("train_loss").tolist() == [2.3, 1 / 3]
-    assert record.sequence("drift/layer4").tolist() == [0.1]
+    assert [one["train_loss"] for one in record.metrics] == [2.3, 1 / 3]
+    assert [one["drift/layer4"] for one in record.metrics if "drift/layer4" in one] == [0.1]
 
 
 def test_tied_weights_go_through_and_training_goes_on(data):
     config = TrainingConfig(epochs=2, snapshots_per_epoch=1, batch_size=32, cpu=True)
-    snapshots = list(train(nets.Tied(), data, config, ["stage"]))
+    snapshots = list(watched(nets.Tied(), data, config, ["stage"]))
     state = snapshots[1].state
     assert torch.equal(state.model["first.weight"], state.model["second.weight"])
-    read = Checkpoint.unpack(Checkpoint(state, Record(), {}).pack()).state
-    (rest,) = train(nets.Tied(), data, config, ["stage"], resume=read)
+    read = Checkpoint.unpack(Checkpoint(state, Record()).pack()).state
+    (rest,) = watched(nets.Tied(), data, config, ["stage"], resume=read)
     assert rest.train_loss == snapshots[2].train_loss
     assert all(torch.equal(rest.state.model[k], v) for k, v in snapshots[2].state.model.items())
 

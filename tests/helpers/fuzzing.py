@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from hypothesis import strategies as st
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from fmce_mlflow.backbone.resume import Checkpoint, Record
+from fmce_mlflow.backbone.resume import Checkpoint
 from fmce_mlflow.cli.main import main
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.evaluation.provenance import predictor_facts
@@ -30,6 +30,7 @@ from fmce_mlflow.method.scoring.module_finding import is_far
 from fmce_mlflow.method.training.state import TrainingState
 from fmce_mlflow.predictor.find import NamedPredictor
 from fmce_mlflow.predictor.flavor import CONFIG, FOLDER, WEIGHTS, Predictor, load_predictor, save_model
+from fmce_mlflow.recording.record import Record
 from fmce_mlflow.runs.checkpoint_slots import Pointer
 from fmce_mlflow.runs.feature_index import INDEX, ROOT, Entry, Index, Probe
 from fmce_mlflow.runs.feature_maps import read_index, read_stored
@@ -164,8 +165,9 @@ ENTRY = Entry("a", 0, (2, 3, 2, 2), "float16", len(MAP), hashlib.sha256(MAP).hex
 INDEX_RECORD = json.loads(Index(Probe("digits", 2, "0" * 64), {("a", 0): ENTRY}).to_json())
 CHECKPOINT = Checkpoint(
     TrainingState(1, {"w": torch.ones(2)}, {"w.momentum": torch.ones(2)}, {}),
-    Record([{"train_loss": 2.0}, {"train_loss": 1.0}], [0.0, 1.0], {("a", 0): ENTRY}, {0: "0" * 64}),
-    {"a": np.eye(2)},
+    Record(
+        [{"train_loss": 2.0}, {"train_loss": 1.0}], [0.0, 1.0], {("a", 0): ENTRY}, {0: "0" * 64}, {"a": np.eye(2)},
+    ),
 ).pack()  # fmt: skip
 UNIT = {
     "format_version": 1, "snapshot": 0, "metrics": [["train_loss", 1.0, 5, 0]],

@@ -176,16 +176,16 @@ def test_kept_weights_are_checked(client):
 
     run_id = new_run(client)
     sha256 = model_logging.save_weights(client, run_id, 3, {"w": torch.ones(2)})
-    assert model_logging.kept_weights(client, run_id, 3, sha256)["w"].tolist() == [1, 1]
+    assert model_logging.kept_weights(Run(client, run_id), 3, sha256)["w"].tolist() == [1, 1]
     path = Path(
         client.get_run(run_id).info.artifact_uri.removeprefix("file://"), "weights", "snapshot_00003.safetensors"
     )
     path.write_bytes(save_tensors({"w": torch.zeros(2)}))
     with pytest.raises(IntegrityError, match="weights/snapshot_00003"):
-        model_logging.kept_weights(client, run_id, 3, sha256)
+        model_logging.kept_weights(Run(client, run_id), 3, sha256)
     path.write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match="cannot be read"):
-        model_logging.kept_weights(client, run_id, 3, None)
+        model_logging.kept_weights(Run(client, run_id), 3, None)
 
 
 @pytest.fixture

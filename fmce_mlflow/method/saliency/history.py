@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmce_mlflow.errors import CaptureError
-from fmce_mlflow.method.images.split import ImageData
 from fmce_mlflow.method.saliency.grad_cam import Maps, cams, focus, resized
 
 IMAGES = 6
@@ -41,13 +40,6 @@ class SaliencyHistory:
     modules: tuple[str, ...]
     kept: dict[str, Kept] = field(default_factory=dict)
     problem: str | None = None
-
-    @classmethod
-    def of(cls, data: ImageData, modules: Sequence[str], kept: Mapping[str, Kept] | None = None) -> SaliencyHistory:
-        """The history of a training on ``data``, empty or going on behind what was kept."""
-        chosen = [data.probe[i] for i in range(min(IMAGES, len(data.probe)))]
-        inputs = torch.stack([data.preprocessing(image) for image, _ in chosen])
-        return cls(inputs, [int(label) for _, label in chosen], tuple(modules), dict(kept or {}))
 
     def take(self, model: nn.Module) -> dict[str, float]:
         """Look at the network as it is now.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,20 +23,49 @@ from fmce_mlflow.errors import ConfigError, NonFiniteLossError
 from fmce_mlflow.method.images.split import ImageData
 from fmce_mlflow.method.images.training_batches import loader
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.method.training.observe import Snapshot, _observe, _untrained_loss
-from fmce_mlflow.method.training.state import TrainingState, _load_optimizer, _make_optimizer, _state, load_weights
+from fmce_mlflow.method.training.observe import untrained_loss
+from fmce_mlflow.method.training.state import (
+    TrainingState,
+    load_optimizer,
+    load_weights,
+    make_optimizer,
+    training_state,
+)
 from fmce_mlflow.method.training.steps import (
-    _deterministic,
-    _private_rng,
-    _seed,
+    deterministic,
     epoch_order,
     learning_rate,
+    memory_format,
+    private_rng,
+    seed_generators,
     snapshot_steps,
     steps_per_epoch,
 )
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A moment of training at which the network may be looked at.
+
+    Attributes:
+        index: 0 for the untrained network, then 1, 2, ….
+        epoch: Epochs trained so far.
+        train_loss: Mean cross-entropy of the training steps since the last snapshot, in nats; at snapshot 0 that of
+            the untrained network on the first training images.
+        train_seconds: Wall time of the training steps since the last snapshot.
+        images_per_second: Training images per second since the last snapshot; 0 at snapshot 0.
+        state: What is needed to go on from here; present on the main process only.
+    """
+
+    index: int
+    epoch: float
+    train_loss: float
+    train_seconds: float
+    images_per_second: float
+    state: TrainingState | None
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
@@ -50,9 +80,9 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
             mixed_precision=config.precision, cpu=config.cpu, gradient_accumulation_steps=config.gradient_accumulation
         )
     except ValueError as error:
-        raise ConfigError(f"precision {config.precision!r} cannot be had here: {error} Use bf16 or no.") from None
+        raise ConfigError(f"precision {config.precision!r} is not available here: {error} Use bf16 or no.") from None
     if config.precision == "fp16" and not accelerator.native_amp:  # Accelerate would train in float32 and not say so
-        raise ConfigError(f"precision 'fp16' cannot be had on device {accelerator.device.type!r}. Use bf16 or no.")
+        raise ConfigError(f"precision 'fp16' is not available on device {accelerator.device.type!r}. Use bf16 or no.")
     return accelerator
 
 
@@ -60,28 +90,23 @@ def train(
     model: nn.Module,
     data: ImageData,
     config: TrainingConfig,
-    modules: Sequence[str],
     *,
-    map_size: int | None = None,
     resume: TrainingState | None = None,
     accelerator: Accelerator | None = None,
     progress: tqdm[Any] | None = None,
-    probe_batch: int = 256,
 ) -> Iterator[Snapshot]:
-    """Train ``model`` on ``data`` and yield its snapshots, the untrained network first.
+    """Train ``model`` on ``data`` and yield at each snapshot, first with the untrained network.
 
-    The network's global random state is left as it was at every ``yield``.
+    The network may be looked at there, as long as it is left as it was; its global random state is at every ``yield``
+    what it was before. Of several processes, those that do not look wait for the one that does.
 
     Args:
         model: The network; trained in place, moved to the accelerator's device.
         data: Training, validation and probe images.
         config: How to train.
-        modules: Functional modules whose maps are taken, at least one.
-        map_size: Pool larger maps to this height and width.
-        resume: Go on behind this state; the first snapshot yielded is the one after it.
+        resume: Go on after this state; the first snapshot yielded is the one after it.
         accelerator: The caller's, where it needs to know its process index.
         progress: A bar that is moved on by images.
-        probe_batch: Images per forward pass over probe and validation images.
 
     Yields:
         Snapshot: Snapshots 0 … ``config.snapshots``, or those after ``resume``.
@@ -90,10 +115,9 @@ def train(
         NonFiniteLossError: If a loss is NaN or infinite; names the snapshot.
         ConfigError: If batches cannot be shared out over processes, an epoch has too few steps, or the network does not
             take channels last.
-        CaptureError: If a module gives no feature map.
     """
     accelerator = accelerator or make_accelerator(config)
-    world, rank, device = accelerator.num_processes, accelerator.process_index, accelerator.device
+    world, device = accelerator.num_processes, accelerator.device
     batch_size = min(config.batch_size, len(data.train))
     micro = batch_size // (config.gradient_accumulation * world)
     if micro * config.gradient_accumulation * world != batch_size:
@@ -105,73 +129,53 @@ def train(
     at = snapshot_steps(steps, config.snapshots_per_epoch)
     if resume is not None:
         load_weights(model, resume.model)
-    layout = torch.preserve_format
     if config.channels_last:
-        layout = torch.channels_last
         _check_layout(model, data)
-        model.to(memory_format=layout)
-    network, optimizer = accelerator.prepare(model, _make_optimizer(model, config))
+        model.to(memory_format=torch.channels_last)
+    network, optimizer = accelerator.prepare(model, make_optimizer(model, config))
     model = accelerator.unwrap_model(network)
     if resume is not None:
-        _load_optimizer(optimizer, resume, accelerator)
+        load_optimizer(optimizer, resume, accelerator)
 
     def snapshot(index: int, train_loss: float, seconds: float, images: int) -> Snapshot:
-        started = time.perf_counter()
-        observed = (
-            _observe(model, data, modules, map_size, probe_batch, device, layout)
-            if accelerator.is_main_process
-            else None
-        )
-        accelerator.wait_for_everyone()
-        val_loss, val_accuracy, maps, clipped = observed or (math.nan, math.nan, {}, {})
-        if accelerator.is_main_process and not math.isfinite(val_loss):
-            raise NonFiniteLossError(index, val_loss, "validation loss")
+        if not math.isfinite(train_loss):
+            raise NonFiniteLossError(index, train_loss, "training loss")
         return Snapshot(
             index=index,
             epoch=index / config.snapshots_per_epoch,
             train_loss=train_loss,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            maps=maps,
-            clipped=clipped,
             train_seconds=seconds,
-            probe_seconds=time.perf_counter() - started,
             images_per_second=images / seconds if images else 0.0,
-            state=_state(index, model, optimizer, accelerator) if accelerator.is_main_process else None,
+            state=training_state(index, model, optimizer, accelerator) if accelerator.is_main_process else None,
         )
 
     if resume is None:
-        first = _untrained_loss(model, data, config, device, micro)
-        _check(first, 0)
-        yield snapshot(0, first, 0.0, 0)
+        yield snapshot(0, untrained_loss(model, data, config, device, micro), 0.0, 0)
+        accelerator.wait_for_everyone()
 
     done = resume.snapshot if resume is not None else 0
     for index in range(done + 1, config.snapshots + 1):
         epoch, part = divmod(index - 1, config.snapshots_per_epoch)
         begin, end = (at[part - 1] if part else 0), at[part]
         started = time.perf_counter()
-        order = epoch_order(len(data.train), config.seed, epoch)
-        batches = [
-            order[step * batch_size : (step + 1) * batch_size].reshape(-1, world, micro)[i, rank].tolist()
-            for step in range(begin, end)
-            for i in range(config.gradient_accumulation)
-        ]
+        order = epoch_order(len(data.train), config.seed, epoch)[begin * batch_size : end * batch_size]
+        mine = order.reshape(-1, world, micro)[:, accelerator.process_index]
         images = loader(
             data.train,
             preprocessing=data.preprocessing,
-            batches=batches,
+            batches=mine.tolist(),
             augmentation=config.augmentation,
             seed=config.seed,
             epoch=epoch,
             num_workers=config.num_workers,
             pin_memory=device.type == "cuda",
         )
-        with _private_rng(device), _deterministic(device):
+        with private_rng(device), deterministic(device):
             loss = _train_steps(
                 network, optimizer, accelerator, images, config, epoch * steps + begin, steps, progress, batch_size
             )
-        _check(loss, index)
         yield snapshot(index, loss, time.perf_counter() - started, (end - begin) * batch_size)
+        accelerator.wait_for_everyone()
     if config.channels_last:
         model.to(memory_format=torch.contiguous_format)
 
@@ -189,13 +193,13 @@ def _train_steps(
 ) -> float:
     """Run the batches of ``images`` and return their mean loss over all processes."""
     network.train()
-    layout = torch.channels_last if config.channels_last else torch.preserve_format
+    layout = memory_format(config)
     losses = []
     for i, (x, y) in enumerate(images):  # x (b, 3, H, W), y (b,)
         step, part = divmod(i, config.gradient_accumulation)
         step += first_step
         if part == 0:
-            _seed(accelerator.device, config.seed, step, accelerator.process_index)
+            seed_generators(accelerator.device, config.seed, step, accelerator.process_index)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step, steps)
         x = x.to(accelerator.device, non_blocking=True, memory_format=layout)
@@ -229,8 +233,3 @@ def _check_layout(model: nn.Module, data: ImageData) -> None:
             "the network reads its input's memory in its own order, so it cannot be trained with channels-last; leave "
             "that out, or use reshape where it uses view"
         )
-
-
-def _check(loss: float, snapshot: int) -> None:
-    if not math.isfinite(loss):
-        raise NonFiniteLossError(snapshot, loss, "training loss")

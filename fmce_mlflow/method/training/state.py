@@ -47,14 +47,16 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     model.load_state_dict(state)
 
 
-def _make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimizer of a network's trainable parameters."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
     return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
-def _state(index: int, model: nn.Module, optimizer: Any, accelerator: Accelerator) -> TrainingState:
+def training_state(index: int, model: nn.Module, optimizer: Any, accelerator: Accelerator) -> TrainingState:
+    """The state at a snapshot, copied to the CPU."""
     moments = optimizer.state_dict()["state"]
     return TrainingState(
         snapshot=index,
@@ -73,7 +75,8 @@ def _kept(value: Tensor) -> Tensor:
     return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def _load_optimizer(optimizer: Any, state: TrainingState, accelerator: Accelerator) -> None:
+def load_optimizer(optimizer: Any, state: TrainingState, accelerator: Accelerator) -> None:
+    """Give an optimizer and the fp16 scaler the state that they had."""
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in state.optimizer.items():
         i, _, name = key.partition(".")

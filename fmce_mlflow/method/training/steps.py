@@ -44,7 +44,7 @@ def snapshot_steps(steps: int, snapshots: int) -> list[int]:
 def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
     """Learning rate of optimizer step ``step`` (from 0) in epochs of ``steps`` steps.
 
-    Warm-up rises linearly to ``lr`` at its last step; behind it starts the cosine (Loshchilov and Hutter,
+    Warm-up rises linearly to ``lr`` at its last step; after it starts the cosine (Loshchilov and Hutter,
     arXiv 1608.03983, eq. 5, without restarts).
 
     Example:
@@ -60,7 +60,7 @@ def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 
-def _seed(device: torch.device, *numbers: int) -> None:
+def seed_generators(device: torch.device, *numbers: int) -> None:
     """Seed dropout and the like from several numbers."""
     seed = int(np.random.SeedSequence(list(numbers)).generate_state(1, np.uint64)[0] >> np.uint64(1))
     if device.type == "cpu":
@@ -69,13 +69,18 @@ def _seed(device: torch.device, *numbers: int) -> None:
         torch.manual_seed(seed)
 
 
-def _private_rng(device: torch.device) -> Any:
+def private_rng(device: torch.device) -> Any:
     """A context that gives torch's global generators back as they were."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
-def _deterministic(device: torch.device) -> Any:
+def deterministic(device: torch.device) -> Any:
     """Reproducible cuDNN kernels while training on a GPU."""
     if device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
+
+
+def memory_format(config: TrainingConfig) -> torch.memory_format:
+    """How images lie in memory when the network gets them."""
+    return torch.channels_last if config.channels_last else torch.preserve_format

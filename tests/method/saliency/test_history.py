@@ -7,16 +7,25 @@ import pytest
 import torch
 from torch import nn
 
+from fmce_mlflow.backbone.record import probe_of
 from fmce_mlflow.backbone.resume import stored_options
-from fmce_mlflow.backbone.train import SALIENCY, train_backbone
+from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.saliency.grad_cam import focus, grad_cam
 from fmce_mlflow.method.saliency.history import IMAGES, LARGEST, SaliencyHistory, input_images, spread_snapshots
-from fmce_mlflow.method.training.loop import train
+from fmce_mlflow.recording.recorder import SALIENCY
 from fmce_mlflow.report.saliency_figure import history_figure
 from fmce_mlflow.runs.run import Run
 from tests.conftest import FAST_TRAINING, fast_options, new_run
 from tests.helpers import nets
+from tests.helpers.watched import watched
+
+
+def history_of(data, modules, kept=None):
+    """The history of a training on `data`, empty or going on after what was kept."""
+    shown = probe_of(data, fast_options()).shown
+    labels = [int(label) for label in data.probe.labels[: len(shown)]]
+    return SaliencyHistory(shown, labels, tuple(modules), dict(kept or {}))
 
 
 class Restless(nn.Module):
@@ -36,9 +45,9 @@ def trained(data, seeded, factory, *, look):
     """Losses of a training, its weights, and the metrics of the history where one looks."""
     model, found = seeded(factory), []
     torch.manual_seed(0)
-    history = SaliencyHistory.of(data, ["norm", "stage"])
+    history = history_of(data, ["norm", "stage"])
     losses = []
-    for snapshot in train(model, data, FAST_TRAINING, ["stage"]):
+    for snapshot in watched(model, data, FAST_TRAINING, ["stage"]):
         losses += [snapshot.train_loss, snapshot.val_loss]
         if look:
             found.append(history.take(model))
@@ -56,7 +65,7 @@ def test_looking_changes_nothing_of_the_training(data, seeded, factory):
 
 def test_what_is_kept_is_grad_cam_of_the_probe(data, seeded):
     model = seeded(nets.tiny).train()
-    history = SaliencyHistory.of(data, ["stem", "stage"])
+    history = history_of(data, ["stem", "stage"])
     first = history.take(model)
     with torch.no_grad():
         model.head.weight.mul_(-1)
@@ -81,12 +90,12 @@ def test_large_maps_are_kept_small():
 
 def test_it_goes_on_behind_what_was_kept_also_by_a_release_that_kept_nothing(data, seeded):
     model = seeded(nets.tiny)
-    before = SaliencyHistory.of(data, ["stage"])
+    before = history_of(data, ["stage"])
     before.take(model)
-    resumed = SaliencyHistory.of(data, ["stage"], before.kept)
+    resumed = history_of(data, ["stage"], before.kept)
     resumed.take(model)
     assert resumed.kept["stage"].shape[0] == 2 and before.kept["stage"].shape[0] == 1
-    late = SaliencyHistory.of(data, ["stage"], {})
+    late = history_of(data, ["stage"], {})
     late.take(model)
     assert list(late.at([0, 4, 8], last=8)["stage"]) == [8]
 
@@ -149,7 +158,7 @@ def test_a_run_that_has_not_converged_has_a_panel_up_to_its_last_snapshot(client
         drawn.append((args, more))
         return history_figure(*args, **more)
 
-    monkeypatch.setattr("fmce_mlflow.backbone.train.history_figure", draw)
+    monkeypatch.setattr("fmce_mlflow.recording.recorder.history_figure", draw)
     options = fast_options(convergence=ConvergenceConfig(threshold=1e-9, levels=4))
     result = train_backbone(Run(client, new_run(client), lambda line: None), options, data=data)
     (((_, saliency, _), more),) = drawn

@@ -26,6 +26,7 @@ from fmce_mlflow.method.training.steps import epoch_order, learning_rate, snapsh
 from tests.conftest import FAST_TRAINING as FAST
 from tests.conftest import new_run
 from tests.helpers import nets
+from tests.helpers.watched import watched
 
 
 def trained(data, config=FAST, factory=nets.tiny, modules=("stage",), **more):
@@ -33,7 +34,7 @@ def trained(data, config=FAST, factory=nets.tiny, modules=("stage",), **more):
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = factory()
-    return list(train(model, data, config, modules, **more)), model
+    return list(watched(model, data, config, modules, **more)), model
 
 
 def same(a, b):
@@ -141,7 +142,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(data, precision)
 def test_global_random_state_is_left_alone_at_every_yield(data, augmentation):
     model = nets.tiny()
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    for _ in train(model, data, replace(FAST, augmentation=augmentation, num_workers=1), ["stage"]):
+    for _ in watched(model, data, replace(FAST, augmentation=augmentation, num_workers=1), ["stage"]):
         assert torch.equal(torch.get_rng_state(), before)
         assert (np.random.get_state()[1] == numpy_before).all()
         torch.manual_seed(7)  # what the caller draws does not reach the training either
@@ -154,7 +155,7 @@ def test_what_the_caller_draws_does_not_change_the_training(data):
         torch.manual_seed(0)
         model = nets.tiny()
         disturbed = []
-        for snapshot in train(model, data, FAST, ["stage"]):
+        for snapshot in watched(model, data, FAST, ["stage"]):
             torch.manual_seed(snapshot.index + 5)
             disturbed.append(snapshot)
     assert all(same(x, y) for x, y in zip(undisturbed, disturbed, strict=True))
@@ -259,7 +260,7 @@ def test_the_first_loss_is_the_training_mode_loss_of_the_untrained_network(data,
 def test_a_loss_that_is_not_finite_names_its_snapshot(data):
     seen = []
     with pytest.raises(NonFiniteLossError, match=r"loss of snapshot 1 is (nan|inf)") as raised:
-        for snapshot in train(nets.tiny(), data, replace(FAST, lr=1e30), ["stage"]):
+        for snapshot in watched(nets.tiny(), data, replace(FAST, lr=1e30), ["stage"]):
             seen.append(snapshot.index)
     assert seen == [0] and raised.value.snapshot == 1
 
@@ -288,7 +289,7 @@ def test_training_learns_and_leaves_modes_as_they_are(data):
     model = nets.tiny()
     model.eval()
     model.drop.train()
-    snapshots = train(model, data, replace(FAST, epochs=6), ["stage"])
+    snapshots = watched(model, data, replace(FAST, epochs=6), ["stage"])
     first = next(snapshots)
     assert not model.training and model.drop.training  # snapshot 0 only looks
     rest = list(snapshots)
@@ -331,19 +332,19 @@ def test_bfloat16_on_the_cpu_is_near_float32(data):
 
 
 def test_a_precision_that_the_device_lacks_is_a_message():
-    with pytest.raises(ConfigError, match="precision 'fp16' cannot be had on device 'cpu'"):
+    with pytest.raises(ConfigError, match="precision 'fp16' is not available on device 'cpu'"):
         make_accelerator(replace(FAST, precision="fp16"))
 
 
 def test_batches_that_cannot_be_shared_out(data):
     config = replace(FAST, batch_size=200, gradient_accumulation=25, snapshots_per_epoch=1)
     with pytest.raises(ConfigError, match=r"batch of 96 images cannot be shared evenly by 1 processes × 25"):
-        next(train(nets.tiny(), data, config, ["stage"]))
+        next(train(nets.tiny(), data, config))
 
 
 def test_a_module_without_a_map_is_an_error(data):
     with pytest.raises(CaptureError, match="head"):
-        next(train(nets.tiny(), data, FAST, ["head"]))
+        next(watched(nets.tiny(), data, FAST, ["head"]))
 
 
 SCRIPT = """
@@ -354,16 +355,17 @@ import torch
 from mlflow import MlflowClient
 from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.train import train_backbone
-from fmce_mlflow.method.training.loop import make_accelerator, train
+from fmce_mlflow.method.training.loop import make_accelerator
 from fmce_mlflow.runs.run import Run
 from tests.helpers import nets
+from tests.helpers.watched import watched
 from tests.conftest import FAST_TRAINING, fast_options
 
 options = replace(fast_options(backbone="tests.helpers.nets:plain"), training=FAST_TRAINING)
 data = load_options_images(options)
 torch.manual_seed(0)
 accelerator = make_accelerator(options.training)
-snapshots = list(train(nets.plain(), data, options.training, ["stage"], accelerator=accelerator))
+snapshots = list(watched(nets.plain(), data, options.training, ["stage"], accelerator=accelerator))
 if accelerator.is_main_process:
     torch.save([s.maps["stage"] for s in snapshots], Path(sys.argv[1], "maps.pt"))
     record = [[s.train_loss, s.val_loss] for s in snapshots]

@@ -169,7 +169,7 @@ def test_the_server_goes_away_before_the_run_is_completed(server, train, proxy, 
 
 def test_a_stopped_run_leaves_its_snapshots_on_disk_and_goes_on_with_them(server, proxy, train, whole, monkeypatch):
     """SIGTERM while the server is away; --resume begins with what waits."""
-    monkeypatch.setattr("fmce_mlflow.backbone.train.GRACE", 0.3)
+    monkeypatch.setattr("fmce_mlflow.backbone.finish.GRACE", 0.3)
     run_id = experiment_run(MlflowClient(server))
 
     def listen(line):

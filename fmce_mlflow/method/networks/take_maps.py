@@ -1,0 +1,106 @@
+"""Feature maps of a fixed set of images, as float16 on the CPU, from a network that notices nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fmce_mlflow.errors import CaptureError
+from fmce_mlflow.method.networks.capture import capture
+
+FLOAT16_MAX = float(torch.finfo(torch.float16).max)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TakenMaps:
+    """What one pass over some images gave.
+
+    Attributes:
+        maps: float16 (n, C, H, W) by module; values beyond float16 are set to its largest.
+        clipped: Number of such values, by module.
+        outputs: What the network gave for each batch, where that was asked for.
+    """
+
+    maps: dict[str, NDArray[np.float16]]
+    clipped: dict[str, int]
+    outputs: list[Any] = field(default_factory=list)
+
+
+def take_maps(
+    model: nn.Module,
+    modules: Sequence[str],
+    batches: Iterable[Any],
+    n: int,
+    *,
+    map_size: int | None = None,
+    keep_outputs: bool = False,
+) -> TakenMaps:
+    """Take the maps of all images in one pass in eval mode.
+
+    Modes, module by module, gradients and torch's random state are afterwards what they were.
+
+    Args:
+        model: The network, on any device.
+        modules: Functional modules, or their outputs, as :func:`~fmce_mlflow.method.networks.capture.capture` names
+            them.
+        batches: Images (b, C, H, W), or tuples and lists that begin with them.
+        n: How many images there are.
+        map_size: Pool larger maps to this height and width.
+        keep_outputs: Keep what the network gives for each batch.
+
+    Raises:
+        CaptureError: If a module gives no feature map, or ``batches`` do not have ``n`` images.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten())
+        >>> taken = take_maps(net, ["0"], [torch.zeros(2, 3, 8, 8), torch.zeros(1, 3, 8, 8)], 3)
+        >>> taken.maps["0"].shape, taken.clipped
+        ((3, 4, 8, 8), {'0': 0})
+    """
+    device = device_of(model)
+    pinned = device.type == "cuda"  # copies then run beside the next batch
+    maps: dict[str, Tensor] = {}
+    over: dict[str, list[Tensor]] = {}
+    outputs, done = [], 0
+    with random_state_kept(model), capture(model, modules, map_size=map_size) as forward:
+        for batch in batches:
+            x: Tensor = batch[0] if isinstance(batch, (tuple, list)) else batch  # (b, C, H, W)
+            output, captured = forward(x.to(device, non_blocking=True))
+            if done + len(x) > n:
+                raise CaptureError(f"There are more images than the {n} of before; they have to stay the same.")
+            for name, value in captured.items():  # (b, C, H, W)
+                value = value.float()  # bfloat16 has no number between 65280 and 65536 to compare with
+                if name not in maps:
+                    maps[name] = torch.empty((n, *value.shape[1:]), dtype=torch.float16, pin_memory=pinned)
+                over.setdefault(name, []).append((value.abs() > FLOAT16_MAX).sum())
+                value = value.clamp(-FLOAT16_MAX, FLOAT16_MAX).half()
+                maps[name][done : done + len(x)].copy_(value, non_blocking=pinned)
+            done += len(x)
+            if keep_outputs:
+                outputs.append(output)
+    if done < n:
+        raise CaptureError(f"There are {done} images, and {n} before; they have to stay the same.")
+    # Only here the GPU is waited for, and with it the copies that were queued before.
+    clipped = {name: sum(map(int, counts)) for name, counts in over.items()}
+    return TakenMaps({name: value.numpy() for name, value in maps.items()}, clipped, outputs)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's weights are; the CPU where it has none."""
+    weights = next(model.parameters(), None)
+    return torch.device("cpu") if weights is None else weights.device
+
+
+@contextmanager
+def random_state_kept(model: nn.Module) -> Iterator[None]:
+    """Give torch's generators, of the CPU and of the model's GPUs, back as they were."""
+    devices = list({p.device for p in model.parameters() if p.device.type == "cuda"})
+    with torch.random.fork_rng(devices=devices):
+        yield

@@ -1,0 +1,84 @@
+"""Convergence of a recording by each signal that it has: training loss, validation loss, each module's drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fmce_mlflow.errors import ConvergenceError
+from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
+from fmce_mlflow.method.convergence.drift import drift_sequence
+from fmce_mlflow.method.convergence.verdict import Convergence, assess, disagreement
+
+LOSSES: Mapping[str, str] = {f"{signal}_loss": SIGNAL_NAMES[signal] for signal in ("train", "val")}
+"""Metrics that are signals, with what texts call them."""
+DRIFT = "drift/"
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What each signal says about a recording.
+
+    Attributes:
+        train: By the training loss; None where it was not given at every snapshot.
+        val: By the validation loss; None likewise.
+        drift: By each module's feature drift.
+    """
+
+    train: Convergence | None
+    val: Convergence | None
+    drift: dict[str, Convergence]
+
+    def primary(self, signal: Signal) -> Convergence:
+        """The one that labels the run; for ``drift``, its first module's.
+
+        Raises:
+            ConvergenceError: If the recording has no such signal.
+        """
+        found = next(iter(self.drift.values()), None) if signal == "drift" else getattr(self, signal)
+        if found is None:
+            raise ConvergenceError(
+                f"The run is to be judged by its {SIGNAL_NAMES[signal]}, which was not recorded at every snapshot. "
+                "Pass it to each snapshot(…), or name another signal."
+            )
+        return found
+
+    @property
+    def disagreement(self) -> str | None:
+        """A sentence where training and validation loss say different things, or None."""
+        return disagreement(self.train, self.val) if self.train is not None and self.val is not None else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "train": None if self.train is None else self.train.to_dict(),
+            "val": None if self.val is None else self.val.to_dict(),
+            "drift": {module: found.to_dict() for module, found in self.drift.items()},
+        }
+
+
+def run_convergence(metrics: Sequence[Mapping[str, float]], config: ConvergenceConfig) -> Signals:
+    """Convergence by each signal that a run's metrics hold.
+
+    Args:
+        metrics: Per snapshot, metric name → value.
+        config: How convergence is told.
+
+    Example:
+        >>> losses = [{"train_loss": 2.3 * 0.6**t} for t in range(21)]
+        >>> found = run_convergence(losses, ConvergenceConfig())
+        >>> found.train.point, found.val, found.drift
+        (10, None, {})
+    """
+    losses = {
+        name: assess([one[name] for one in metrics], config, signal="train" if name == "train_loss" else "val")
+        for name in LOSSES
+        if metrics and all(name in one for one in metrics)
+    }
+    names = [name for name in (metrics[-1] if metrics else {}) if name.startswith(DRIFT)]
+    drifts = {
+        name.removeprefix(DRIFT): assess(drift_sequence([one[name] for one in metrics[1:]]), config, signal="drift")
+        for name in names
+    }
+    return Signals(losses.get("train_loss"), losses.get("val_loss"), drifts)

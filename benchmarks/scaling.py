@@ -49,7 +49,7 @@ def write_run(client, experiment: str, number: int, snapshots: int) -> str:
     from fmce_mlflow.runs.artifacts import artifact_repository
     from fmce_mlflow.runs.feature_index import Entry, Probe, file_name
     from fmce_mlflow.runs.feature_maps import FeatureMapWriter
-    from fmce_mlflow.runs.map_file import pack
+    from tests.helpers.maps import pack
 
     rng = np.random.default_rng(number)
     labels = np.arange(N, dtype=np.int64) % 4

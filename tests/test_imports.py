@@ -183,7 +183,7 @@ import torch
 from fmce_mlflow.method.networks.backbones import build_backbone
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import assess
-from fmce_mlflow.method.convergence.drift import drift_sequence, feature_drift
+from fmce_mlflow.method.convergence.drift import drift_sequence, linear_cka
 from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.method.training.config import TrainingConfig
 from tests.helpers.watched import watched
@@ -194,7 +194,7 @@ model = build_backbone("tests.helpers.nets:tiny", num_classes=10, image_size=8)
 config = TrainingConfig(epochs=3, snapshots_per_epoch=2, batch_size=16, cpu=True)
 snapshots = list(watched(model, data, config, ["stage"]))
 found = assess([s.train_loss for s in snapshots], ConvergenceConfig(levels=2, threshold=0.5))
-drifts = [feature_drift(a.maps["stage"], b.maps["stage"]) for a, b in zip(snapshots, snapshots[1:])]
+drifts = [1 - linear_cka(a.maps["stage"], b.maps["stage"]) for a, b in zip(snapshots, snapshots[1:])]
 assert len(drift_sequence(drifts)) == len(snapshots) == 7
 assert found.fmcs is not None and found.fmcs[0] == 0 and found.fmcs[-1] == 1, found.verdict()
 try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +94,8 @@ def probe_images(
     if classes_of.shape != (n,) or not np.issubdtype(classes_of.dtype, np.integer):
         raise DataError(f"The probe's labels have to be {n} whole numbers; got shape {classes_of.shape}.")
     known = classes_of.astype(np.int64)
-    shown = next(b for b in batches if len(b))[:IMAGES].float()
+    few = list(itertools.islice((image for batch in batches for image in batch), IMAGES))
+    shown = torch.stack(list(itertools.takewhile(lambda image: image.shape == few[0].shape, few))).float()
     return ProbeImages(batches, known, _sha256(batches, known), name, shown, _pictures(shown), tuple(classes))
 
 

@@ -58,8 +58,8 @@ def convergence_figure(
         ConvergenceError: ``epochs`` or ``other`` of another length, or epochs that do not increase.
 
     Example:
-        >>> from fmce_mlflow.method.convergence.verdict import evaluate_convergence
-        >>> figure = convergence_figure(evaluate_convergence([0.6**t for t in range(20)]), title="digits, seed 0")
+        >>> from fmce_mlflow.method.convergence.verdict import assess
+        >>> figure = convergence_figure(assess([0.6**t for t in range(20)]), title="digits, seed 0")
         >>> [axes.get_ylabel() for axes in figure.axes]
         ['Loss (nats)', 'CQI (loss range\nper snapshot)']
     """

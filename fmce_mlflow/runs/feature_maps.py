@@ -153,16 +153,6 @@ class FeatureMapReader:
         return read_stored(self._repository, entry, f"run {self._run_id}")
 
 
-def read_entry(client: MlflowClient, run_id: str, entry: Entry) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """Fetch and check one feature-map file: maps float16 (n, C, H, W) and labels int64 (n,).
-
-    Raises:
-        IntegrityError: If the file was damaged or changed.
-        ArtifactError: If it is missing.
-    """
-    return read_stored(artifact_repository(client, run_id), entry, f"run {run_id}")
-
-
 def read_index(repository: Any, owner: str) -> bytes | None:
     """The bytes of the index in any ``ArtifactRepository``, None where it has none; ``owner`` says whose it is.
 
@@ -174,7 +164,12 @@ def read_index(repository: Any, owner: str) -> bytes | None:
 
 
 def read_stored(repository: Any, entry: Entry, owner: str) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """As :func:`read_entry`, from any ``ArtifactRepository``."""
+    """Fetch and check one file of any ``ArtifactRepository``: maps float16 (n, C, H, W) and labels int64 (n,).
+
+    Raises:
+        IntegrityError: If the file was damaged or changed.
+        ArtifactError: If it is missing.
+    """
     name = f"{entry.path} of {owner}"
     if entry.bytes > MAX_MAP_BYTES:
         raise ArtifactError(

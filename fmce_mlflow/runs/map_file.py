@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
-from safetensors.numpy import save as save_safetensors
 
 from fmce_mlflow.errors import ArtifactError, IntegrityError
 from fmce_mlflow.runs.feature_index import Entry
@@ -31,47 +30,28 @@ _EXPONENT = 0x7C00
 _BLOCK = 2**17
 
 
-def pack(maps: NDArray[np.float16], labels: NDArray[np.int64], *, name: str = "The feature map") -> bytes:
-    """The bytes of a feature-map file.
-
-    Args:
-        maps: float16 (n, C, H, W), finite.
-        labels: int64 (n,), the probe images' classes.
-        name: What an error calls the map.
-
-    Returns:
-        A safetensors file with the names ``maps`` and ``labels``.
-
-    Raises:
-        ArtifactError: If a map is not finite.
-
-    Example:
-        >>> len(pack(np.zeros((2, 3, 4, 4), np.float16), np.array([0, 1])))
-        344
-    """
-    if not is_finite(maps):
-        raise _not_finite(name)
-    return save_safetensors({"maps": np.ascontiguousarray(maps), "labels": np.ascontiguousarray(labels)})
-
-
 def write_file(
     path: Path, maps: NDArray[np.float16], labels: NDArray[np.int64], *, name: str = "The feature map"
 ) -> tuple[int, str]:
-    """Write the bytes of :func:`pack` to a file and flush it to the disk, and hash them meanwhile.
-
-    The maps are not copied.
+    """Write a feature-map file, flush it to the disk, and hash it meanwhile; the maps are not copied.
 
     Args:
         path: The file.
-        maps: As for :func:`pack`.
-        labels: As for :func:`pack`.
-        name: As for :func:`pack`.
+        maps: float16 (n, C, H, W), finite.
+        labels: int64 (n,), the images' classes.
+        name: What an error calls the map.
 
     Returns:
         The file's size in bytes and its sha256.
 
     Raises:
         ArtifactError: If a map is not finite.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_file(Path(folder, "maps"), np.zeros((2, 3, 4, 4), np.float16), np.array([0, 1]))[0]
+        344
     """
     maps, labels = np.ascontiguousarray(maps, np.float16), np.ascontiguousarray(labels, np.int64)
     parts = (_header(maps, labels), labels.data.cast("B"), maps.data.cast("B"))
@@ -89,7 +69,9 @@ def write_file(
                 file.write(part)
         flush(path)
         if not finite.result():
-            raise _not_finite(name)
+            raise ArtifactError(
+                f"{name} has NaN or infinite values: the module diverged. Try a smaller learning rate, or float32."
+            )
         return sum(map(len, parts)), sha256.result()
 
 
@@ -120,12 +102,6 @@ def is_finite(maps: NDArray[np.float16]) -> bool:
     bits = np.ascontiguousarray(maps, np.float16).reshape(-1).view(np.uint16)
     blocks = (bits[i : i + _BLOCK] for i in range(0, len(bits), _BLOCK))  # what is in the processor's cache
     return all(int((block & _EXPONENT).max()) < _EXPONENT for block in blocks)
-
-
-def _not_finite(name: str) -> ArtifactError:
-    return ArtifactError(
-        f"{name} has NaN or infinite values: the module diverged. Try a smaller learning rate, or float32."
-    )
 
 
 def unpack(data: bytes, entry: Entry) -> tuple[NDArray[np.float16], NDArray[np.int64]]:

@@ -9,7 +9,15 @@ from typing import Any, TypeVar
 import requests
 import urllib3
 from mlflow.exceptions import MlflowException
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_fixed,
+    wait_random,
+)
 
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.safety.credentials import hide_credentials
@@ -83,6 +91,24 @@ def retried(
         before_sleep=tell,
         reraise=True,
     )(call)
+
+
+def a_few_tries(passing: Callable[[BaseException], bool], *, tries: int = 5, wait: float = 0.2) -> Retrying:
+    """Calls a function, and again where another process's write at the same moment made it fail.
+
+    Args:
+        passing: Whether a failure is of that kind.
+        tries: How often it is called at most; the last failure is raised.
+        wait: Seconds between them.
+
+    Example:
+        >>> tried = []
+        >>> a_few_tries(lambda error: True, wait=0)(lambda: tried.append(1) or 1 / (len(tried) - 1))
+        1.0
+    """
+    return Retrying(
+        retry=retry_if_exception(passing), stop=stop_after_attempt(tries), wait=wait_fixed(wait), reraise=True
+    )
 
 
 def short(error: BaseException) -> str:

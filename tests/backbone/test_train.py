@@ -21,7 +21,7 @@ from fmce_mlflow.backbone.resume import stored_options
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import ArtifactError, ConfigError, NonFiniteLossError, RunError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
-from fmce_mlflow.method.convergence.drift import feature_drift
+from fmce_mlflow.method.convergence.drift import linear_cka
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.runs.checkpoint_slots import TAG
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
@@ -108,7 +108,7 @@ def test_all_names_of_a_run_are_there(client, data):
         assert reader.read(module, 0)[1].tolist() == data.probe.labels.tolist()
         for s in every[1:]:
             drift = history(client, run_id, f"drift/{module}")[s]
-            assert drift == pytest.approx(feature_drift(maps[s - 1], maps[s]), abs=1e-9)
+            assert drift == pytest.approx(1 - linear_cka(maps[s - 1], maps[s]), abs=1e-9)
     assert reader.index.probe.sha256 == data.probe_sha256
     (output,) = logged.outputs.model_outputs
     assert (output.step, f"models:/{output.model_id}") == (6, result.model_uri)

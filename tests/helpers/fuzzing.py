@@ -34,8 +34,9 @@ from fmce_mlflow.recording.record import Record
 from fmce_mlflow.runs.checkpoint_slots import Pointer
 from fmce_mlflow.runs.feature_index import INDEX, ROOT, Entry, Index, Probe
 from fmce_mlflow.runs.feature_maps import read_index, read_stored
-from fmce_mlflow.runs.map_file import pack, unpack
+from fmce_mlflow.runs.map_file import unpack
 from fmce_mlflow.runs.uploads import spool, uploader
+from tests.helpers.maps import pack
 
 SECRET = "secret.safetensors"
 """A file beside the folder that a reader is given: a whole feature map, which only a path outside leads to."""

@@ -22,9 +22,9 @@ from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.predictor.find import export_for_tables
 from fmce_mlflow.predictor.flavor import Predictor, log_predictor, save_model
 from fmce_mlflow.predictor.table_rows import bags_of
-from fmce_mlflow.runs.map_file import pack
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
+from tests.helpers.maps import pack
 
 COLUMNS = ["fmcs", "std", "low", "high", *(f"level_{k}" for k in range(5))]
 

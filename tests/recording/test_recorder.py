@@ -17,7 +17,7 @@ import fmce_mlflow
 from fmce_mlflow.errors import BackboneError, CaptureError, ConvergenceError, NonFiniteLossError, RunError
 from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
-from fmce_mlflow.method.convergence.drift import feature_drift
+from fmce_mlflow.method.convergence.drift import linear_cka
 from fmce_mlflow.recording.probe import probe_images
 from fmce_mlflow.recording.recorder import CONVERGENCE, PLOT, SALIENCY, Recorder
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
@@ -140,7 +140,7 @@ def test_what_a_recording_leaves_in_its_run(client):
         np.testing.assert_array_equal(values, expected)
         assert labels.tolist() == PROBE_LABELS.tolist()
     drift = metric(recorder, "drift/stem")
-    assert drift[3] == pytest.approx(feature_drift(maps[2], maps[3]), abs=1e-9)
+    assert drift[3] == pytest.approx(1 - linear_cka(maps[2], maps[3]), abs=1e-9)
     record = json.loads(Path(client.download_artifacts(recorder.run.id, CONVERGENCE)).read_text())
     assert record["val"] is None and record["disagreement"] is None and record["signal"] == "train"
     assert {file.path for file in client.list_artifacts(recorder.run.id, "plots")} == {PLOT, SALIENCY}

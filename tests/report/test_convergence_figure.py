@@ -16,7 +16,7 @@ from PIL import Image
 from fmce_mlflow.errors import ConvergenceError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.drift import drift_sequence
-from fmce_mlflow.method.convergence.verdict import evaluate_convergence
+from fmce_mlflow.method.convergence.verdict import assess
 from fmce_mlflow.report.convergence_figure import _spread, convergence_figure
 
 RNG = np.random.default_rng(0)
@@ -35,7 +35,7 @@ RUNS = {
 
 def judged(name, signal="train"):
     losses, config = RUNS[name]
-    return evaluate_convergence(losses, config, signal=signal)
+    return assess(losses, config, signal=signal)
 
 
 def extent(text):
@@ -131,21 +131,21 @@ def test_an_epoch_axis_is_placed_by_the_epochs():
 
 def test_a_loss_far_above_the_other_is_cut_and_said():
     run = judged("normal")
-    astray = evaluate_convergence(2.3 + 40 * np.exp(-((np.arange(21) - 8.0) ** 2)), signal="val")
+    astray = assess(2.3 + 40 * np.exp(-((np.arange(21) - 8.0) ** 2)), signal="val")
     figure = convergence_figure(run, title="", other=astray)
     assert "validation loss (cut, rises to 42)" in [text.get_text() for text in figure.legends[0].get_texts()]
     assert figure.axes[0].get_ylim()[1] < 9
 
 
 def test_cqi_of_0_is_drawn_at_the_edge():
-    run = evaluate_convergence([8, 4, 2, 1, *[0] * 20], ConvergenceConfig(smoothing=0, window=1))
+    run = assess([8, 4, 2, 1, *[0] * 20], ConvergenceConfig(smoothing=0, window=1))
     assert run.cqi[-1] == 0
     lower = convergence_figure(run, title="").axes[1]
     assert min(lower.lines[0].get_ydata()) == 0.02 / 100 > lower.get_ylim()[0]
 
 
 def test_units():
-    drift = evaluate_convergence(drift_sequence(0.5 * 0.7 ** np.arange(20)), signal="drift")
+    drift = assess(drift_sequence(0.5 * 0.7 ** np.arange(20)), signal="drift")
     assert convergence_figure(drift, title="").axes[0].get_ylabel() == "Feature drift (1 − CKA)"
     assert convergence_figure(drift, title="").axes[1].get_ylabel().startswith("CQI (drift range")
     assert convergence_figure(judged("normal"), title="", unit=None).axes[0].get_ylabel() == "Loss"
@@ -173,10 +173,10 @@ def test_it_saves_as_png_at_column_width_with_any_title():
 def test_drawing_leaves_no_global_state():
     code = (
         "import sys; import fmce_mlflow.report.convergence_figure as r\n"
-        "from fmce_mlflow.method.convergence.verdict import evaluate_convergence\n"
+        "from fmce_mlflow.method.convergence.verdict import assess\n"
         "assert not {'matplotlib', 'torch', 'mlflow'} & set(sys.modules)\n"
         "import matplotlib; before = matplotlib.rcParams.copy()\n"
-        "r.convergence_figure(evaluate_convergence([0.6**t for t in range(20)]), title='x')\n"
+        "r.convergence_figure(assess([0.6**t for t in range(20)]), title='x')\n"
         "assert 'matplotlib.pyplot' not in sys.modules and matplotlib.rcParams.copy() == before"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,11 +15,12 @@ from safetensors.numpy import save
 from safetensors.torch import save as save_torch
 
 from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError
-from fmce_mlflow.runs.artifacts import fetched
+from fmce_mlflow.runs.artifacts import artifact_repository, fetched
 from fmce_mlflow.runs.feature_index import Entry, Index, Probe, file_name
-from fmce_mlflow.runs.feature_maps import FeatureMapReader, FeatureMapWriter, read_entry
-from fmce_mlflow.runs.map_file import is_finite, pack, unpack, write_file
+from fmce_mlflow.runs.feature_maps import FeatureMapReader, FeatureMapWriter, read_stored
+from fmce_mlflow.runs.map_file import is_finite, unpack, write_file
 from tests.conftest import new_run
+from tests.helpers.maps import pack
 from tests.helpers.servers import tracking_server
 
 LABELS = np.array([0, 1, 2], dtype=np.int64)
@@ -324,7 +325,7 @@ def test_over_a_server_only_the_asked_file_is_fetched(server):
         reader.read("neck", 2)
     path.unlink()
     with pytest.raises(ArtifactError, match="is missing, though its index names it"):
-        read_entry(client, run_id, entry)
+        read_stored(artifact_repository(client, run_id), entry, f"run {run_id}")
     with fetched(client, run_id, "feature_maps/nowhere.json") as missing:
         assert missing is None
     with pytest.raises(RunError, match="recorded no feature maps"):

@@ -114,28 +114,8 @@ def linear_cka(x: ArrayLike, y: ArrayLike) -> float:
     return gram_cka(centered_gram(x), centered_gram(y))
 
 
-def feature_drift(x: ArrayLike, y: ArrayLike) -> float:
-    """How far a module's feature maps have moved between two snapshots: 1 − linear CKA.
-
-    Args:
-        x: Maps at one snapshot, shape (n, ...).
-        y: Maps of the same probe images at another, shape (n, ...).
-
-    Returns:
-        A value in [0, 1]; 0 where the maps tell the images apart in the same way.
-
-    Raises:
-        ConvergenceError: As :func:`linear_cka`.
-
-    Example:
-        >>> feature_drift([[1.0, 0.0], [0.0, 1.0]], [[0.0, 2.0], [2.0, 0.0]])
-        0.0
-    """
-    return min(1.0, max(0.0, 1.0 - linear_cka(x, y)))
-
-
 def drift_sequence(drifts: ArrayLike) -> Floats:
-    """A module's drifts as a sequence for :func:`evaluate_convergence`.
+    """A module's drifts as a sequence for :func:`assess`.
 
     The untrained network has drifted from nothing: snapshot 0 has no drift, and repeats that of snapshot 1.
 

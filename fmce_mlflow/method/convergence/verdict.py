@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fmce_mlflow.errors import ConvergenceError, NonFiniteLossError
+from fmce_mlflow.errors import ConvergenceError
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
 from fmce_mlflow.method.convergence.labels import (
     Floats,
@@ -37,7 +37,7 @@ class Convergence:
         point: T, or None where the run has not converged.
         markers: The K marker snapshots, or None.
         fmcs: The label of each snapshot, float64 (E+1,) in [0, 1], or None.
-        problem: Why the sequence has no labels for another reason than that it has not converged; see :func:`assess`.
+        problem: Why it has no labels, for another reason than that it has not converged.
     """
 
     config: ConvergenceConfig
@@ -131,8 +131,8 @@ class Convergence:
         return found
 
 
-def evaluate_convergence(
-    losses: ArrayLike, config: ConvergenceConfig | None = None, *, signal: Signal = "train"
+def assess(
+    losses: ArrayLike, config: ConvergenceConfig | None = None, *, signal: Signal = "train", strict: bool = False
 ) -> Convergence:
     """Judge a loss sequence: CQI, convergence point, epoch markers and FMCS.
 
@@ -140,41 +140,46 @@ def evaluate_convergence(
         losses: One number per snapshot, shape (E+1,), E ≥ 1. For a module's feature drift, :func:`drift_sequence`.
         config: The constants; the defaults where None.
         signal: Which sequence it is; only the wording depends on it.
+        strict: Raise where the sequence cannot be labelled, although it converged or because nothing changed in it,
+            such as the drift of a frozen module. Otherwise ``problem`` says why and what to do: what such a run logged
+            stays useful.
 
     Returns:
         A :class:`Convergence`; where the run has not converged, its ``point``, ``markers`` and ``fmcs`` are None.
 
     Raises:
         NonFiniteLossError: A NaN or infinite loss, with its snapshot.
-        TooFewSnapshotsError: The run converged before there were K snapshots to mark.
-        ConvergenceError: Fewer than two losses, losses that are all equal, or ``spacing="loss"`` on a loss that never
-            falls.
+        TooFewSnapshotsError: With ``strict``, if the run converged before there were K snapshots to mark.
+        ConvergenceError: With ``strict``, for fewer than two losses, losses that are all equal, or ``spacing="loss"``
+            on a loss that never falls.
 
     Example:
-        >>> found = evaluate_convergence([2.3 * 0.6**t for t in range(21)])
+        >>> found = assess([2.3 * 0.6**t for t in range(21)])
         >>> found.point, found.markers
         (10, (0, 3, 5, 8, 10))
         >>> print(found.verdict())
         Converged at snapshot 10 of 20: by the training loss, CQI stays below 0.02 from there.
+        >>> found = assess([2.3 * 0.01**t for t in range(9)], ConvergenceConfig(smoothing=0, window=1))
+        >>> found.point, found.markers
+        (2, None)
+        >>> assess([0.0] * 5, signal="drift").converged
+        False
     """
     config = config or ConvergenceConfig()
     values = finite_sequence(losses, SIGNAL_NAMES[signal])
-    if len(values) < 2:
-        raise ConvergenceError(
-            f"Convergence needs the {SIGNAL_NAMES[signal]} of at least 2 snapshots, got {len(values)}. Train longer."
-        )
-    if np.ptp(values) == 0:
-        raise ConvergenceError(
-            f"The {SIGNAL_NAMES[signal]} is {values[0]:.6g} at each of the {len(values)} snapshots: nothing was "
-            "learned. Check that the learning rate is above 0 and that the module is trained."
-        )
-    indicator = cqi(values, smoothing=config.smoothing, window=config.window, aggregation=config.aggregation)
-    smoothed = smooth(values, config.smoothing)
-    point = convergence_point(indicator, config.threshold, config.rule)
-    marks = None
-    if point is not None:
-        by_loss = config.spacing == "loss"
-        marks = loss_markers(smoothed, point, config.levels) if by_loss else markers(point, config.levels)
+    smoothed, indicator = smooth(values, config.smoothing), np.full(len(values), np.nan)
+    point = marks = problem = None
+    try:
+        _check_movement(values, SIGNAL_NAMES[signal])
+        indicator = cqi(values, smoothing=config.smoothing, window=config.window, aggregation=config.aggregation)
+        point = convergence_point(indicator, config.threshold, config.rule)
+        if point is not None:
+            by_loss = config.spacing == "loss"
+            marks = loss_markers(smoothed, point, config.levels) if by_loss else markers(point, config.levels)
+    except ConvergenceError as error:
+        if strict:
+            raise
+        problem = str(error)
     return Convergence(
         config=config,
         signal=signal,
@@ -184,58 +189,20 @@ def evaluate_convergence(
         point=point,
         markers=marks,
         fmcs=None if marks is None else fmcs(marks, len(values)),
-    )
-
-
-def assess(losses: ArrayLike, config: ConvergenceConfig | None = None, *, signal: Signal = "train") -> Convergence:
-    """As :func:`evaluate_convergence`, but a sequence that cannot be labelled is told as one.
-
-    For a run that has ended: what it logged stays useful where it converged too soon for K levels, or where nothing
-    changed in it (the drift of a frozen module).
-
-    Args:
-        losses: As for :func:`evaluate_convergence`.
-        config: As for :func:`evaluate_convergence`.
-        signal: As for :func:`evaluate_convergence`.
-
-    Returns:
-        The convergence. Where it cannot be labelled, ``problem`` says why and what to do; ``point`` stands where there
-        is one.
-
-    Raises:
-        NonFiniteLossError: A NaN or infinite loss, with its snapshot.
-
-    Example:
-        >>> found = assess([2.3 * 0.01**t for t in range(9)], ConvergenceConfig(smoothing=0, window=1))
-        >>> found.point, found.markers
-        (2, None)
-        >>> assess([0.0] * 5, signal="drift").converged
-        False
-    """
-    config = config or ConvergenceConfig()
-    try:
-        return evaluate_convergence(losses, config, signal=signal)
-    except NonFiniteLossError:
-        raise
-    except ConvergenceError as error:
-        values = finite_sequence(losses, SIGNAL_NAMES[signal])
-        problem = str(error)
-    indicator = np.full(len(values), np.nan)
-    point = None
-    if np.ptp(values) > 0:
-        indicator = cqi(values, smoothing=config.smoothing, window=config.window, aggregation=config.aggregation)
-        point = convergence_point(indicator, config.threshold, config.rule)
-    return Convergence(
-        config=config,
-        signal=signal,
-        losses=values,
-        smoothed=smooth(values, config.smoothing),
-        cqi=indicator,
-        point=point,
-        markers=None,
-        fmcs=None,
         problem=problem,
     )
+
+
+def _check_movement(values: Floats, name: str) -> None:
+    if len(values) < 2:
+        raise ConvergenceError(
+            f"Convergence needs the {name} of at least 2 snapshots, got {len(values)}. Train longer."
+        )
+    if np.ptp(values) == 0:
+        raise ConvergenceError(
+            f"The {name} is {values[0]:.6g} at each of the {len(values)} snapshots: nothing was learned. Check that "
+            "the learning rate is above 0 and that the module is trained."
+        )
 
 
 def disagreement(train: Convergence, val: Convergence) -> str | None:
@@ -260,8 +227,8 @@ def disagreement(train: Convergence, val: Convergence) -> str | None:
         ConvergenceError: Sequences of different length.
 
     Example:
-        >>> train = evaluate_convergence([2.3 * 0.6**t for t in range(21)])
-        >>> val = evaluate_convergence([2.3 + 0.001 * (t % 2) for t in range(21)], signal="val")
+        >>> train = assess([2.3 * 0.6**t for t in range(21)])
+        >>> val = assess([2.3 + 0.001 * (t % 2) for t in range(21)], signal="val")
         >>> print(disagreement(train, val))
         The training loss converged at snapshot 10, but in eval mode the network is then no better than untrained: \
 its validation loss is 2.3, and 2.3 at snapshot 0. BatchNorm statistics may lag; judge this run by its validation loss.

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from fmce_mlflow.errors import ConfigError, ConvergenceError, NonFiniteLossError, TooFewSnapshotsError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.labels import convergence_point, cqi, fmcs, loss_markers, markers, smooth
-from fmce_mlflow.method.convergence.verdict import Convergence, assess, disagreement, evaluate_convergence
+from fmce_mlflow.method.convergence.verdict import Convergence, assess, disagreement
 
 # A loss that sits on a plateau before it falls, like a network whose first epochs only move BatchNorm statistics.
 PLATEAU = [
@@ -184,8 +184,8 @@ def test_loss_spacing_needs_a_falling_loss():
 
 def test_loss_spacing_labels_a_fast_start_higher_than_time_spacing():
     losses = [math.exp(-t / 8) for t in range(60)]
-    by_time = evaluate_convergence(losses)
-    by_loss = evaluate_convergence(losses, ConvergenceConfig(spacing="loss"))
+    by_time = assess(losses, strict=True)
+    by_loss = assess(losses, ConvergenceConfig(spacing="loss"), strict=True)
     assert by_time.point == by_loss.point
     assert by_loss.markers[1] < by_time.markers[1]
     lost = (by_loss.smoothed[0] - by_loss.smoothed) / (by_loss.smoothed[0] - by_loss.smoothed[by_loss.point])
@@ -250,7 +250,7 @@ def test_a_decaying_loss_converges_and_by_both_rules_at_the_same_snapshot(rate, 
 @given(losses_, configs)
 def test_labels_rise_from_0_to_1_and_markers_carry_their_level(losses, config):
     try:
-        found = evaluate_convergence(losses, config)
+        found = assess(losses, config, strict=True)
     except ConvergenceError:
         assume(False)
     if not found.converged:
@@ -268,7 +268,7 @@ def test_labels_rise_from_0_to_1_and_markers_carry_their_level(losses, config):
 
 def test_a_plateau_fools_first_and_not_settled():
     first = convergence_point(cqi(PLATEAU, smoothing=0.5, window=3), 0.01, "first")
-    settled = evaluate_convergence(PLATEAU).point
+    settled = assess(PLATEAU, strict=True).point
     assert first == 1 and PLATEAU[first] > 2.3
     assert settled > 10 and PLATEAU[settled] < 0.13
 
@@ -276,35 +276,35 @@ def test_a_plateau_fools_first_and_not_settled():
 def test_an_oscillating_loss_looks_converged_to_mean_and_not_to_mean_abs():
     losses = [2.0 if t % 2 else 1.0 for t in range(40)]
     options = {"smoothing": 0.5, "window": 2}
-    assert evaluate_convergence(losses, ConvergenceConfig(**options)).converged
-    assert not evaluate_convergence(losses, ConvergenceConfig(**options, aggregation="mean-abs")).converged
+    assert assess(losses, ConvergenceConfig(**options), strict=True).converged
+    assert not assess(losses, ConvergenceConfig(**options, aggregation="mean-abs"), strict=True).converged
 
 
 # --- the whole judgement ---------------------------------------------------------------------------------------------
 
 
 def test_a_run_that_is_still_learning_is_not_converged():
-    found = evaluate_convergence([10 - t for t in range(10)])
+    found = assess([10 - t for t in range(10)], strict=True)
     assert not found.converged
     assert found.verdict().startswith("Not converged: by the training loss, CQI is 0.11 at the last snapshot, 9")
 
 
 def test_verdicts():
-    assert evaluate_convergence(DECAY, MU_1).verdict() == (
+    assert assess(DECAY, MU_1, strict=True).verdict() == (
         "Converged at snapshot 12 of 20: by the training loss, CQI stays below 0.01 from there."
     )
-    short = evaluate_convergence(DECAY[:13], MU_1).verdict()
+    short = assess(DECAY[:13], MU_1, strict=True).verdict()
     assert short.startswith("Converged at snapshot 12 of 12") and "only a longer training can confirm" in short
-    worse = evaluate_convergence([1, 2, 3, 3.5, 4, *[4] * 12], signal="val").verdict()
+    worse = assess([1, 2, 3, 3.5, 4, *[4] * 12], signal="val", strict=True).verdict()
     assert "by the validation loss" in worse and "no lower than at snapshot 0 (1)" in worse
-    first = evaluate_convergence(DECAY, replace(MU_1, rule="first"), signal="drift").verdict()
+    first = assess(DECAY, replace(MU_1, rule="first"), signal="drift", strict=True).verdict()
     assert first == "Converged at snapshot 12 of 20: by the feature drift, CQI is for the first time below 0.01."
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_names_its_snapshot(bad):
     with pytest.raises(NonFiniteLossError, match=f"validation loss of snapshot 3 is {bad}") as caught:
-        evaluate_convergence([2.0, 1.0, 0.5, bad, bad], signal="val")
+        assess([2.0, 1.0, 0.5, bad, bad], signal="val", strict=True)
     assert caught.value.snapshot == 3
 
 
@@ -322,7 +322,7 @@ def test_a_loss_that_is_not_finite_names_its_snapshot(bad):
 def test_losses_that_cannot_be_judged(losses, message):
     config = ConvergenceConfig(smoothing=0, window=1)
     with pytest.raises(ConvergenceError, match=message):
-        evaluate_convergence(losses, config)
+        assess(losses, config, strict=True)
 
 
 def test_a_config_reports_all_its_problems_at_once():
@@ -357,7 +357,7 @@ def test_functions_refuse_the_same_values_as_the_config(call):
 
 def test_the_callers_array_is_left_alone():
     losses = np.array(DECAY)
-    found = evaluate_convergence(losses)
+    found = assess(losses, strict=True)
     losses[:] = -1
     assert found.losses.tolist() == DECAY
 
@@ -366,7 +366,7 @@ def test_the_callers_array_is_left_alone():
 @given(losses_, configs, st.sampled_from(["train", "val", "drift"]))
 def test_a_record_survives_json(losses, config, signal):
     try:
-        found = evaluate_convergence(losses, config, signal=signal)
+        found = assess(losses, config, signal=signal, strict=True)
     except ConvergenceError:
         assume(False)
     text = json.dumps(found.to_dict(), allow_nan=False)
@@ -387,7 +387,7 @@ def test_a_record_survives_json(losses, config, signal):
     ],
 )
 def test_a_foreign_record_is_refused(change):
-    record = evaluate_convergence(DECAY).to_dict()
+    record = assess(DECAY, strict=True).to_dict()
     with pytest.raises(ConvergenceError, match=r"Convergence\.to_dict"):
         Convergence.from_dict({**record, **change})
     with pytest.raises(ConvergenceError, match="KeyError"):
@@ -398,7 +398,7 @@ def test_a_foreign_record_is_refused(change):
 
 
 def judged(losses, signal="val"):
-    return evaluate_convergence(losses, signal=signal)
+    return assess(losses, signal=signal, strict=True)
 
 
 def test_signals_that_agree():
@@ -446,7 +446,7 @@ def test_assess_keeps_the_point_of_a_run_that_converged_too_soon():
     config = ConvergenceConfig(smoothing=0, window=1)
     losses = [2.0, 0.1, *[0.1] * 10]
     with pytest.raises(TooFewSnapshotsError) as raised:
-        evaluate_convergence(losses, config)
+        assess(losses, config, strict=True)
     found = assess(losses, config)
     assert (found.point, found.markers, found.fmcs, found.problem) == (2, None, None, str(raised.value))
     assert found.verdict() == found.problem and "--snapshots-per-epoch" in found.problem
@@ -458,7 +458,7 @@ def test_assess_keeps_the_point_of_a_run_that_converged_too_soon():
 def test_assess_of_a_frozen_module_and_of_good_and_broken_sequences():
     frozen = assess([0.0] * 6, signal="drift")
     assert not frozen.converged and np.isnan(frozen.cqi).all() and "nothing was learned" in frozen.verdict()
-    assert assess(DECAY).to_dict() == evaluate_convergence(DECAY).to_dict()
+    assert assess(DECAY).to_dict() == assess(DECAY, strict=True).to_dict()
     with pytest.raises(NonFiniteLossError, match="snapshot 1"):
         assess([1.0, math.nan])
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmce_mlflow.errors import ConvergenceError, NonFiniteLossError
-from fmce_mlflow.method.convergence.drift import centered_gram, drift_sequence, feature_drift, linear_cka
-from fmce_mlflow.method.convergence.verdict import evaluate_convergence
+from fmce_mlflow.method.convergence.drift import centered_gram, drift_sequence, linear_cka
+from fmce_mlflow.method.convergence.verdict import assess
 
 
 def hsic_cka(x, y):
@@ -49,7 +49,7 @@ def test_gram_over_many_blocks_equals_the_direct_product():
 def test_hand_worked_cka():
     # One feature each; centred x = (-1, 0, 1), y = (-1, 1, 0): cosine 1/2, CKA its square.
     assert linear_cka([[1.0], [2.0], [3.0]], [[0.0], [2.0], [1.0]]) == pytest.approx(0.25)
-    assert feature_drift([[1.0], [2.0], [3.0]], [[0.0], [2.0], [1.0]]) == pytest.approx(0.75)
+    assert 1 - linear_cka([[1.0], [2.0], [3.0]], [[0.0], [2.0], [1.0]]) == pytest.approx(0.75)
 
 
 @settings(max_examples=30, deadline=None)
@@ -66,7 +66,7 @@ def test_cka_is_invariant_to_rotation_scale_offset_and_channel_order(seed, scale
     assert linear_cka(x[order], y[order]) == pytest.approx(expected, abs=1e-9)
     assert linear_cka(y, x) == pytest.approx(expected, abs=1e-9)
     assert 0 <= expected <= 1
-    assert feature_drift(x, -x) == pytest.approx(0, abs=1e-9)
+    assert 1 - linear_cka(x, -x) == pytest.approx(0, abs=1e-9)
 
 
 def test_maps_without_variance():
@@ -76,8 +76,8 @@ def test_maps_without_variance():
         assert not centered_gram(flat.astype(dtype)).any()
         assert linear_cka(flat.astype(dtype), 7 * flat.astype(dtype)) == 1.0
         assert linear_cka(flat.astype(dtype), varied) == 0.0
-    assert feature_drift(flat, flat) == 0.0
-    assert feature_drift(varied, flat) == 1.0
+    assert 1 - linear_cka(flat, flat) == 0.0
+    assert 1 - linear_cka(varied, flat) == 1.0
 
 
 def test_half_precision_maps_do_not_overflow():
@@ -98,14 +98,14 @@ def test_half_precision_maps_do_not_overflow():
 )
 def test_maps_that_cannot_be_compared(x, y, message):
     with pytest.raises(ConvergenceError, match=message):
-        feature_drift(x, y)
+        linear_cka(x, y)
 
 
 def test_drift_as_a_signal():
     drifts = [0.5 * 0.6**t for t in range(20)]
     sequence = drift_sequence(drifts)
     assert sequence.tolist() == [drifts[0], *drifts]
-    assert evaluate_convergence(sequence, signal="drift").converged
+    assert assess(sequence, signal="drift", strict=True).converged
     with pytest.raises(NonFiniteLossError, match="feature drift of snapshot 2"):
         drift_sequence([0.1, math.nan])
     with pytest.raises(ConvergenceError, match="feature drift"):

@@ -135,13 +135,3 @@ class Run:
                 self.client.set_terminated(self.id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         self.client.set_terminated(self.id, "FINISHED")
-
-
-def set_role(client: MlflowClient, run_id: str, role: str) -> None:
-    """Tag a run with its role, by which MLflow's search finds it."""
-    Run(client, run_id).set_role(role)
-
-
-def log_json(client: MlflowClient, run_id: str, value: Any, path: str) -> bytes:
-    """Log a JSON artifact, and return its bytes; NaN, which JSON lacks, is refused."""
-    return Run(client, run_id).log_json(value, path)

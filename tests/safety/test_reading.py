@@ -32,7 +32,7 @@ from fmce_mlflow.predictor.flavor import Predictor, load_predictor, save_model
 from fmce_mlflow.runs.artifacts import fetched
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
-from fmce_mlflow.runs.run import Run, log_json
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads import spool
 from fmce_mlflow.runs.uploads.spool import Spool
 from fmce_mlflow.safety import reading
@@ -142,7 +142,7 @@ def test_the_index_of_a_finished_run_is_checked(finished):
 def begun(client):
     """A run that died in training."""
     run_id = new_run(client, **{"fmce.role": "backbone"})
-    stored = log_json(client, run_id, fast_options().to_dict(), OPTIONS)
+    stored = Run(client, run_id).log_json(fast_options().to_dict(), OPTIONS)
     for key, value in seal(OPTIONS, stored).items():
         client.set_tag(run_id, key, value)
     client.log_param(run_id, "backbone", "tests.helpers.nets:tiny")

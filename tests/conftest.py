@@ -13,6 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# One thread per process, in those that tests start too: the networks are tiny, and several processes share the cores.
+# Set before torch and NumPy are imported, which read it once.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ[name] = "1"
+# MLflow's servers start eight more processes for jobs of theirs, none of which is wanted here; nor is any report home.
+os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
 import torch
 from mlflow import MlflowClient
 
@@ -25,11 +33,14 @@ from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety import retry as upload_retry
 from tests.helpers import postgres
+from tests.helpers.servers import tracking_server
 
 collect_ignore = ["data/make_legacy.py"]  # for an earlier release
 
 # Shells start jobs in the background with Ctrl-C ignored, and processes hand that on: tests that press it set it right.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+torch.set_num_threads(1)  # also where a plugin of pytest imported torch before
 
 for name in ("mlflow", "alembic"):
     logging.getLogger(name).setLevel(logging.WARNING)
@@ -114,6 +125,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FMCE_SPOOL", str(tmp_path / "spool"))
     monkeypatch.setattr(upload_retry, "FIRST_WAIT", 0.05)
+
+
+@pytest.fixture(scope="session")
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `server` keeps everything."""
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="session")
+def server(server_folder: Path, _empty_store: Path) -> Iterator[str]:
+    """The URI of a tracking server that tests share; they add runs to it and count only their own."""
+    with tracking_server(server_folder, _empty_store) as uri:
+        yield uri
 
 
 @pytest.fixture(scope="session")

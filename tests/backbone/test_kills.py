@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,18 +24,11 @@ from fmce_mlflow.runs.uploads.options import UploadOptions
 from tests.conftest import fast_options, new_client, new_run
 from tests.helpers.faults import REPOSITORY, everything, experiment_run, training, wait_for
 from tests.helpers.faulty_proxy import MODES, Fault, faulty_proxy
+from tests.helpers.progress import ended
 from tests.helpers.servers import tracking_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.usefixtures("impatient")]
 KILLS, LONG, EPOCHS = 20, 60, 15
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, _empty_store):
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(_empty_store, folder / "mlflow.db")
-    with tracking_server(folder) as uri:
-        yield uri
 
 
 def undisturbed(folder, empty_store, data, epochs):
@@ -112,7 +104,7 @@ def test_a_process_that_is_told_to_stop_closes_its_run(tmp_path, _empty_store, d
     with training(server, run_id, 4) as process:
         wait_for(process, "snapshot 2/8")
         process.send_signal(number)
-        said = process.communicate(timeout=200)[0]
+        said = ended(process)[0]
     assert f"Stopped. Go on with: fmce train-backbone --resume {run_id}" in said
     assert client.get_run(run_id).info.status == "KILLED"
     train_backbone(Run(client, run_id, lambda _: None), stored_options(Run(client, run_id)), data=data)
@@ -129,7 +121,7 @@ def test_the_command_ends_with_the_signals_code(tmp_path):
         try:
             wait_for(process, "snapshot 1/")
             process.terminate()
-            out, err = process.communicate(timeout=200)
+            out, err = ended(process)
         finally:
             process.kill()
     assert process.returncode == 143 and err.endswith("Error: Stopped.\n") and "--resume" in out
@@ -164,9 +156,8 @@ def test_a_server_that_is_killed_and_started_again_loses_nothing(tmp_path, _empt
     whole = undisturbed(tmp_path / "whole", _empty_store, data, EPOCHS)
     folder = tmp_path / "server"
     folder.mkdir()
-    shutil.copy(_empty_store, folder / "mlflow.db")
     failed: list[BaseException] = []
-    with tracking_server(folder) as first, faulty_proxy(first) as proxy:
+    with tracking_server(folder, _empty_store) as first, faulty_proxy(first) as proxy:
         run_id = experiment_run(MlflowClient(first))
 
         def train():
@@ -185,6 +176,6 @@ def test_a_server_that_is_killed_and_started_again_loses_nothing(tmp_path, _empt
     with tracking_server(folder) as second:
         proxy.server = proxy.server._replace(netloc=second.removeprefix("http://"))
         proxy.up()
-        thread.join(120)
+        thread.join()
         proxy.down()
         assert not failed and everything(MlflowClient(second), run_id) == whole

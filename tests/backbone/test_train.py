@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import namedtuple
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from fmce_mlflow.runs.checkpoint_slots import TAG
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
+from tests.helpers.progress import ended, until
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = """
@@ -254,14 +254,13 @@ def started(client, run_id, *words):
 
 
 def wait_for_snapshot(client, run_id, process, snapshot):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    def reached():
         tag = client.get_run(run_id).data.tags.get(TAG)
         if tag and json.loads(tag)["snapshot"] >= snapshot:
-            return
+            return True
         assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.03)
-    raise TimeoutError(f"snapshot {snapshot} did not come")
+
+    until(reached, process, pause=0.03)
 
 
 def everything(client, run_id):
@@ -288,7 +287,7 @@ def test_a_killed_run_goes_on_to_what_an_undisturbed_one_is(client, data):
     with started(client, run_id, "resume") as process:
         wait_for_snapshot(client, run_id, process, 8)
         process.send_signal(signal.SIGINT)  # Ctrl-C
-        said = process.communicate(timeout=60)[0]
+        said = ended(process)[0]
     assert "going on after snapshot" in said and f"fmce train-backbone --resume {run_id}" in said
     assert client.get_run(run_id).info.status == "KILLED"
     options = stored_options(Run(client, run_id))

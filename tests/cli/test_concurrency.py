@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from fmce_mlflow.fmcs_dataset.table import load_fmcs_dataset
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
+from tests.helpers.progress import ended
 from tests.helpers.servers import tracking_server
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,8 @@ def begin(
 
 def wait(folder: Path, processes: dict[str, subprocess.Popen]) -> None:
     for name, process in processes.items():
-        assert process.wait(timeout=600) == 0, (folder / f"{name}.log").read_text()
+        ended(process)
+        assert process.returncode == 0, (folder / f"{name}.log").read_text()
 
 
 def figures(client: MlflowClient, run) -> dict[str, list[tuple[int, float]]]:
@@ -73,8 +75,8 @@ def check_run(client: MlflowClient, run, modules: Sequence[str] = ("stem", "stag
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_eight_processes_on_one_server_lose_nothing_and_do_nothing_twice(tmp_path):
-    with tracking_server(tmp_path) as uri:
+def test_eight_processes_on_one_server_lose_nothing_and_do_nothing_twice(tmp_path, _empty_store):
+    with tracking_server(tmp_path, _empty_store) as uri:
         processes = {f"seed{i}": begin(tmp_path, f"seed{i}", uri, "train-backbone", "--seed", str(i)) for i in range(8)}
         wait(tmp_path, processes)
         client = MlflowClient(uri)

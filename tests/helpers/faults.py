@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from mlflow import MlflowClient
 
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
+from tests.helpers.progress import line_of
 
 REPOSITORY = Path(__file__).parents[2]
 IMPATIENT = {
@@ -98,12 +98,8 @@ def training(uri: str, run_id: str, epochs: int, *words: str, **more: str) -> It
 
 def wait_for(process: subprocess.Popen[str], word: str) -> list[str]:
     """Lines of a process up to the one that contains a word."""
-    assert process.stdout is not None
-    lines, deadline = [], time.monotonic() + 120
-    while time.monotonic() < deadline:
-        line = process.stdout.readline()
-        assert line, "".join(lines)
-        lines.append(line)
-        if word in line:
-            return lines
-    raise TimeoutError("".join(lines))
+    lines: list[str] = []
+    while not lines or word not in lines[-1]:
+        lines.append(line_of(process))
+        assert lines[-1], f"it ended before it said {word!r}: " + "".join(lines)
+    return lines

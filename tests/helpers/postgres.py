@@ -59,7 +59,8 @@ class Server:
     def _call(self, name: str, *words: str) -> None:
         done = subprocess.run(
             [str(self._bin / name), "-D", str(self._folder / "data"), *words], cwd="/", user=self._user or None,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PGCTLTIMEOUT": "3600"},  # a busy machine is slow and not broken
         )  # fmt: skip
         assert done.returncode == 0, f"{name}: {done.stderr}"
 

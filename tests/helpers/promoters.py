@@ -14,8 +14,7 @@ from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.promote import promote
 from fmce_mlflow.promotion.turns import one_at_a_time
 from fmce_mlflow.runs.run import Run
-
-WAIT = 120
+from tests.helpers.progress import taken, until
 
 
 def quiet(client: MlflowClient, run_id: str) -> Run:
@@ -31,14 +30,14 @@ def promote_in_rounds(uri: str, experiment: str, rounds: list[dict[str, Any]], b
     for one in rounds:
         options = PromotionOptions(**one)
         run_id = client.create_run(experiment).info.run_id
-        barrier.wait(WAIT)
+        barrier.wait()
         try:
             promote(quiet(client, run_id), options)
             results.put("promoted")
         except Exception as error:  # told to the test
             results.put(f"{type(error).__name__}: {error}")
-        barrier.wait(WAIT)
-        barrier.wait(WAIT)
+        barrier.wait()
+        barrier.wait()
 
 
 def race(
@@ -67,14 +66,19 @@ def race(
     for process in processes:
         process.start()
     said = []
+
+    def meet() -> None:
+        until(lambda: barrier.n_waiting == len(processes), *processes, what="both processes", pause=0.01)
+        barrier.wait()
+
     try:
         for i in range(len(rounds)):
             before(i)
-            barrier.wait(WAIT)
-            barrier.wait(WAIT)
-            said.append([results.get(timeout=WAIT) for _ in processes])
+            meet()
+            meet()
+            said.append([taken(results, *processes) for _ in processes])
             after(i)
-            barrier.wait(WAIT)
+            meet()
     finally:
         barrier.abort()
         for process in processes:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tests.helpers.progress import until
 
 
 @contextmanager
-def tracking_server(folder: Path) -> Iterator[str]:
-    """The URI of a server that keeps everything below a folder and serves artifacts; its log is folder/log."""
+def tracking_server(folder: Path, empty_store: Path | None = None) -> Iterator[str]:
+    """The URI of a server that keeps everything below a folder and serves artifacts; its log is folder/log.
+
+    It begins with a copy of an empty store, where one is given: to make the tables takes it seconds.
+    """
+    if empty_store is not None:
+        shutil.copy(empty_store, folder / "mlflow.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -30,15 +37,15 @@ def tracking_server(folder: Path) -> Iterator[str]:
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                    break
-                except OSError:
-                    assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
-                    time.sleep(0.2)
+
+            def answers() -> bool:
+                assert process.poll() is None, (folder / "log").read_text()
+                with suppress(OSError):
+                    return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5))
+                return False
+
+            until(answers, process)
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
+            os.killpg(process.pid, signal.SIGKILL)  # nothing of it is needed any more
+            process.wait()

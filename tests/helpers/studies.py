@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from fmce_mlflow.tuning.storage import open_storage
 from fmce_mlflow.tuning.worker import Job, run_trials
 
+LONG = 600.0  # seconds of a step that nobody is to wait for
 SETTINGS = {"search space": {"x": "[0, 1]"}, "setting": {"fmcs_run": "abc"}}
 
 
@@ -62,7 +63,7 @@ class Sleeps:
         if self.hangs and not mark.exists():
             report(2, x + 0.5)
             mark.write_text(str(os.getpid()))
-            time.sleep(600)
+            time.sleep(LONG)
         time.sleep(self.seconds)
         report(2, x + 0.5)
         report(3, x)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from fmce_mlflow.tuning.options import StudyOptions
 from fmce_mlflow.tuning.study import open_study
 from fmce_mlflow.tuning.worker import Job
 from tests.conftest import new_run
+from tests.helpers.progress import until
 from tests.helpers.studies import SETTINGS, first_worker
 
 
@@ -49,18 +49,11 @@ def curve(client: MlflowClient, run_id: str) -> list[tuple[int, float]]:
     return sorted((m.step, m.value) for m in client.get_metric_history(run_id, "validation_mae"))
 
 
-def wait_for(condition, seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.05)
-
-
 def kill_a_worker(job: Job, folder: Path) -> None:
     """Begin a job in another process and kill it, with SIGKILL, within its first trial."""
     process = multiprocessing.get_context("spawn").Process(target=first_worker, args=(job,))
     process.start()
-    wait_for((folder / "hung").exists)
+    until((folder / "hung").exists, process)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert process.exitcode == -signal.SIGKILL

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -26,6 +25,7 @@ from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.predictor.flavor import FOLDER, Predictor, load_predictor, log_predictor, save_model
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
+from tests.helpers.progress import until
 
 
 @pytest.fixture
@@ -172,15 +172,13 @@ def test_mlflow_serves_it_over_http(saved: Path, predictor: Predictor, tmp_path:
             data=json.dumps({"inputs": bag().tolist()}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                with urllib.request.urlopen(request, timeout=60) as answer:
-                    found = json.load(answer)["predictions"][0]
-                    break
-            except urllib.error.URLError:
-                assert server.poll() is None and time.monotonic() < deadline, (tmp_path / "server.log").read_text()
-                time.sleep(0.5)
+
+        def answer():
+            assert server.poll() is None, (tmp_path / "server.log").read_text()
+            with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(request) as said:
+                return json.load(said)["predictions"][0]
+
+        found = until(answer, server, pause=0.2)
         assert found["fmcs"] == pytest.approx(predictor.net.predict(bag()).fmcs, abs=1e-5)
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -455,11 +455,11 @@ def test_versions_are_found_whatever_the_name_holds(client):
     assert find_version(client, uri(version)).name == "it's a model"
 
 
-def test_over_a_running_server_and_one_that_refuses(tmp_path, monkeypatch):
+def test_over_a_running_server_and_one_that_refuses(tmp_path, monkeypatch, _empty_store):
     before = mlflow.get_tracking_uri()
     for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
-    with tracking_server(tmp_path) as server:
+    with tracking_server(tmp_path, _empty_store) as server:
         client = MlflowClient(server)
         client.create_experiment("tests")
         version = new_version(client)

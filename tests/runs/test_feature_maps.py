@@ -21,7 +21,7 @@ from fmce_mlflow.runs.feature_maps import FeatureMapReader, FeatureMapWriter, re
 from fmce_mlflow.runs.map_file import is_finite, unpack, write_file
 from tests.conftest import new_run
 from tests.helpers.maps import pack
-from tests.helpers.servers import tracking_server
+from tests.helpers.progress import until
 
 LABELS = np.array([0, 1, 2], dtype=np.int64)
 PROBE = Probe("digits", 3, "a" * 64)
@@ -294,18 +294,9 @@ def test_an_index_that_points_outside_reads_nothing_there(client, recorded, tmp_
         FeatureMapReader(client, run_id)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A real tracking server that serves artifacts, and the folder that it keeps them in."""
-    folder = tmp_path_factory.mktemp("server")
-    with tracking_server(folder) as uri:
-        yield uri, folder
-
-
 @pytest.mark.slow
-def test_over_a_server_only_the_asked_file_is_fetched(server):
-    uri, folder = server
-    client = MlflowClient(uri)
+def test_over_a_server_only_the_asked_file_is_fetched(server, server_folder):
+    folder, client = server_folder, MlflowClient(server)
     run_id = client.create_run("0").info.run_id
     writer = FeatureMapWriter(client, run_id, PROBE, LABELS)
     for snapshot in range(3):
@@ -314,9 +305,14 @@ def test_over_a_server_only_the_asked_file_is_fetched(server):
     before = len((folder / "log").read_text())
     maps, _ = reader.read("layer4", 1)
     assert (maps == random_maps(1)).all()
-    time.sleep(0.5)  # for the server's log
-    fetched_paths = [line for line in (folder / "log").read_text()[before:].splitlines() if ".safetensors" in line]
-    assert len(fetched_paths) == 1 and "layer4/snapshot_00001.safetensors" in fetched_paths[0]
+
+    def fetched_paths():
+        return [line for line in (folder / "log").read_text()[before:].splitlines() if ".safetensors" in line]
+
+    until(fetched_paths, what="the server's log")
+    time.sleep(0.5)  # for more of it
+    (line,) = fetched_paths()
+    assert "layer4/snapshot_00001.safetensors" in line
 
     entry = writer.index.entries["neck", 2]
     (path,) = folder.rglob(f"{run_id}/**/neck/{file_name(2)}")

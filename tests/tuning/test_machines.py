@@ -15,8 +15,9 @@ from mlflow import MlflowClient
 from fmce_mlflow.tuning.mirror import RUN
 from fmce_mlflow.tuning.storage import open_storage
 from fmce_mlflow.tuning.trials import counted, tally
+from tests.helpers.progress import ended, until
 from tests.helpers.servers import tracking_server
-from tests.helpers.study_tools import children, curve, wait_for
+from tests.helpers.study_tools import children, curve
 from tests.predictor.test_train import logged_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -25,8 +26,8 @@ SPACE = '{"bag_size": 8, "bags_per_map": 2, "width": [8, 16, 32], "depth": 1, "e
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_study_of_two_machines_outlives_the_one_that_leads_it(tmp_path, postgres_url):
-    with tracking_server(tmp_path) as uri:
+def test_a_study_of_two_machines_outlives_the_one_that_leads_it(tmp_path, postgres_url, _empty_store):
+    with tracking_server(tmp_path, _empty_store) as uri:
         client = MlflowClient(uri)
         client.create_experiment("tests")
         logged_dataset(client, runs=4)
@@ -57,16 +58,18 @@ def test_a_study_of_two_machines_outlives_the_one_that_leads_it(tmp_path, postgr
         storage = open_storage(postgres_url, heartbeat=1, grace=3)
         leader = begin("leader")
         # The helper begins as early as can be: a fast machine ends such trials while another process still starts.
-        wait_for(lambda: "maps" in optuna.get_all_study_names(storage) or leader.poll() is not None, 400)
+        until(lambda: "maps" in optuna.get_all_study_names(storage) or leader.poll() is not None, leader)
         helper = begin("helper", "--workers", "2")
-        wait_for(lambda: "Joins study maps" in said("helper") or helper.poll() is not None, 400)
+        until(lambda: "Joins study maps" in said("helper") or helper.poll() is not None, helper)
         os.kill(leader.pid, signal.SIGKILL)
         leader.wait()
-        assert helper.wait(timeout=400) == 0, said("helper")
+        ended(helper)
+        assert helper.returncode == 0, said("helper")
         study = optuna.load_study(study_name="maps", storage=storage)
         assert client.get_run(study.user_attrs[RUN]).info.status == "RUNNING" and tally(study.trials)["complete"] >= 1
         after = begin("after", "--resume", "--register-as", "maps")
-        assert after.wait(timeout=400) == 0, said("after")
+        ended(after)
+        assert after.returncode == 0, said("after")
 
         found = counted(study.get_trials())
         assert len(found) == 16 and all(t.state.is_finished() for t in found)

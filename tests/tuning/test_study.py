@@ -47,8 +47,9 @@ from fmce_mlflow.tuning.workers import run_workers
 from tests.conftest import new_client, new_run
 from tests.helpers.bags_of_noise import read
 from tests.helpers.bags_of_noise import table as noise_table
-from tests.helpers.studies import SETTINGS, Parabola, Scripted, Sleeps
-from tests.helpers.study_tools import begin, children, curve, kill_a_worker, options, wait_for
+from tests.helpers.progress import ended, until
+from tests.helpers.studies import LONG, SETTINGS, Parabola, Scripted, Sleeps
+from tests.helpers.study_tools import begin, children, curve, kill_a_worker, options
 
 ROOT = Path(__file__).parents[2]
 
@@ -230,7 +231,7 @@ def test_a_study_survives_the_kill_of_one_of_its_workers(client, url, tmp_path):
         lines.append(text)
 
     def kill() -> None:
-        wait_for((tmp_path / "hung").exists)
+        until((tmp_path / "hung").exists)
         time.sleep(0.2)
         os.kill(int((tmp_path / "hung").read_text()), signal.SIGKILL)
 
@@ -375,7 +376,7 @@ def test_ctrl_c_ends_with_what_was_found(client, url, tmp_path, workers):
         seen.append(process.stdout.readline())
         assert seen[-1], process.communicate()[1]
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
-    out, err = process.communicate(timeout=120)
+    out, err = ended(process)
     assert process.returncode == 130, err
     assert "Traceback" not in err and "Error: Stopped." in err
     assert "--resume" in out and "Best trial" in out
@@ -397,7 +398,7 @@ def test_ctrl_c_does_not_wait_for_workers_in_a_long_step(client, url, tmp_path):
     job, study = begin(client, url, Sleeps(str(tmp_path), hangs=True), 500)
 
     def interrupt() -> None:
-        wait_for((tmp_path / "hung").exists)
+        until((tmp_path / "hung").exists)
         os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -407,7 +408,7 @@ def test_ctrl_c_does_not_wait_for_workers_in_a_long_step(client, url, tmp_path):
             run_workers(job, client, 2, say=lambda _: None)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert time.time() - (tmp_path / "hung").stat().st_mtime < 20
+    assert time.time() - (tmp_path / "hung").stat().st_mtime < LONG / 10
     trials = study.trials
     assert not any(t.state is TrialState.RUNNING for t in trials)
     assert 1 <= sum(t.user_attrs.get(NOT_COUNTED) == "interrupted" for t in trials) <= 2

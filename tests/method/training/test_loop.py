@@ -388,7 +388,7 @@ def test_two_processes_equal_one(client, data, tmp_path):
             "--master-port", str(port), str(tmp_path / "script.py"), str(tmp_path), client.tracking_uri, run_id,
         ],
         cwd=Path(__file__).parents[3], env={**os.environ, "PYTHONPATH": "."}, capture_output=True,
-        text=True, timeout=200,
+        text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     processes, losses = json.loads((tmp_path / "losses.json").read_text())

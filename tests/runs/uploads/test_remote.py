@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import shutil
 import signal
 import threading
 import time
@@ -31,15 +30,6 @@ from fmce_mlflow.runs.uploads.spool import Spool
 from tests.conftest import fast_options
 from tests.helpers.faults import everything, experiment_run
 from tests.helpers.faulty_proxy import MODES, Fault, faulty_proxy
-from tests.helpers.servers import tracking_server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, _empty_store):
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(_empty_store, folder / "mlflow.db")  # making the schema takes the server seconds
-    with tracking_server(folder) as uri:
-        yield uri
 
 
 @pytest.fixture(autouse=True)
@@ -239,8 +229,10 @@ def test_a_deleted_run_ends_the_training_with_a_clear_error(server, train, proxy
 
 
 @pytest.fixture
-def out(remote):
-    made = RemoteUploads(Run(remote, experiment_run(remote), lambda _: None), UploadOptions(limit=1, patience=1))
+def out(remote, request):
+    """At most 1 MiB may wait, and for a minute; a test's parameter is another patience in seconds."""
+    options = UploadOptions(limit=1, patience=getattr(request, "param", 60))
+    made = RemoteUploads(Run(remote, experiment_run(remote), lambda _: None), options)
     yield made
     made._uploader.stop()
 
@@ -273,6 +265,7 @@ def test_training_waits_where_the_limit_would_be_passed(out, proxy, tmp_path):
     assert out._spool.units == []
 
 
+@pytest.mark.parametrize("out", [1], indirect=True)
 def test_a_wait_for_room_ends_with_the_patience(out, proxy, tmp_path):
     proxy.down()
     record(out, 0, 600_000, tmp_path)

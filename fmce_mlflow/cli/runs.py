@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmce_mlflow.errors import RunError
+from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def _alone(uri: str) -> AbstractContextManager[Any]:
     return FileLock(Path(tempfile.gettempdir(), f"fmce-{user}-{name}.lock"))
 
 
-def open_run(client: MlflowClient, ctx: click.Context, name: str | None = None, *, cpu: bool = True) -> str:
+def open_run(client: MlflowClient, ctx: click.Context, name: str | None = None, *, cpu: bool = True) -> Run:
     """The run that `mlflow run` made for us, or a new one; under torchrun the first process makes it for all."""
     if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        return run_id
+        return Run(client, run_id, say)
     made: list[Any] = [None]
     if is_main_process():
         experiment = _experiment(client, ctx.obj["experiment"])
@@ -60,7 +61,7 @@ def open_run(client: MlflowClient, ctx: click.Context, name: str | None = None, 
 
         PartialState(cpu=cpu)
         broadcast_object_list(made)
-    return str(made[0])
+    return Run(client, str(made[0]), say)
 
 
 def _experiment(client: MlflowClient, name: str) -> str:
@@ -91,12 +92,11 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def say_where(client: MlflowClient, run_id: str) -> None:
+def say_where(run: Run) -> None:
     """Print where a run can be looked at."""
-    uri = without_credentials(client.tracking_uri)
+    uri = without_credentials(run.client.tracking_uri)
     if uri.startswith("http"):
-        experiment = client.get_run(run_id).info.experiment_id
-        say(f"See {uri}/#/experiments/{experiment}/runs/{run_id}")
+        say(f"See {uri}/#/experiments/{run.fetch().info.experiment_id}/runs/{run.id}")
     else:
         say(f"See it with: mlflow ui --backend-store-uri {uri}")
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
-from fmce_mlflow.cli.options import Command
+from fmce_mlflow.cli.command import Command
 from fmce_mlflow.cli.runs import make_client, say, say_where
 from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.runs.run import Run
+from fmce_mlflow.runs.uploads.options import UploadOptions
 
 
 @click.command("sync", cls=Command)
@@ -27,7 +29,6 @@ def sync_command(ctx: click.Context, /, folder: str) -> None:
     """
     from fmce_mlflow.backbone.sync import sync, waiting_folders
     from fmce_mlflow.runs.uploads import spool
-    from fmce_mlflow.runs.uploads.options import UploadOptions
 
     where = Path(folder).absolute() if folder else UploadOptions().root
     runs = waiting_folders(where) if folder or where.exists() else []
@@ -46,4 +47,4 @@ def sync_command(ctx: click.Context, /, folder: str) -> None:
         client = make_client(context)
         status = sync(client, run, say=say)
         say(f"Run {run_id}: {status}")
-        say_where(client, run_id)
+        say_where(Run(client, run_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
@@ -37,8 +37,6 @@ class EvaluationConfig(Options):
         ('layer3', 'layer4')
     """
 
-    spelled: ClassVar[str] = "field"
-
     modules: Annotated[
         Names, Option("Functional modules, names or globs with commas; empty: the last feature stage.")
     ] = ()
@@ -53,13 +51,13 @@ class EvaluationConfig(Options):
         bool | Annotated[int, Interval(ge=0)] | None,
         Option(
             "Grad-CAM: true, false, or over how many images; auto: where the model gives class scores.",
-            must="True, False or a number of images",
+            must="true, false or a number of images",
         ),
     ] = None
     saliency_target: Annotated[
         Literal["label"] | Annotated[int, Interval(ge=0)] | Callable[[Any], Any] | None,
         Option(
-            "What it asks about: a class index or label, in Python also a function from the output for one image to a "
+            "What it asks about: label, a class index, or in Python a function from the output for one image to a "
             "number; auto: the likeliest class.",
             must="a class index, 'label', or a function of the model's output",
         ),
@@ -113,7 +111,13 @@ class EvaluationConfig(Options):
         try:
             config = cls(**values)
         except ConfigError as error:
-            raise ConfigError([*problems, *error.problems]) from None
+            raise ConfigError([*problems, *(_by_key(problem) for problem in error.problems)]) from None
         if problems:
             raise ConfigError(problems)
         return config
+
+
+def _by_key(problem: str) -> str:
+    """A problem that names the key of an ``evaluator_config``, not the option of a command."""
+    name, _, rest = problem.partition(" ")
+    return f"{name.replace('-', '_')} {rest}"

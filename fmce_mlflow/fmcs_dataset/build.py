@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import NonFiniteLossError, RunError
-from fmce_mlflow.fmcs_dataset.label import FmcsDataset, Unconverged, build_fmcs_dataset
+from fmce_mlflow.fmcs_dataset.label import FmcsDataset, build_fmcs_dataset
 from fmce_mlflow.fmcs_dataset.log import log_fmcs_dataset
+from fmce_mlflow.fmcs_dataset.options import Unconverged
 from fmce_mlflow.fmcs_dataset.page import dataset_page
 from fmce_mlflow.runs.run import Run
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from fmce_mlflow.errors import NonFiniteLossError, RunError
+from fmce_mlflow.fmcs_dataset.options import Unconverged
 from fmce_mlflow.fmcs_dataset.table import COLUMNS, _known_run
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
 from fmce_mlflow.method.convergence.drift import drift_sequence
@@ -22,8 +23,6 @@ from fmce_mlflow.wording import did_you_mean
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-Unconverged = Literal["drop", "keep"]
 
 
 @dataclass(frozen=True, slots=True)

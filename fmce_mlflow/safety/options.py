@@ -147,8 +147,6 @@ class Options:
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
-    spelled: ClassVar[str] = "name"
-    """Which name of a row messages use: ``name``, with dashes, or ``field``."""
 
     def __post_init__(self) -> None:
         kind: Any = type(self)
@@ -162,7 +160,7 @@ class Options:
             for one in error.errors(include_url=False):
                 row = by_field[str(one["loc"][0])]
                 wrong.add(row.field)
-                problems.update(dict.fromkeys(_sentences(row, getattr(row, self.spelled), one, values[row.field])))
+                problems.update(dict.fromkeys(_sentences(row, one, values[row.field])))
         for name, value in values.items():
             object.__setattr__(self, name, value)
         problems.update(dict.fromkeys(self.problems(lambda *names: wrong.isdisjoint(names))))
@@ -260,7 +258,7 @@ def build(cls: type[T], values: Mapping[str, Any]) -> T:
                 given[row.field] = build(row.kind, values)
             except ConfigError as error:
                 problems.update(dict.fromkeys(error.problems))
-        elif row.option.command and row.key in values:
+        elif row.key in values:
             given[row.field] = values[row.key]
     try:
         made = cls(**given)
@@ -288,7 +286,8 @@ def _row(one: dataclasses.Field[Any], hint: Any) -> Row:
     choices = get_args(each) if get_origin(each) is Literal else ()
     if get_origin(kind) in (tuple, Literal):
         kind = tuple if get_origin(kind) is tuple else str
-    default = one.default_factory() if one.default_factory is not MISSING else one.default
+    made = one.default_factory is not MISSING and option.command  # of others the default is not shown
+    default = one.default_factory() if made else one.default  # type: ignore[operator]
     return Row(
         field=one.name,
         kind=kind if isinstance(kind, type) else object,
@@ -320,10 +319,10 @@ def _plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _sentences(row: Row, name: str, error: Any, whole: Any) -> list[str]:
+def _sentences(row: Row, error: Any, whole: Any) -> list[str]:
     """One of pydantic's errors in our words; an error of a reader of ours has its own."""
     if error["type"] == "value_error":
         return [str(text) for text in error["ctx"]["error"].args]
     value = error["input"] if row.choices or row.kind is tuple else whole
     near = did_you_mean(value, row.choices) if isinstance(value, str) else ""
-    return [f"{name} {row.must(error['type'])}{';' if row.choices else ','} got {value!r}{'.' * bool(near)}{near}"]
+    return [f"{row.name} {row.must(error['type'])}{';' if row.choices else ','} got {value!r}{'.' * bool(near)}{near}"]

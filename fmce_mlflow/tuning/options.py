@@ -93,8 +93,8 @@ class TuneOptions(Options):
     """
 
     fmcs_run: Annotated[str, Option("Run with the FMCS-dataset; empty: the study's, or the latest that finished.")] = ""
-    fixed: Fixed = field(default_factory=Fixed)
     study: StudyOptions = field(default_factory=StudyOptions)
+    fixed: Fixed = field(default_factory=Fixed)
     space: Annotated[
         Any, Option("Optuna's distributions of the hyperparameters that are searched, by name.", command=False)
     ] = field(default_factory=_default_space)

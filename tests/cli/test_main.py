@@ -217,7 +217,7 @@ def test_all_wrong_options_are_told_at_once(fmce, client):
     assert result.exit_code == 2
     expected = [
         "'--epochs': 'many' is not a valid integer", "batch-size must be at least 1, got 0",
-        "momentum must be in [0, 1), got 2.0", "levels must be a whole number of at least 2, got 1",
+        "momentum must be in [0, 1), got 2.0", "levels must be at least 2, got 1",
         "dataset 'mnits' is unknown. Did you mean mnist", "backbone 'resnt18' is unknown. Did you mean resnet18",
         "`fmce list-backbones`", "'large' is not a valid integer, nor auto", "'some' is not one of 'all', 'markers'",
         "'maybe' is not a valid boolean", "no option --probe-sise. Did you mean --probe-size",
@@ -395,8 +395,8 @@ def test_absent_values_can_be_written_out():
 
 def test_defaults_are_those_of_the_python_interface():
     from fmce_mlflow.backbone.options import BackboneOptions
-    from fmce_mlflow.cli.options import parse_backbone_options
+    from fmce_mlflow.cli.backbone import backbone_options
 
     params = main.commands["train-backbone"].make_context("train-backbone", []).params
-    assert parse_backbone_options(params) == BackboneOptions()
+    assert backbone_options(params) == BackboneOptions()
     assert fast_options() != BackboneOptions()

@@ -357,7 +357,7 @@ WORDS = [
 
 
 @click.pass_context
-def _stop(ctx: click.Context, /, **values: Any) -> None:
+def _stop(ctx: click.Context, /, *built: Any, **values: Any) -> None:
     click.echo("parsed")
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
+from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.safety.options import Option, Options, reads
 from fmce_mlflow.wording import did_you_mean
 
 FOLDER = "folder:"
@@ -43,36 +46,67 @@ def unknown_dataset(dataset: str) -> str:
     return f"dataset {dataset!r} is unknown.{did_you_mean(dataset.lower(), named, how_to_list=listed)}"
 
 
+def _known_dataset(dataset: Any) -> Any:
+    if isinstance(dataset, str) and (problem := unknown_dataset(dataset)):
+        raise ConfigError(problem)
+    return dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOptions(Options):
+    """Which images.
+
+    Raises:
+        ConfigError: Names every value that cannot be used.
+    """
+
+    dataset: Annotated[str, reads(_known_dataset), Option("Data set, or folder:PATH; see `fmce list-data`.")] = "digits"
+    data_root: Annotated[str, Option("Where data sets are looked for.")] = "data"
+    download: Annotated[bool, Option("Fetch a missing data set.")] = False
+    split_seed: Annotated[int, Option("Chooses the held-out images; runs that share it share their probe.", ge=0)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitOptions(ImageOptions):
+    """Which images, and how they are split for a training.
+
+    Raises:
+        ConfigError: Names every value that cannot be used.
+    """
+
+    image_size: Annotated[int | None, Option("Input height and width; auto: the data set's own.", ge=MIN_SIZE)] = None
+    probe_size: Annotated[int, Option("Probe images, whose maps are recorded.", ge=1)] = 256
+    validation_size: Annotated[
+        int, Option("Held-out images for validation loss and accuracy, the probe images among them.", ge=1)
+    ] = 1000
+    train_size: Annotated[
+        int | None, Option("Use a stratified subset of this many training images; auto: all.", ge=1)
+    ] = None
+
+
 def check_images(
-    dataset: str = "digits",
-    *,
-    image_size: int | None = None,
-    probe_size: int = 256,
-    validation_size: int = 1000,
-    train_size: int | None = None,
-    split_seed: int = 0,
-    augmentation: str = "none",
-    num_workers: int = 0,
+    dataset: str = "digits", *, augmentation: str = "none", num_workers: int = 0, **values: Any
 ) -> list[str]:
     """What is wrong with options about images, before any file is looked at: one sentence per problem.
 
-    Options are those of :func:`~fmce_mlflow.method.images.split.load_images` and of
-    :func:`~fmce_mlflow.method.images.training_batches.loader`.
+    Args:
+        dataset: A data set's name.
+        augmentation: One of :data:`AUGMENTATIONS`.
+        num_workers: Processes that read images.
+        **values: Other fields of :class:`SplitOptions`.
 
     Example:
         >>> check_images("mnist", probe_size=0, split_seed=-1)
-        ['probe-size must be at least 1, got 0', 'split-seed must not be negative, got -1']
+        ['split-seed must not be negative, got -1', 'probe-size must be at least 1, got 0']
     """
-    problems = [unknown_dataset(dataset)]
-    if image_size is not None and image_size < MIN_SIZE:
-        problems.append(f"image-size must be at least {MIN_SIZE}, got {image_size}")
-    counts = {"probe-size": probe_size, "validation-size": validation_size, "train-size": train_size}
-    problems += [
-        f"{name} must be at least 1, got {value}" for name, value in counts.items() if value is not None and value < 1
-    ]
-    others = {"split-seed": split_seed, "num-workers": num_workers}
-    problems += [f"{name} must not be negative, got {value}" for name, value in others.items() if value < 0]
+    problems: list[str] = []
+    try:
+        SplitOptions(dataset=dataset, **values)
+    except ConfigError as error:
+        problems += error.problems
+    if num_workers < 0:
+        problems.append(f"num-workers must not be negative, got {num_workers}")
     if augmentation not in AUGMENTATIONS:
         near = did_you_mean(augmentation, AUGMENTATIONS)
         problems.append(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, got {augmentation!r}.{near}")
-    return [problem for problem in problems if problem]
+    return problems

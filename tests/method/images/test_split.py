@@ -708,7 +708,7 @@ def test_wrong_options_are_all_named_at_once():
     problems = error.value.problems
     assert len(problems) == 6 and "Did you mean mnist" in problems[0]
     assert [p.split()[0] for p in problems[1:]] == [
-        "image-size", "probe-size", "validation-size", "train-size", "split-seed"
+        "split-seed", "image-size", "probe-size", "validation-size", "train-size"
     ]  # fmt: skip
     assert check_images("mnits", augmentation="flop", num_workers=-1)[1:] == [
         "num-workers must not be negative, got -1",

@@ -16,7 +16,8 @@ from markupsafe import Markup
 from fmce_mlflow.evaluation.findings import Findings
 from fmce_mlflow.evaluation.verdict import BADGES, UNSEEN, next_steps, overall, state, trust, verdict
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
-from fmce_mlflow.report.svg import histogram_chart, interval_chart, levels_chart, loss_chart
+from fmce_mlflow.report.loss_chart import loss_chart
+from fmce_mlflow.report.svg import histogram_chart, interval_chart, levels_chart
 from fmce_mlflow.report.templating import render
 
 FIGURES: Mapping[str, str] = {

@@ -9,7 +9,8 @@ import pandas as pd
 
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES
 from fmce_mlflow.method.convergence.verdict import Convergence
-from fmce_mlflow.report.svg import histogram_chart, loss_chart
+from fmce_mlflow.report.loss_chart import loss_chart
+from fmce_mlflow.report.svg import histogram_chart
 from fmce_mlflow.report.templating import render
 from fmce_mlflow.wording import counted, some
 

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmce_mlflow.method.saliency.grad_cam import focus
+from fmce_mlflow.report.style import SMALL, TEXT
 from fmce_mlflow.report.svg import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SMALL, _TEXT = 6.5, 7.5
 _MOST_MODULES, _MOST_ROWS = 6, 12
 
 
@@ -48,12 +48,12 @@ def saliency_figure(
     _bare(grid)
     for column, (image, label) in enumerate(zip(images, labels, strict=True)):
         grid[0, column].imshow(image)
-        grid[0, column].set_title(label, fontsize=_SMALL, pad=2)
+        grid[0, column].set_title(label, fontsize=SMALL, pad=2)
         for row, maps in enumerate(saliency.values(), start=1):
             _draw(grid[row, column], image, maps[column])
     for row, name in enumerate(["image", *saliency]):
-        grid[row, 0].set_ylabel(shortened(name, 16), fontsize=_SMALL)
-    figure.suptitle(textwrap.fill(title, 70), fontsize=_TEXT)
+        grid[row, 0].set_ylabel(shortened(name, 16), fontsize=SMALL)
+    figure.suptitle(textwrap.fill(title, 70), fontsize=TEXT)
     return figure
 
 
@@ -105,16 +105,16 @@ def history_figure(
         for row in range(n):
             grid[row, 0].imshow(images[row])
             text = textwrap.shorten(labels[row], 14, placeholder="…")
-            grid[row, 0].set_ylabel(text, fontsize=_SMALL, rotation=90 if longest > 3 else 0, va="center", labelpad=6)
+            grid[row, 0].set_ylabel(text, fontsize=SMALL, rotation=90 if longest > 3 else 0, va="center", labelpad=6)
             for column, snapshot in enumerate(columns, start=1):
                 _draw(grid[row, column], images[row], saliency[module][snapshot][row])
         for column, snapshot in enumerate(columns, start=1):
             score = fmcs.get(snapshot)
             lines = [f"snapshot {snapshot}", *([] if score is None else [f"FMCS {score:.3g}"])]
             lines.append(f"mean focus {focus(saliency[module][snapshot]).mean():.2f}")
-            grid[0, column].set_title("\n".join(lines), fontsize=_SMALL, pad=3, linespacing=1.15)
-        grid[0, 0].set_title(shortened(module, 18), fontsize=_SMALL, pad=3, weight="bold")
-    figure.suptitle(textwrap.fill(title, 16 * width), fontsize=_TEXT, parse_math=False)
+            grid[0, column].set_title("\n".join(lines), fontsize=SMALL, pad=3, linespacing=1.15)
+        grid[0, 0].set_title(shortened(module, 18), fontsize=SMALL, pad=3, weight="bold")
+    figure.suptitle(textwrap.fill(title, 16 * width), fontsize=TEXT, parse_math=False)
     return figure
 
 
@@ -130,4 +130,4 @@ def _draw(axes: Any, image: NDArray[np.uint8], saliency: NDArray[np.float32]) ->
     axes.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
     axes.imshow(saliency, cmap="magma", vmin=0, vmax=1, alpha=0.6)
     text = f"focus {focus(saliency[None])[0]:.2f}" if saliency.any() else "nothing"
-    axes.set_xlabel(text, fontsize=_SMALL, labelpad=2)
+    axes.set_xlabel(text, fontsize=SMALL, labelpad=2)

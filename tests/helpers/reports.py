@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,38 @@ FIGURES = {
     "run": {"mae": 0.034, "spearman": 0.98, "accuracy": 0.86, "within_one": 1.0, "coverage": 0.91},
     "architecture": {"mae": 0.16, "spearman": 0.93, "accuracy": 0.47, "within_one": 0.88, "coverage": 0.83},
 }
+
+
+VOID = {"meta", "img", "br"}
+
+
+class Reader(HTMLParser):
+    """The page's text, and its tags checked to be nested rightly."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.text, self.attributes = [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+
+def text(page):
+    return " ".join(" ".join(Reader(page).text).split())
 
 
 def losses(seed: int = 0, snapshots: int = 25, floor: float = 0.05) -> list[float]:

@@ -109,6 +109,13 @@ def test_a_run_that_has_not_converged_says_so():
     assert not upper.texts and not upper.patches and not lower.patches
 
 
+def test_a_run_in_which_nothing_changed_is_drawn():
+    """It has no CQI, and its figure was refused by matplotlib, which failed the run that had ended."""
+    upper, lower = convergence_figure(assess([1.0] * 4), title="nothing learned").axes
+    assert [text.get_text() for text in lower.texts] == ["not converged"]
+    assert len(upper.lines) == 2 and len(lower.lines) == 1
+
+
 def test_eleven_levels_label_every_second_marker():
     figure = convergence_figure(judged("crowded"), title="K = 11")
     assert [text.get_text() for text in marker_labels(figure)] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]

@@ -1,0 +1,22 @@
+"""What all figures of matplotlib have in common: colours, sizes of text, thin axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, distinguishable with any colour vision; line styles and marker shapes differ too.
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+GREY, INK = "#8A8A8A", "#222222"
+TEXT, SMALL = 7.5, 6.5  # points
+COLUMN_WIDTH = 3.5  # inches, of a two-column paper
+
+
+def thin(axes: Axes) -> None:
+    """Axes with thin lines and small ticks, without a frame."""
+    axes.tick_params(which="both", labelsize=SMALL, width=0.6, length=2.5)
+    axes.tick_params(which="minor", width=0.4, length=1.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_linewidth(0.6)

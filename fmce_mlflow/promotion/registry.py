@@ -7,11 +7,11 @@ import warnings
 from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from fmce_mlflow.errors import RunError
 from fmce_mlflow.promotion.options import Target, parse_model
 from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.retry import a_few_tries
 from fmce_mlflow.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def _another_commit(error: BaseException) -> bool:
     return isinstance(error, MlflowException) and error.error_code in ("BAD_REQUEST", "TEMPORARILY_UNAVAILABLE")
 
 
-until_committed = Retrying(
-    retry=retry_if_exception(_another_commit), stop=stop_after_attempt(5), wait=wait_fixed(0.2), reraise=True
-)
+until_committed = a_few_tries(_another_commit)
 """Calls a function, and again where another writer's commit at the same moment made it fail."""
 
 

@@ -20,21 +20,16 @@ from fmce_mlflow.runs.torch_models import torch_model_of
 if TYPE_CHECKING:
     from fmce_mlflow.method.images.readers import ImageInputs
 
-DEFAULT_BATCH = 64
+BATCH = 64
 
 
 class ImageClassifier(PyFuncModel):
     """A model whose ``predict`` gives the class with the highest score; see :func:`image_classifier`.
 
     Metadata, model id and the network inside are those of the model that it wraps.
-
-    Args:
-        model: The model that gives scores.
-        preprocessing: As of :func:`image_classifier`.
-        batch_size: Images per forward pass.
     """
 
-    def __init__(self, model: PyFuncModel, preprocessing: Any = None, batch_size: int = DEFAULT_BATCH) -> None:
+    def __init__(self, model: PyFuncModel, preprocessing: Any, batch_size: int) -> None:
         super().__init__(model.metadata, model._model_impl, model_id=model.model_id)
         self._model = model
         found = torch_model_of(model)
@@ -77,7 +72,7 @@ class ImageClassifier(PyFuncModel):
 
 
 def image_classifier(
-    model: str | PyFuncModel, *, preprocessing: Any = None, batch_size: int = DEFAULT_BATCH
+    model: str | PyFuncModel, *, preprocessing: Any = None, batch_size: int = BATCH
 ) -> ImageClassifier:
     """Make a logged image model ready for MLflow's default evaluator of classifiers.
 

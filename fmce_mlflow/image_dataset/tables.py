@@ -160,12 +160,12 @@ def _filled(input_shape: InputShape | None, pixels: int) -> tuple[int, int, int]
 
 
 def _no_such_shape(shape: tuple[int, ...], input_shape: InputShape | None) -> str:
-    told = f"The data is {shape[0]:,} rows of {shape[1]:,} numbers"
+    rows = f"The data is {shape[0]:,} rows of {shape[1]:,} numbers"
     if input_shape is None:
         return (
-            f"{told}, and the model has no signature that says the images' channels, height and width. Log it with an "
+            f"{rows}, and the model has no signature that says the images' channels, height and width. Log it with an "
             f"input_example. {_WAY}"
         )
     wanted = " × ".join("any" if size is None else str(size) for size in input_shape)
     needs = "" if None in input_shape else f" = {math.prod(size or 1 for size in input_shape):,}"
-    return f"{told}; the model takes images of channels × height × width = {wanted}{needs}. {_WAY}"
+    return f"{rows}; the model takes images of channels × height × width = {wanted}{needs}. {_WAY}"

@@ -80,20 +80,19 @@ def _inputs(images: Any, targets: ArrayLike | None, layout: Layout, unreadable: 
 
 
 def _no_form(images: Any) -> str:
+    hint = ""
+    if isinstance(images, bytes):
+        hint = " For one encoded image give a list of it."
+    elif hasattr(images, "columns"):
+        hint = " Give the column that holds the images, as in frame['image']."
+    elif isinstance(images, torch.utils.data.IterableDataset):
+        hint = " Images are read by position: give a dataset with a length."
+    elif isinstance(images, Iterator):
+        hint = " Images are read by position: give a list."
     kind = f"{type(images).__module__}.{type(images).__qualname__}".removeprefix("builtins.")
-    hint = {
-        "bytes": " For one encoded image give a list of it.",
-        "DataFrame": " Give the column that holds the images, as in frame['image'].",
-        "IterableDataset": " Images are read by position: give a dataset with a length.",
-        "Iterator": " Images are read by position: give a list.",
-    }
-    bases = {base.__name__ for base in type(images).__mro__}
-    told = next((text for name, text in hint.items() if name in bases), "")
-    if not told and isinstance(images, Iterator):
-        told = hint["Iterator"]
     return (
         "Expected images as an array or tensor (n, C, H, W) or (n, H, W, C), a list of paths, bytes, PIL images or "
-        f"arrays, a folder, or a torch dataset; got {kind}.{told}"
+        f"arrays, a folder, or a torch dataset; got {kind}.{hint}"
     )
 
 

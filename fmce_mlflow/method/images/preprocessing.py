@@ -133,11 +133,9 @@ class Preprocessing:
 
 
 def _three_numbers(values: object) -> bool:
-    return (
-        isinstance(values, tuple)
-        and len(values) == 3
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values)
-    )
+    if not isinstance(values, tuple) or len(values) != 3:
+        return False
+    return all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values)
 
 
 def _as_tensor(image: Image.Image | NDArray[Any] | Tensor) -> Tensor:
@@ -151,7 +149,7 @@ def _as_tensor(image: Image.Image | NDArray[Any] | Tensor) -> Tensor:
     if x.ndim not in (3, 4) or x.shape[-3] not in (1, 3) or 0 in x.shape[-2:]:
         raise DataError(
             f"Expected images of shape (H, W), (C, H, W) or (n, C, H, W) with 1 or 3 channels, got {what}. "
-            "Move the channels in front of height and width; give a batch of gray images as (n, 1, H, W)."
+            "Move the channels before height and width; give a batch of gray images as (n, 1, H, W)."
         )
     if x.dtype != torch.uint8 and not x.is_floating_point():
         raise DataError(f"Expected uint8 images, or floats in [0, 1], got {what}. Convert them.")
@@ -186,9 +184,8 @@ def as_preprocessing(
     if value is None or isinstance(value, Preprocessing):
         return value
     height, width = input_shape[1:] if input_shape else (None, None)
-    values: dict[str, Any]
     if value == "imagenet":
-        values = {"mean": IMAGENET[0], "std": IMAGENET[1], "crop": True}
+        values: dict[str, Any] = {"mean": IMAGENET[0], "std": IMAGENET[1], "crop": True}
         height, width = height or 224, width or 224
     elif value == "scale":
         values = {"mean": 0.0, "std": 1.0}

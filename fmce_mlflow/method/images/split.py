@@ -2,7 +2,7 @@
 
 Probe images are the fixed, ordered images whose feature maps are recorded at every snapshot (arXiv 2405.04041 outlines
 the method; sizes, splits and their defaults here are ours). Which images those are depends on the data set, the sizes
-and ``split_seed``, never on a training's own seed, so that runs can share them: :attr:`ImageData.probe_sha256` tells.
+and ``split_seed``, never on a training's own seed, so that runs can share them (:attr:`ImageData.probe_sha256`).
 """
 
 from __future__ import annotations
@@ -120,20 +120,12 @@ def load_images(
 def held_out_images(
     dataset: str, *, data_root: str | Path = "data", download: bool = False, split_seed: int = 0
 ) -> tuple[ImageSet, Preprocessing]:
-    """All images of a data set that no training sees whose split seed is this one, whatever its other options.
+    """All images of a data set that no training with this split seed sees, whatever its other options are.
 
-    Args:
-        dataset: As for :func:`load_images`, and so are the others.
-        data_root: Where named data sets are looked for.
-        download: Fetch MNIST, Fashion-MNIST or CIFAR where they are missing.
-        split_seed: Chooses the held-out images where the data set has no test split of its own.
+    Options and errors are those of :func:`load_images`.
 
     Returns:
         The images, and what turns each into a network's input.
-
-    Raises:
-        ConfigError: As :func:`load_images`.
-        DataError: As :func:`load_images`.
 
     Example:
         >>> images, _ = held_out_images("digits")
@@ -177,10 +169,10 @@ def _split(found: NamedImages, probe_size: int, seed: int) -> tuple[ImageSet, Im
     counts = np.bincount(images.labels, minlength=len(classes))
     needed = 2 if held_out is None else 1
     if poor := [f"{classes[c]} ({counts[c]})" for c in np.flatnonzero(counts < needed)]:
+        why = ", one to train on and one to hold out" if needed == 2 else ""
         raise DataError(
-            f"{found.where} has classes with too few images: {', '.join(poor)}. Each needs at least {needed}"
-            + (", one to train on and one to hold out" if needed == 2 else "")
-            + ". Add images, or remove the classes."
+            f"{found.where} has classes with too few images: {', '.join(poor)}. Each needs at least {needed}{why}. Add "
+            "images, or remove the classes."
         )
     if held_out is not None:
         if probe_size > len(held_out):

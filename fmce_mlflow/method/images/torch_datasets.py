@@ -18,7 +18,7 @@ from fmce_mlflow.method.images.readers import HASHED_BYTES, ImageInputs, Unreada
 class DatasetImages(ImageInputs):
     """Images of a torch dataset, whose items are images or pairs (image, label).
 
-    Items are read in one thread: a dataset need not bear several.
+    Items are read in one thread: a dataset need not allow several.
 
     Args:
         dataset: Has a length and items by position.
@@ -77,7 +77,7 @@ class DatasetImages(ImageInputs):
     def _label(self, index: int) -> Any:
         try:
             label = self._item(index)[1]
-        except UnreadableError:  # told when it is evaluated on
+        except UnreadableError:  # reported when it is evaluated on
             return None
         return label.item() if isinstance(label, (torch.Tensor, np.generic)) and label.ndim == 0 else label
 
@@ -107,12 +107,12 @@ class DatasetImages(ImageInputs):
     def _content(self, index: int) -> Any:
         try:
             return np.ascontiguousarray(self.read(index))
-        except UnreadableError:  # told when it is evaluated on
+        except UnreadableError:  # reported when it is evaluated on
             return b""
 
 
 def _known_labels(dataset: Any) -> Any:
-    """The labels of a torch dataset where they can be had without reading its images."""
+    """The labels of a torch dataset where they are known without reading its images."""
     n = len(dataset)
     if getattr(dataset, "target_transform", None) is not None:
         return None

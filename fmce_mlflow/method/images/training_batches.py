@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def loader(
         raise ConfigError([problem.replace("split-seed", "seed") for problem in problems])
     images.reserve(preprocessing)
     return _Loader(
-        _Batches(images, preprocessing, batches, augmentation, seed, epoch),
+        _Batches(images, preprocessing, batches, _transform(augmentation, preprocessing), seed, epoch),
         batch_size=None,
         num_workers=num_workers,
         pin_memory=pin_memory,
@@ -81,21 +82,16 @@ class _Loader(DataLoader[tuple[Tensor, Tensor]]):
             yield batch
 
 
+@dataclass
 class _Batches(Dataset[Any]):
     """A data set whose items are whole batches."""
 
-    def __init__(
-        self,
-        images: ImageSet,
-        preprocessing: Preprocessing,
-        batches: Sequence[Sequence[int]],
-        augmentation: str,
-        seed: int,
-        epoch: int,
-    ) -> None:
-        self.images, self.preprocessing, self.batches = images, preprocessing, batches
-        self.transform = _transform(augmentation, preprocessing)
-        self.seed, self.epoch = seed, epoch
+    images: ImageSet
+    preprocessing: Preprocessing
+    batches: Sequence[Sequence[int]]
+    transform: v2.Transform | None
+    seed: int
+    epoch: int
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -19,23 +19,12 @@ from torchvision import models
 from torchvision.models.maxvit import MaxVit
 
 from fmce_mlflow.errors import BackboneError, ConfigError
-from fmce_mlflow.method.networks.find_modules import default_module, list_modules, resolve_modules
 from fmce_mlflow.wording import did_you_mean
-
-__all__ = [
-    "Stem",
-    "backbone_names",
-    "build_backbone",
-    "default_module",
-    "list_modules",
-    "resolve_modules",
-    "resolve_stem",
-]
 
 Stem = Literal["auto", "small", "stock"]
 STEMS = get_args(Stem)
 SMALL_BELOW = 64  # pixels
-STEM_CONVOLUTIONS = 3  # a max pool behind more convolutions than this is no part of the stem
+STEM_CONVOLUTIONS = 3  # a max pool after more convolutions than this is no part of the stem
 LIST_BACKBONES = "`fmce list-backbones` prints all of them."
 
 
@@ -85,9 +74,9 @@ def build_backbone(name: str, *, num_classes: int, image_size: int = 32, stem: S
     The global random state gives the weights: seed it before.
 
     The small stem keeps the resolution that a network made for 224 pixels would throw away: the first convolution gets
-    stride 1 and a kernel of at most 3×3; the max pool of the stem (the first of the network, behind at most three
+    stride 1 and a kernel of at most 3×3; the max pool of the stem (the first of the network, after at most three
     convolutions) becomes an identity; where the first convolution cuts the image into patches, these get 2 pixels
-    instead of 4, or 4 instead of more. Weights of a cut-out kernel are scaled to keep the variance of its output.
+    instead of 4, or 4 instead of more. Weights of a smaller kernel are scaled to keep the variance of its output.
 
     Args:
         name: A torchvision classification model; ``timm:<name>``; or ``package.module:factory``, a callable that
@@ -105,8 +94,8 @@ def build_backbone(name: str, *, num_classes: int, image_size: int = 32, stem: S
 
     Example:
         >>> net = build_backbone("shufflenet_v2_x0_5", num_classes=10)
-        >>> default_module(net, torch.zeros(2, 3, 32, 32))
-        'conv5'
+        >>> net(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
     problems = [
         f"{what} must be at least 1, got {value}"
@@ -120,10 +109,14 @@ def build_backbone(name: str, *, num_classes: int, image_size: int = 32, stem: S
     small = resolve_stem(stem, image_size, name) == "small"
     if name.startswith("timm:"):
         model = _from_timm(name, num_classes, image_size, small)
-    elif _is_factory(name):
-        model = _from_factory(name, num_classes, image_size, small)
     else:
-        model = _from_torchvision(name, num_classes, image_size, small)
+        model = (
+            _from_factory(name, num_classes)
+            if _is_factory(name)
+            else _from_torchvision(name, num_classes, image_size, small)
+        )
+        if small:
+            _shrink_stem(model, image_size)
     _try(model, name, num_classes, image_size, small)
     return model.train()
 
@@ -133,8 +126,7 @@ def _is_factory(name: str) -> bool:
 
 
 def _torchvision_names() -> list[str]:
-    names: list[str] = models.list_models(module=models)
-    return names
+    return list(models.list_models(module=models))
 
 
 def _from_torchvision(name: str, num_classes: int, image_size: int, small: bool) -> nn.Module:
@@ -160,14 +152,9 @@ def _from_torchvision(name: str, num_classes: int, image_size: int, small: bool)
                 f"Use images of {max(1, round(image_size / patch)) * patch} pixels, or stem='small'."
             )
         options["image_size"] = patch if small else image_size  # the small stem then sets both
-    model: nn.Module
     if name == "maxvit_t":
-        model = _maxvit_t(2 * image_size if small else image_size, num_classes)
-    else:
-        model = models.get_model(name, weights=None, **options)
-    if small:
-        _shrink_stem(model, image_size)
-    return model
+        return _maxvit_t(2 * image_size if small else image_size, num_classes)
+    return models.get_model(name, weights=None, **options)  # type: ignore[no-any-return]
 
 
 def _maxvit_t(image_size: int, num_classes: int) -> nn.Module:
@@ -229,7 +216,7 @@ def _from_timm(name: str, num_classes: int, image_size: int, small: bool) -> nn.
     return model
 
 
-def _from_factory(name: str, num_classes: int, image_size: int, small: bool) -> nn.Module:
+def _from_factory(name: str, num_classes: int) -> nn.Module:
     module_name, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # `python -m` has it, a console script has not
@@ -237,7 +224,7 @@ def _from_factory(name: str, num_classes: int, image_size: int, small: bool) -> 
         module = importlib.import_module(module_name)
     except Exception as error:
         raise BackboneError(
-            f"The backbone {name!r} cannot be had: importing {module_name!r} failed with {type(error).__name__}: "
+            f"The backbone {name!r} is not available: importing {module_name!r} failed with {type(error).__name__}: "
             f"{error}. Expected package.module:factory, installed or below {os.getcwd()}."
         ) from error
     try:
@@ -254,8 +241,6 @@ def _from_factory(name: str, num_classes: int, image_size: int, small: bool) -> 
         raise BackboneError(f"{name} failed with {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise BackboneError(f"{name} must return a torch.nn.Module, got {type(model).__name__}.")
-    if small:
-        _shrink_stem(model, image_size)
     return model
 
 

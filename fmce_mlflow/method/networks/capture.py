@@ -17,26 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError
-from fmce_mlflow.method.networks.model_forms import (
-    bare_name,
-    load_exported,
-    named_modules,
-    probing,
-    run,
-    unwrap,
-    unwrap_with_prefix,
-)
+from fmce_mlflow.method.networks.model_forms import bare_name, named_modules, probing, run, unwrap_with_prefix
 from fmce_mlflow.wording import did_you_mean
-
-__all__ = [
-    "PREFIX_TOKENS",
-    "as_map",
-    "capture",
-    "load_exported",
-    "module_output_names",
-    "named_modules",
-    "unwrap",
-]
 
 PREFIX_TOKENS = (0, 1, 2, 5)  # none, class, class + distillation, class + four registers
 HOW_TO_LIST = "`fmce list-modules` prints the modules of a backbone, `list_modules(model)` those of any model."
@@ -82,7 +64,7 @@ def capture(
     are called. Names may carry their prefixes, ``module.`` and ``_orig_mod.``, or not.
 
     Args:
-        model: An eager model, or one from :func:`load_exported`.
+        model: An eager model, or one from :func:`~fmce_mlflow.method.networks.model_forms.load_exported`.
         modules: Dotted names of modules or of their outputs.
         map_size: Average-pool maps that are larger to at most (map_size, map_size); smaller ones are never enlarged.
         token_grid: (h, w) of token outputs; the tokens before the last h·w are dropped.
@@ -162,39 +144,13 @@ def capture(
             ended = True
 
 
-def module_output_names(model: nn.Module, modules: Sequence[str], example: Tensor) -> tuple[str, ...]:
-    """The names of the maps that :func:`capture` gives for ``modules``.
-
-    Args:
-        model: As for :func:`capture`.
-        modules: As for :func:`capture`.
-        example: Images (n, 3, h, w).
-
-    Returns:
-        One name per map: the module's own, or derived ones where it has several outputs or is called several times.
-
-    Raises:
-        BackboneError: As :func:`capture`.
-        CaptureError: As :func:`capture`.
-
-    Example:
-        >>> relu = nn.ReLU()
-        >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), relu, nn.Conv2d(4, 4, 1), relu)
-        >>> module_output_names(net, ["0", "1"], torch.zeros(1, 3, 2, 2))
-        ('0', '1.0', '1.1')
-    """
-    with capture(model, modules) as forward:
-        _, maps = forward(example)
-    return tuple(maps)
-
-
 def as_map(value: Tensor, token_grid: tuple[int, int] | None = None, *, images: Any = None) -> Tensor | str:
     """One tensor read as a feature map, by the rules of :func:`capture`.
 
     Args:
         value: (n, C, H, W), (n, H, W, C), or tokens (n, L, D).
         token_grid: (h, w) of tokens.
-        images: What the model was given: (n, c, h, w), or a list of (c, h, w). It tells how many maps to expect, and
+        images: What the model was given: (n, c, h, w), or a list of (c, h, w). It says how many maps to expect, and
             whether they are square. Anything else says nothing.
 
     Returns:
@@ -254,7 +210,7 @@ def parts(output: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def _batch(images: Any) -> tuple[int | None, bool | None]:
-    """How many images there are, and whether all of them are square; None where that cannot be told."""
+    """How many images there are, and whether all of them are square; None where that is unknown."""
     if isinstance(images, Tensor) and images.dim() == 4:
         return len(images), images.shape[2] == images.shape[3]
     if isinstance(images, (list, tuple)) and all(isinstance(image, Tensor) and image.dim() == 3 for image in images):
@@ -287,7 +243,7 @@ def _locate(found: Mapping[str, nn.Module], name: str) -> str:
 
 
 def _keep(found: Tensor | str, map_size: int | None) -> Tensor | str:
-    """A map with memory of its own, since what follows may work in place (ReLU behind BatchNorm)."""
+    """A map with memory of its own, since what follows may work in place (ReLU after BatchNorm)."""
     if isinstance(found, str):
         return found
     found = found.detach()
@@ -336,7 +292,7 @@ def _select(
         got = "; ".join(f"{key}: {leaf}" for key, leaf in chosen.items()) or "no tensor"
         raise CaptureError(
             f"The output of module {name!r} is no feature map. Expected floats of shape (n, C, H, W), or tokens "
-            f"(n, L, D); got {got}. Name a module in front of it.{_near(name, found)}"
+            f"(n, L, D); got {got}. Name a module before it.{_near(name, found)}"
         )
     return maps
 

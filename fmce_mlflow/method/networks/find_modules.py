@@ -17,6 +17,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from fmce_mlflow.errors import BackboneError, CaptureError
 from fmce_mlflow.method.networks.capture import HOW_TO_LIST, as_map, capture, parts
+from fmce_mlflow.method.networks.forward import as_input
 from fmce_mlflow.method.networks.model_forms import named_modules, probing, run, unwrap
 
 LAST_STAGE: dict[type[nn.Module], str] = {
@@ -105,7 +106,7 @@ def resolve_modules(model: nn.Module, wanted: Sequence[str], *, example: Tensor)
         names.extend(module for module in fitting if module in mapped)
     names = list(dict.fromkeys(names))
     with capture(model, names) as forward:
-        forward(_like(model, example))
+        forward(as_input(model, example))
     return tuple(names)
 
 
@@ -193,7 +194,7 @@ def earlier_modules(model: nn.Module, names: Sequence[str], *, example: Tensor) 
 def _calls(model: nn.Module, example: Tensor) -> list[_Call]:
     """Every module called in a forward pass, in the order in which the calls ended."""
     network = unwrap(model)
-    images = _like(network, example)
+    images = as_input(network, example)
     calls: list[_Call] = []
 
     def record(name: str, output: Any) -> None:
@@ -212,12 +213,6 @@ def _calls(model: nn.Module, example: Tensor) -> list[_Call]:
         for handle in handles:
             handle.remove()
     return calls
-
-
-def _like(model: nn.Module, example: Tensor) -> Tensor:
-    """The example on the model's device and in its floating dtype."""
-    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
-    return example if weight is None else example.to(device=weight.device, dtype=weight.dtype)
 
 
 def _known_stage(module: nn.Module) -> str | None:

@@ -1,8 +1,4 @@
-"""Score functional modules: images in batches, their maps in bags, each bag's score by FMCE-Net.
-
-Maps are let go as soon as a bag of them has been reduced to its statistics, so the memory that this takes does not grow
-with the number of images. Reduction has a thread of its own and overlaps with the next forward pass.
-"""
+"""One forward pass of a model of any form, on its own device, in its own dtype, in batches of its own size."""
 
 from __future__ import annotations
 
@@ -25,13 +21,13 @@ def takes_channels_last(forward: Any, network: nn.Module, pixels: Tensor, fixed_
     """Whether a network on the CPU gives the same maps for images whose channels come last in memory.
 
     Convolutions on a CPU then run up to twice as fast. A network that looks at how its tensors lie in memory fails, or
-    differs, and is told from others by running it both ways.
+    differs; running it both ways shows which.
 
     Args:
         forward: What ``capture`` yields.
         network: The network.
         pixels: float32 (n, C, H, W).
-        fixed_batch: As for :func:`score_modules`.
+        fixed_batch: Images per forward pass, where the network takes only that many.
     """
     if any(p.device.type != "cpu" for p in network.parameters()):
         return False
@@ -60,7 +56,7 @@ def run_network(
         forward: What ``capture`` yields.
         network: The network.
         pixels: float32 (n, C, H, W).
-        fixed_batch: As for :func:`score_modules`.
+        fixed_batch: Images per forward pass, where the network takes only that many.
         layout: How the images lie in memory.
 
     Returns:

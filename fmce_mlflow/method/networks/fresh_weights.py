@@ -17,8 +17,8 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
     """A copy of a network with new random weights.
 
     A module that has ``reset_parameters`` gets its own initial values. Parameters of others, as all of an exported
-    network, are told apart by shape and name, PyTorch's own defaults for the layers they come from. What is drawn hangs
-    on the seed and the module's name alone, so that a network has the same fresh weights in every form.
+    network, get PyTorch's defaults for the layers that their shapes and names point to. What is drawn depends on the
+    seed and the module's name alone, so that a network has the same fresh weights in every form.
 
     ====================================== ==========================================================
     parameter                              value

@@ -73,7 +73,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def unwrap_with_prefix(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """The model inside its wrappers, and what these put in front of the names of its modules.
+    """The model inside its wrappers, and what these put before the names of its modules.
 
     Example:
         >>> unwrap_with_prefix(nn.DataParallel(nn.Linear(1, 1)))[1]

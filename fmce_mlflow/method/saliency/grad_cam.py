@@ -6,7 +6,7 @@ Targets are those of pytorch-grad-cam, and maps are scaled as it does. Its own `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fmce_mlflow.errors import CaptureError
 from fmce_mlflow.method.networks.capture import capture
+from fmce_mlflow.method.networks.forward import as_input
 from fmce_mlflow.method.networks.model_forms import unwrap
 
 ScoreTarget: TypeAlias = Callable[[Any], Tensor]
@@ -59,41 +60,12 @@ def grad_cam(
     """
     if not len(images):
         return np.zeros((0, *images.shape[2:]), np.float32)
-    batches = grad_cam_batches(model, [module], images.split(batch_size), targets)
-    return np.concatenate([maps[module] for maps in batches])
-
-
-def grad_cam_batches(
-    model: nn.Module, modules: Sequence[str], batches: Iterable[Tensor], targets: ScoreTargets = None
-) -> Iterator[dict[str, Maps]]:
-    """Grad-CAM of several modules over many images: one forward and one backward pass per batch.
-
-    Nothing is kept from one batch to the next, so ``focus`` of any number of images takes the memory of one batch.
-
-    Args:
-        model: As for :func:`grad_cam`.
-        modules: As ``module`` of :func:`grad_cam`, at least one.
-        batches: Images, each float (n, c, H, W).
-        targets: As for :func:`grad_cam`; one for each image counts through the batches.
-
-    Yields:
-        Per batch, by module: float32 (n, H, W) in [0, 1].
-
-    Raises:
-        BackboneError: As :func:`grad_cam`.
-        CaptureError: As :func:`grad_cam`, or fewer targets than images.
-
-    Example:
-        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-        >>> values = [focus(maps["1"]) for maps in grad_cam_batches(net, ["0", "1"], torch.rand(5, 3, 8, 8).split(2))]
-        >>> len(np.concatenate(values))
-        5
-    """
-    done = 0
-    for images in batches:
-        asked = _part(targets, done, done + len(images))
-        done += len(images)
-        yield {name: resized(cam, images.shape[2:]) for name, cam in cams(model, modules, images, asked).items()}
+    found, done = [], 0
+    for part in images.split(batch_size):
+        asked = _part(targets, done, done + len(part))
+        done += len(part)
+        found.append(resized(cams(model, [module], part, asked)[module], images.shape[2:]))
+    return np.concatenate(found)
 
 
 def cams(model: nn.Module, modules: Sequence[str], images: Tensor, targets: ScoreTargets = None) -> dict[str, Maps]:
@@ -112,9 +84,9 @@ def cams(model: nn.Module, modules: Sequence[str], images: Tensor, targets: Scor
         BackboneError: As :func:`grad_cam`.
         CaptureError: As :func:`grad_cam`.
     """
-    network = unwrap(model)
     with torch.inference_mode(False), capture(model, modules, grad=True) as forward:
-        output, maps = forward(_prepared(network, images))
+        pixels = as_input(unwrap(model), images)
+        output, maps = forward(pixels.clone() if pixels.is_inference() else pixels)
         for name in modules:
             if name not in maps:
                 given = ", ".join(key for key in maps if key.startswith(f"{name}."))
@@ -173,13 +145,6 @@ def _part(targets: ScoreTargets, start: int, stop: int) -> list[ScoreTarget | in
     if len(found) < stop - start:
         raise CaptureError(f"There are {len(targets)} targets for at least {stop} images. {HOW_TO_TARGET}")
     return found
-
-
-def _prepared(network: nn.Module, images: Tensor) -> Tensor:
-    """Images on the network's device and in its floating dtype."""
-    weight: Tensor = next((p for p in network.parameters() if p.is_floating_point()), images)
-    images = images.to(device=weight.device, dtype=weight.dtype)
-    return images.clone() if images.is_inference() else images
 
 
 def _scores(output: Any, n: int, targets: ScoreTargets) -> list[Tensor]:
@@ -256,7 +221,7 @@ def _gradients(scores: Sequence[Tensor], maps: Mapping[str, Tensor]) -> dict[str
     if missing:
         raise CaptureError(
             f"What the images are asked about does not depend on the feature map of {', '.join(map(repr, missing))} in "
-            "a way that a gradient can follow, so there is no Grad-CAM of it. Name a module in front of the output, "
+            "a way that a gradient can follow, so there is no Grad-CAM of it. Name a module before the output, "
             "or another target."
         )
     return {name: gradient.float() for name, gradient in zip(maps, found, strict=True) if gradient is not None}

@@ -18,7 +18,7 @@ from torchvision import models
 from torchvision.ops import FeaturePyramidNetwork
 
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError
-from fmce_mlflow.method.networks.capture import PREFIX_TOKENS, as_map, capture, module_output_names
+from fmce_mlflow.method.networks.capture import PREFIX_TOKENS, as_map, capture
 
 
 class Gives(nn.Module):
@@ -256,7 +256,7 @@ class Result:
 def test_names_of_the_parts_of_an_output(made, names):
     net = nn.Sequential(OrderedDict(m=Gives(made), end=Gives(lambda out: 0)))
     x = photos(2, 4)
-    assert module_output_names(net, ["m"], x) == tuple(names)
+    assert tuple(maps_of(net, ["m"], x)) == tuple(names)
     for name in names:
         assert list(maps_of(net, [name], x)) == [name]
 
@@ -707,5 +707,5 @@ def test_modules_that_are_never_called():
 @pytest.mark.parametrize("grad", [False, True])
 def test_outputs_that_are_no_feature_maps(made, got, grad):
     net = nn.Sequential(OrderedDict(m=Gives(made), end=Gives(lambda out: 0)))
-    with pytest.raises(CaptureError, match=f"'m' is no feature map.*got .*{got}.*Name a module in front of it"):
+    with pytest.raises(CaptureError, match=f"'m' is no feature map.*got .*{got}.*Name a module before it"):
         maps_of(net, ["m"], photos(2, 4), grad=grad)

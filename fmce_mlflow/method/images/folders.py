@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from numpy.typing import ArrayLike
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
@@ -36,12 +35,13 @@ class ImageFolder:
     train: Path | None = None
     held_out: Path | None = None
 
-    def images(self, part: Path, targets: ArrayLike | None = None) -> ListImages:
+    def images(self, part: Path, targets: ArrayLike | None = None, *, to_train_on: bool = False) -> ListImages:
         """The images of the root or a part of it, by class, then by name.
 
         Args:
             part: ``root``, ``train`` or ``held_out``.
             targets: A label for each image; by default their classes, if there are any.
+            to_train_on: Class folders without images are an error: a network cannot be taught anything about them.
 
         Raises:
             DataError: If there are none.
@@ -53,10 +53,14 @@ class ImageFolder:
             found = [(path, 0) for path in _entries(part)[1]]
         if not found:
             raise DataError(f"There are no images in {part}: expected files that end in {', '.join(IMG_EXTENSIONS)}.")
-        paths = [path for path, _ in found]
-        if targets is not None or not self.classes:
-            return ListImages(paths, targets, folder=part)
-        return ListImages(paths, [label for _, label in found], folder=part, classes=self.classes)
+        labels = [label for _, label in found]
+        if to_train_on and (empty := sorted(set(class_folders(part)) - {self.classes[label] for label in labels})):
+            raise DataError(
+                f"{part} has class folders without images: {some(empty)}. Expected files that end in "
+                f"{', '.join(IMG_EXTENSIONS)}; add some, or remove the folders."
+            )
+        classes = self.classes if targets is None and self.classes else None
+        return ListImages([path for path, _ in found], labels if classes else targets, folder=part, classes=classes)
 
 
 def scan_folder(root: Path) -> ImageFolder:
@@ -121,20 +125,6 @@ def class_folders(folder: Path) -> tuple[str, ...]:
     if classes := _classes(folder):
         return classes
     raise DataError(f"{folder.absolute()} has no class folders. Expected one folder per class with its images in it.")
-
-
-def refuse_empty_classes(images: ListImages, part: Path) -> None:
-    """Refuse class folders without images, of which a network cannot be taught anything.
-
-    Raises:
-        DataError: Names them.
-    """
-    have = {(images.classes or ())[label] for label in np.unique(images.targets)}  # type: ignore[arg-type]
-    if empty := sorted(set(class_folders(part)) - have):
-        raise DataError(
-            f"{part.absolute()} has class folders without images: {some(empty)}. Expected files that end in "
-            f"{', '.join(IMG_EXTENSIONS)}; add some, or remove the folders."
-        )
 
 
 def _classes(folder: Path) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from torchvision import datasets as tv
 from fmce_mlflow.errors import DataError
 from fmce_mlflow.method.images.config import FOLDER, MIN_SIZE, unknown_dataset
 from fmce_mlflow.method.images.decoding import stored_size
-from fmce_mlflow.method.images.folders import ImageFolder, class_folders, refuse_empty_classes, scan_folder
+from fmce_mlflow.method.images.folders import ImageFolder, class_folders, scan_folder
 from fmce_mlflow.method.images.preprocessing import IMAGENET, Triple
 from fmce_mlflow.method.images.readers import ArrayImages, ImageInputs, ListImages
 
@@ -182,13 +182,10 @@ def _fetch(dataset: str, kind: type, data_root: Path) -> None:
 
 def _folder(root: Path) -> NamedImages:
     folder = scan_folder(root)
-    class_folders(folder.train or folder.root)  # says so where there are none
-    train = folder.images(folder.train or folder.root)
-    refuse_empty_classes(train, folder.train or folder.root)
-    held_out = None
-    if folder.held_out is not None:
-        held_out = folder.images(folder.held_out)
-        refuse_empty_classes(held_out, folder.held_out)
+    part = folder.train or folder.root
+    class_folders(part)  # says so where there are none
+    train = folder.images(part, to_train_on=True)
+    held_out = folder.images(folder.held_out, to_train_on=True) if folder.held_out else None
     _, firsts = np.unique(np.asarray(train.targets), return_index=True)
     sizes = {stored_size(train.name(int(i))) for i in firsts}
     width, height = next(iter(sizes))
@@ -230,8 +227,7 @@ def _mini_imagenet(data_root: Path) -> NamedImages:
 def _class_files(folder: Path) -> list[tuple[str, str]]:
     """(path, class) of every image in class folders."""
     names = class_folders(folder)
-    images = ImageFolder(folder, names).images(folder)
-    refuse_empty_classes(images, folder)
+    images = ImageFolder(folder, names).images(folder, to_train_on=True)
     return [(images.name(i), names[label]) for i, label in enumerate(np.asarray(images.targets))]
 
 

@@ -155,7 +155,7 @@ def test_crop_with_unequal_height_and_width_covers_both():
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((8, 8, 3), np.uint8), "Move the channels in front"),
+        (np.zeros((8, 8, 3), np.uint8), "Move the channels before"),
         (np.zeros((2, 8, 8), np.uint8), r"got 2x8x8 uint8"),
         (np.zeros(8, np.uint8), "got 8 uint8"),
         (np.float32(1), "a scalar"),

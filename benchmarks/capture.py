@@ -29,6 +29,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fmce_mlflow.errors import DataError
+from fmce_mlflow.method.images.config import SplitOptions
 from fmce_mlflow.method.images.split import ImageData, load_images
 from fmce_mlflow.method.images.training_batches import loader
 from fmce_mlflow.method.networks.backbones import build_backbone
@@ -43,9 +44,15 @@ PROBE = 512
 
 
 def images(dataset: str, data_root: str, train_size: int | None) -> ImageData:
-    return load_images(
-        dataset, data_root=data_root, train_size=train_size, probe_size=PROBE, validation_size=PROBE, image_size=32
+    options = SplitOptions(
+        dataset=dataset,
+        data_root=data_root,
+        train_size=train_size,
+        probe_size=PROBE,
+        validation_size=PROBE,
+        image_size=32,
     )
+    return load_images(options)
 
 
 def network(data: ImageData) -> torch.nn.Module:

@@ -27,10 +27,9 @@ import mlflow
 import torch
 
 from fmce_mlflow.backbone import train as backbone_run
-from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.train import train_backbone
-from fmce_mlflow.method.images.split import ImageData
+from fmce_mlflow.method.images.split import ImageData, load_images
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads import uploader
@@ -114,7 +113,7 @@ def main() -> None:
             epochs=args.epochs, snapshots_per_epoch=args.snapshots_per_epoch, warmup_epochs=0.0, cpu=True
         ),
     )  # fmt: skip
-    data = load_options_images(options)
+    data = load_images(options)
     with tempfile.TemporaryDirectory(prefix="fmce-") as name, tracking_server(Path(name)) as server:
         os.environ["FMCE_SPOOL"] = str(Path(name, "spool"))
         with way(server, 0.0) as fast, way(server, args.delay) as slow:

@@ -200,6 +200,7 @@ def corpus(args: argparse.Namespace) -> None:
 
 def trained(epochs: int, batch_size: int) -> None:
     """Train ShuffleNet on digits in this process and those beside it; the first prints seconds of each epoch."""
+    from fmce_mlflow.method.images.config import SplitOptions
     from fmce_mlflow.method.images.split import load_images
     from fmce_mlflow.method.images.training_batches import loader
     from fmce_mlflow.method.networks.backbones import build_backbone
@@ -210,7 +211,7 @@ def trained(epochs: int, batch_size: int) -> None:
     config = TrainingConfig(
         epochs=epochs, snapshots_per_epoch=1, batch_size=batch_size, optimizer="sgd", lr=0.05, cpu=True
     )
-    data = load_images("digits", image_size=32, probe_size=256, validation_size=256)
+    data = load_images(SplitOptions(image_size=32, validation_size=256))
     torch.manual_seed(0)
     model = build_backbone("shufflenet_v2_x0_5", num_classes=10, image_size=32)
     accelerator = make_accelerator(config)

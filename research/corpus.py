@@ -29,10 +29,10 @@ import torch
 from corpus_bags import FILE, known
 from mlflow import MlflowClient
 
-from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import FmceError
+from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.method.training.config import TrainingConfig
 
 TAG = "fmce.corpus"
@@ -232,7 +232,7 @@ def train_missing(
         options = make()
         data_key = (options.dataset, options.train_size, options.image_size)
         if data_key not in images:
-            images[data_key] = load_options_images(options)
+            images[data_key] = load_images(options)
         run_id = runs[0].info.run_id if runs else client.create_run(experiment, tags={tag: key}).info.run_id
         started = time.monotonic()
         try:

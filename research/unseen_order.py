@@ -24,8 +24,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from numpy.typing import NDArray
 
-from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.options import BackboneOptions
+from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.method.networks.fresh_weights import reinitialised
 from fmce_mlflow.method.scoring.score_modules import untrained_features
 from fmce_mlflow.predictor.find import find_predictor
@@ -100,7 +100,7 @@ def fresh_features(
     outputs = client.get_run(run.info.run_id).outputs.model_outputs
     last = max(outputs, key=lambda one: one.step)
     network = load_torch_model(f"models:/{last.model_id}", client).network
-    data = load_options_images(BackboneOptions(backbone=run.data.params["backbone"]))
+    data = load_images(BackboneOptions(backbone=run.data.params["backbone"]))
     pixels = data.preprocessing.normalise(data.probe.resized(chosen, data.preprocessing))
     return untrained_features(reinitialised(network, seed=seed), [module], [pixels])[module]
 

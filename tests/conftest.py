@@ -24,11 +24,10 @@ os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TE
 import torch
 from mlflow import MlflowClient
 
-from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
-from fmce_mlflow.method.images.split import ImageData
+from fmce_mlflow.method.images.split import ImageData, load_images
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety import retry as upload_retry
@@ -172,7 +171,7 @@ def postgres_url(postgres_server: postgres.Server) -> str:
 @pytest.fixture(scope="session")
 def data() -> ImageData:
     """The images of `fast_options`: 96 to train on, 40 held out, 16 of them the probe."""
-    return load_options_images(fast_options())
+    return load_images(fast_options())
 
 
 @pytest.fixture

@@ -184,11 +184,12 @@ from fmce_mlflow.method.networks.backbones import build_backbone
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import assess
 from fmce_mlflow.method.convergence.drift import drift_sequence, linear_cka
+from fmce_mlflow.method.images.config import SplitOptions
 from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.method.training.config import TrainingConfig
 from tests.helpers.watched import watched
 
-data = load_images("digits", image_size=8, train_size=96, validation_size=32, probe_size=16)
+data = load_images(SplitOptions(image_size=8, train_size=96, validation_size=32, probe_size=16))
 torch.manual_seed(0)
 model = build_backbone("tests.helpers.nets:tiny", num_classes=10, image_size=8)
 config = TrainingConfig(epochs=3, snapshots_per_epoch=2, batch_size=16, cpu=True)

@@ -18,11 +18,10 @@ from tqdm import tqdm
 from fmce_mlflow.backbone import models
 from fmce_mlflow.backbone import resume as checkpoint
 from fmce_mlflow.backbone.finish import closing
-from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.record import begin, make_recorder, save_state, snapshot_line
 from fmce_mlflow.method.convergence.verdict import Convergence
-from fmce_mlflow.method.images.split import ImageData
+from fmce_mlflow.method.images.split import ImageData, load_images
 from fmce_mlflow.method.networks.backbones import build_backbone
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.method.training.loop import make_accelerator, train
@@ -99,7 +98,7 @@ def _train(
     config = options.training
     name = name or f"{options.backbone} on {options.dataset}, seed {config.seed}"
     accelerator = make_accelerator(config)
-    data = data or load_options_images(options)
+    data = data or load_images(options)
     model = _new_network(options, data)
     load = partial(checkpoint.load, run)
     resume = load() if out is None else out.persist(load)

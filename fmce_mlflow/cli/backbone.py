@@ -187,7 +187,7 @@ def _rehearse(jobs: list[BackboneOptions]) -> dict[str, ImageData]:
     """Find the images and build each network once, before a run is made: what is missing is said now, all of it."""
     import torch
 
-    from fmce_mlflow.backbone.images import load_options_images
+    from fmce_mlflow.method.images.split import load_images
     from fmce_mlflow.method.networks.backbones import build_backbone
     from fmce_mlflow.method.networks.find_modules import resolve_modules
 
@@ -196,7 +196,7 @@ def _rehearse(jobs: list[BackboneOptions]) -> dict[str, ImageData]:
     for options in {(job.dataset, job.backbone): job for job in jobs}.values():
         try:
             if options.dataset not in images:
-                images[options.dataset] = load_options_images(options)
+                images[options.dataset] = load_images(options)
             data = images[options.dataset]
             size = data.preprocessing.height
             with torch.random.fork_rng(devices=[]):

@@ -37,10 +37,10 @@ def main_command(ctx: click.Context, /, options: StoryOptions) -> None:
       fmce main
     """
     client = make_client(ctx)
-    from fmce_mlflow.backbone.images import load_options_images
     from fmce_mlflow.demo.story import tell_story
+    from fmce_mlflow.method.images.split import load_images
 
-    data = load_options_images(options.backbone)
+    data = load_images(options.backbone)
     run = open_run(client, ctx, name="main")
     with run.closing():
         tell_story(run, options, data=data)

@@ -68,9 +68,7 @@ def evaluation_images(options: ImageOptions, unreadable: Literal["raise", "skip"
 
     if options.dataset.startswith(FOLDER):
         return from_images(options.dataset.removeprefix(FOLDER).strip(), unreadable=unreadable)
-    images, preprocessing = held_out_images(
-        options.dataset, data_root=options.data_root, download=options.download, split_seed=options.split_seed
-    )
+    images, preprocessing = held_out_images(options)
     return from_images(images, name=f"{options.dataset}, held out", unreadable=unreadable, preprocessing=preprocessing)
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from torch.utils.data import Subset
 
-from fmce_mlflow.backbone.images import load_options_images
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.demo.options import StoryOptions
@@ -21,6 +20,7 @@ from fmce_mlflow.evaluation.nested import nested_evaluations
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.fmcs_dataset.build import build_fmcs
 from fmce_mlflow.image_dataset.plugin import from_images
+from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.predictor.train import train_fmce_net
 from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.promote import promote
@@ -102,7 +102,7 @@ def tell_story(run: Run, options: StoryOptions, *, data: ImageData | None = None
         RunError: If the trained version is refused or the early one promoted.
         FmceError: For every mistake that a user can make.
     """
-    data = data or load_options_images(options.backbone)
+    data = data or load_images(options.backbone)
     _begin(run, options)
     seconds: dict[str, float] = {}
     part = partial(_part, run, seconds)

@@ -82,31 +82,3 @@ class SplitOptions(ImageOptions):
     train_size: Annotated[
         int | None, Option("Use a stratified subset of this many training images; auto: all.", ge=1)
     ] = None
-
-
-def check_images(
-    dataset: str = "digits", *, augmentation: str = "none", num_workers: int = 0, **values: Any
-) -> list[str]:
-    """What is wrong with options about images, before any file is looked at: one sentence per problem.
-
-    Args:
-        dataset: A data set's name.
-        augmentation: One of :data:`AUGMENTATIONS`.
-        num_workers: Processes that read images.
-        **values: Other fields of :class:`SplitOptions`.
-
-    Example:
-        >>> check_images("mnist", probe_size=0, split_seed=-1)
-        ['split-seed must not be negative, got -1', 'probe-size must be at least 1, got 0']
-    """
-    problems: list[str] = []
-    try:
-        SplitOptions(dataset=dataset, **values)
-    except ConfigError as error:
-        problems += error.problems
-    if num_workers < 0:
-        problems.append(f"num-workers must not be negative, got {num_workers}")
-    if augmentation not in AUGMENTATIONS:
-        near = did_you_mean(augmentation, AUGMENTATIONS)
-        problems.append(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, got {augmentation!r}.{near}")
-    return problems

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torchvision import datasets as tv
 
 from fmce_mlflow.errors import DataError
-from fmce_mlflow.method.images.config import FOLDER, MIN_SIZE, unknown_dataset
+from fmce_mlflow.method.images.config import FOLDER, MIN_SIZE, ImageOptions
 from fmce_mlflow.method.images.decoding import stored_size
 from fmce_mlflow.method.images.folders import ImageFolder, class_folders, scan_folder
 from fmce_mlflow.method.images.preprocessing import IMAGENET, Triple
@@ -60,27 +60,24 @@ class NamedImages:
     where: str
 
 
-def named_images(dataset: str, data_root: Path, *, download: bool) -> NamedImages:
+def named_images(options: ImageOptions) -> NamedImages:
     """Find a data set and list or read its images.
 
     Args:
-        dataset: One of :data:`~fmce_mlflow.method.images.config.DATASETS`, or ``folder:<path>``.
-        data_root: Where named data sets are looked for.
-        download: Fetch MNIST, Fashion-MNIST or CIFAR where they are missing.
+        options: Which data set, and where it is looked for.
 
     Returns:
         The images; those in files are listed, not read.
 
     Raises:
-        DataError: If the name is unknown, or files are missing, damaged or inconsistent.
+        DataError: If files are missing, damaged or inconsistent.
 
     Example:
-        >>> digits = named_images("digits", Path("data"), download=False)
+        >>> digits = named_images(ImageOptions(dataset="digits"))
         >>> len(digits.train), digits.held_out is None
         (1797, True)
     """
-    if problem := unknown_dataset(dataset):
-        raise DataError(f"{problem[0].upper()}{problem[1:]}")
+    dataset, data_root = options.dataset, Path(options.data_root).expanduser()
     if dataset.startswith(FOLDER):
         return _folder(Path(dataset.removeprefix(FOLDER).strip()).expanduser())
     if dataset == "digits":
@@ -88,8 +85,8 @@ def named_images(dataset: str, data_root: Path, *, download: bool) -> NamedImage
     if dataset == "mini_imagenet":
         return _mini_imagenet(data_root)
     if dataset in ("cifar10", "cifar100"):
-        return _cifar(dataset, data_root, download)
-    return _mnist(dataset, data_root, download)
+        return _cifar(dataset, data_root, options.download)
+    return _mnist(dataset, data_root, options.download)
 
 
 def _digits() -> NamedImages:
@@ -232,8 +229,10 @@ def _class_files(folder: Path) -> list[tuple[str, str]]:
 
 
 def _listed(samples: Sequence[tuple[str, str]], classes: tuple[str, ...], root: Path) -> ListImages:
-    labels = [classes.index(name) for _, name in samples]
-    return ListImages([path for path, _ in samples], labels, folder=root, classes=classes)
+    numbers = {name: i for i, name in enumerate(classes)}
+    return ListImages(
+        [path for path, _ in samples], [numbers[name] for _, name in samples], folder=root, classes=classes
+    )
 
 
 def _csv_samples(root: Path) -> list[tuple[str, str]]:

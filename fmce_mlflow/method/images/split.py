@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmce_mlflow.errors import ConfigError, DataError
-from fmce_mlflow.method.images.config import check_images, unknown_dataset
+from fmce_mlflow.errors import DataError
+from fmce_mlflow.method.images.config import ImageOptions, SplitOptions
 from fmce_mlflow.method.images.image_set import ImageSet
 from fmce_mlflow.method.images.named import NamedImages, named_images
 from fmce_mlflow.method.images.preprocessing import Preprocessing, Triple
@@ -25,8 +24,6 @@ HELD_OUT_FRACTION = 0.2
 """Share of the images that is held out where a data set has no test or validation split of its own."""
 STATISTICS_IMAGES = 2000
 """Most training images over which mean and standard deviation are taken, where they are not known."""
-PROBE_SIZE = 256
-"""Probe images, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -52,96 +49,69 @@ class ImageData:
     probe_sha256: str
 
 
-def load_images(
-    dataset: str,
-    *,
-    data_root: str | Path = "data",
-    download: bool = False,
-    image_size: int | None = None,
-    probe_size: int = PROBE_SIZE,
-    validation_size: int = 1000,
-    train_size: int | None = None,
-    split_seed: int = 0,
-) -> ImageData:
+def load_images(options: SplitOptions) -> ImageData:
     """Find a data set and split it.
 
     Held-out images are those of its test (or validation) split; where there is none, a stratified fifth of the images,
     or as many as the probe needs. Files are listed here and decoded when they are used.
 
+    Probe images are taken in turn from each class; a smaller probe is the beginning of a larger one. Validation images
+    have the probe among them, and are the probe alone where ``validation_size`` is smaller.
+
     Args:
-        dataset: One of :data:`~fmce_mlflow.method.images.config.DATASETS`, or ``folder:<path>``.
-        data_root: Where named data sets are looked for.
-        download: Fetch MNIST, Fashion-MNIST or CIFAR where they are missing.
-        image_size: Height and width of the network's input, at least 8; by default the data set's own.
-        probe_size: Probe images, taken in turn from each class. A smaller probe is the beginning of a larger one.
-        validation_size: Held-out images to evaluate on, the probe among them; where it is smaller than the probe, the
-            probe alone.
-        train_size: Keep a stratified subset of this many training images.
-        split_seed: Chooses among the images; runs that share it share their probe.
+        options: Which images, and how they are split.
 
     Returns:
         The split data set.
 
     Raises:
-        ConfigError: If options are out of range; names every one.
-        DataError: If the data set is unknown, missing, damaged, or has too few images.
+        DataError: If the data set is missing, damaged, or has too few images.
 
     Example:
-        >>> data = load_images("digits", probe_size=20)
+        >>> data = load_images(SplitOptions(dataset="digits", probe_size=20))
         >>> len(data.train), len(data.validation), data.probe.labels[:12].tolist()
         (1438, 359, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1])
     """
-    problems = check_images(
-        dataset,
-        image_size=image_size,
-        probe_size=probe_size,
-        validation_size=validation_size,
-        train_size=train_size,
-        split_seed=split_seed,
-    )
-    found = _find(dataset, data_root, download, problems)
-    train, held_out = _split(found, probe_size, split_seed)
-    preprocessing = _preprocessing(found, train, image_size)
-    if train_size is not None:
-        train = _shrink(train, train_size, len(found.classes), found.where, split_seed)
-    order = _order_of_use(held_out.labels, probe_size, split_seed)
+    found = named_images(options)
+    seed, probe_size = options.split_seed, options.probe_size
+    train, held_out = _split(found, probe_size, seed)
+    preprocessing = _preprocessing(found, train, options.image_size)
+    if options.train_size is not None:
+        train = _shrink(train, options.train_size, len(found.classes), found.where, seed)
+    order = _order_of_use(held_out.labels, probe_size, seed)
     probe = held_out.subset(order[:probe_size])
     return ImageData(
-        name=dataset,
+        name=options.dataset,
         classes=found.classes,
         train=train,
-        validation=held_out.subset(order[: max(probe_size, validation_size)]),
+        validation=held_out.subset(order[: max(probe_size, options.validation_size)]),
         probe=probe,
         preprocessing=preprocessing,
         probe_sha256=_sha256(probe, preprocessing),
     )
 
 
-def held_out_images(
-    dataset: str, *, data_root: str | Path = "data", download: bool = False, split_seed: int = 0
-) -> tuple[ImageSet, Preprocessing]:
+def held_out_images(options: ImageOptions) -> tuple[ImageSet, Preprocessing]:
     """All images of a data set that no training with this split seed sees, whatever its other options are.
 
-    Options and errors are those of :func:`load_images`.
+    Args:
+        options: Which images.
 
     Returns:
         The images, and what turns each into a network's input.
 
+    Raises:
+        DataError: As :func:`load_images`.
+
     Example:
-        >>> images, _ = held_out_images("digits")
-        >>> len(images), len(set(images.indices) & set(load_images("digits").train.indices))
+        >>> images, _ = held_out_images(ImageOptions(dataset="digits"))
+        >>> len(images), len(set(images.indices) & set(load_images(SplitOptions()).train.indices))
         (359, 0)
     """
-    found = _find(dataset, data_root, download, check_images(dataset, split_seed=split_seed))
-    train, held_out = _split(found, 1, split_seed)
-    order = _order_of_use(held_out.labels, PROBE_SIZE, split_seed)
+    found = named_images(options)
+    train, held_out = _split(found, 1, options.split_seed)
+    order = _order_of_use(held_out.labels, SplitOptions().probe_size, options.split_seed)
     return held_out.subset(order), _preprocessing(found, train, None)
-
-
-def _find(dataset: str, data_root: str | Path, download: bool, problems: list[str]) -> NamedImages:
-    if problems and problems != [unknown_dataset(dataset)]:
-        raise ConfigError(problems)
-    return named_images(dataset, Path(data_root).expanduser(), download=download)
 
 
 def _preprocessing(found: NamedImages, train: ImageSet, image_size: int | None) -> Preprocessing:

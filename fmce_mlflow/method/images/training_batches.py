@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from fmce_mlflow.errors import ConfigError, DataError
-from fmce_mlflow.method.images.config import check_images
+from fmce_mlflow.method.images.config import AUGMENTATIONS
 from fmce_mlflow.method.images.image_set import ImageSet
 from fmce_mlflow.method.images.preprocessing import Preprocessing
+from fmce_mlflow.wording import did_you_mean
 
 
 def loader(
@@ -54,14 +55,20 @@ def loader(
         DataError: While it is read, if an image file cannot be decoded.
 
     Example:
+        >>> from fmce_mlflow.method.images.config import SplitOptions
         >>> from fmce_mlflow.method.images.split import load_images
-        >>> data = load_images("digits", image_size=16)
+        >>> data = load_images(SplitOptions(dataset="digits", image_size=16))
         >>> x, y = next(iter(loader(data.train, preprocessing=data.preprocessing, batches=[[0, 5, 2]])))
         >>> x.shape, x.dtype, y.tolist() == data.train.labels[[0, 5, 2]].tolist()
         (torch.Size([3, 3, 16, 16]), torch.float32, True)
     """
-    if problems := check_images(augmentation=augmentation, num_workers=num_workers, split_seed=seed):
-        raise ConfigError([problem.replace("split-seed", "seed") for problem in problems])
+    counts = {"seed": seed, "num-workers": num_workers}
+    problems = [f"{name} must not be negative, got {value}" for name, value in counts.items() if value < 0]
+    if augmentation not in AUGMENTATIONS:
+        near = did_you_mean(augmentation, AUGMENTATIONS)
+        problems.append(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, got {augmentation!r}.{near}")
+    if problems:
+        raise ConfigError(problems)
     images.reserve(preprocessing)
     return _Loader(
         _Batches(images, preprocessing, batches, _transform(augmentation, preprocessing), seed, epoch),

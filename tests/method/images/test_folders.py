@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from fmce_mlflow.errors import DataError
+from fmce_mlflow.method.images.config import ImageOptions, SplitOptions
 from fmce_mlflow.method.images.folders import HELD_OUT, scan_folder
 from fmce_mlflow.method.images.inputs import image_inputs
-from fmce_mlflow.method.images.split import held_out_images, load_images
+from fmce_mlflow.method.images.split import ImageData, held_out_images, load_images
 
 
 def fill(root: Path, counts: dict[str, int]) -> Path:
@@ -23,6 +24,10 @@ def fill(root: Path, counts: dict[str, int]) -> Path:
             pixels = np.random.default_rng(value).integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(root / name / f"{i}.png")
     return root
+
+
+def load(dataset: str, **options) -> ImageData:
+    return load_images(SplitOptions(dataset=dataset, **options))
 
 
 def names(inputs) -> list[str]:
@@ -39,7 +44,7 @@ SPLIT = {"train/cat": 5, "train/dog": 5, "train/eel": 5}
 @pytest.mark.parametrize("split", HELD_OUT)
 def test_both_take_the_same_images_as_held_out(tmp_path, split):
     fill(tmp_path, {**SPLIT, f"{split}/dog": 3, f"{split}/eel": 2})
-    data = load_images(f"folder:{tmp_path}", probe_size=4)
+    data = load(f"folder:{tmp_path}", probe_size=4)
     inputs = image_inputs(tmp_path)
     assert len(data.train) == 15 and len(data.validation) == len(inputs) == 5
     assert seen(data.validation) == {inputs.read(i).transpose(2, 0, 1).tobytes() for i in range(5)}
@@ -48,25 +53,25 @@ def test_both_take_the_same_images_as_held_out(tmp_path, split):
     assert inputs.classes == data.classes == ("cat", "dog", "eel")
     assert inputs.targets.tolist() == [1, 1, 1, 2, 2], "classes are numbered as in training"
     assert inputs.folder == tmp_path / split and str(tmp_path / split) in inputs.choice and "train/" in inputs.choice
-    held_out, preprocessing = held_out_images(f"folder:{tmp_path}")
+    held_out, preprocessing = held_out_images(ImageOptions(dataset=f"folder:{tmp_path}"))
     assert seen(held_out) == seen(data.validation) and preprocessing == data.preprocessing
 
 
 def test_the_first_of_several_held_out_folders_is_used(tmp_path):
     fill(tmp_path, {**SPLIT, "val/cat": 2, "test/cat": 3, "validation/cat": 4})
     assert scan_folder(tmp_path).held_out == tmp_path / "test"
-    assert len(image_inputs(tmp_path)) == len(load_images(f"folder:{tmp_path}", probe_size=3).validation) == 3
+    assert len(image_inputs(tmp_path)) == len(load(f"folder:{tmp_path}", probe_size=3).validation) == 3
 
 
 def test_upper_case_and_other_folders_beside_a_split(tmp_path):
     fill(tmp_path, {"Train/cat": 4, "Train/dog": 4, "Test/cat": 2, "annotations": 0, ".cache/cat": 1})
     assert len(image_inputs(tmp_path)) == 2
-    assert len(load_images(f"folder:{tmp_path}", probe_size=2).train) == 8
+    assert len(load(f"folder:{tmp_path}", probe_size=2).train) == 8
 
 
 def test_class_folders_without_a_split_are_all_evaluated_on_and_divided_for_training(tmp_path):
     fill(tmp_path, {"cat": 6, "dog": 6})
-    inputs, data = image_inputs(tmp_path), load_images(f"folder:{tmp_path}", probe_size=2)
+    inputs, data = image_inputs(tmp_path), load(f"folder:{tmp_path}", probe_size=2)
     assert len(inputs) == 12 == len(data.train) + len(data.validation) and inputs.choice is None
     assert inputs.classes == data.classes
 
@@ -74,7 +79,7 @@ def test_class_folders_without_a_split_are_all_evaluated_on_and_divided_for_trai
 def test_train_may_be_a_class(tmp_path):
     """As of vehicles; its folder then holds images, and folders beside it are no splits."""
     fill(tmp_path, {"bus": 6, "car": 6, "train": 6})
-    assert image_inputs(tmp_path).classes == load_images(f"folder:{tmp_path}", probe_size=3).classes
+    assert image_inputs(tmp_path).classes == load(f"folder:{tmp_path}", probe_size=3).classes
     assert scan_folder(tmp_path).classes == ("bus", "car", "train")
 
 
@@ -84,7 +89,7 @@ def test_a_split_without_classes_is_enough_to_evaluate_on(tmp_path):
     assert names(inputs) == ["0.png", "1.png", "2.png"] and inputs.targets is None and inputs.folder.name == "test"
     assert image_inputs(tmp_path, [7, 8, 9]).targets.tolist() == [7, 8, 9]
     with pytest.raises(DataError, match="train has no class folders"):
-        load_images(f"folder:{tmp_path}")
+        load(f"folder:{tmp_path}")
 
 
 def test_training_images_are_never_evaluated_on_as_held_out(tmp_path):
@@ -93,8 +98,8 @@ def test_training_images_are_never_evaluated_on_as_held_out(tmp_path):
         image_inputs(tmp_path)
     assert len(image_inputs(tmp_path / "train")) == 15
     for probe_size in (1, 3, 7):  # training holds a part out, of which these are the ones that are never trained on
-        data = load_images(f"folder:{tmp_path}", probe_size=probe_size)
-        held_out, _ = held_out_images(f"folder:{tmp_path}")
+        data = load(f"folder:{tmp_path}", probe_size=probe_size)
+        held_out, _ = held_out_images(ImageOptions(dataset=f"folder:{tmp_path}"))
         assert not seen(held_out) & seen(data.train) and len(held_out) == 3
 
 
@@ -123,7 +128,7 @@ def test_both_refuse_the_same(tmp_path, make, message):
     with pytest.raises(DataError, match=message):
         image_inputs(tmp_path)
     with pytest.raises(DataError, match=message):
-        load_images(f"folder:{tmp_path}", probe_size=1)
+        load(f"folder:{tmp_path}", probe_size=1)
 
 
 def test_images_without_classes_are_no_training_data(tmp_path):
@@ -131,7 +136,7 @@ def test_images_without_classes_are_no_training_data(tmp_path):
     (tmp_path / "notes").mkdir()
     assert names(image_inputs(tmp_path)) == ["0.png", "1.png", "2.png", "3.png"]
     with pytest.raises(DataError, match=r"has no class folders\. Expected one folder per class"):
-        load_images(f"folder:{tmp_path}")
+        load(f"folder:{tmp_path}")
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
@@ -152,9 +157,7 @@ def test_held_out_images_of_named_data_sets_are_all_that_no_training_sees(name, 
 
         fashion(tmp_path)
     options = {"data_root": tmp_path}
-    held_out, preprocessing = held_out_images(name, **options)
-    data = load_images(name, probe_size=30, validation_size=10_000, **options)
+    held_out, preprocessing = held_out_images(ImageOptions(dataset=name, **options))
+    data = load(name, probe_size=30, validation_size=10_000, **options)
     assert sorted(held_out.indices) == sorted(data.validation.indices) and preprocessing == data.preprocessing
     assert seen(held_out) == seen(data.validation)
-    with pytest.raises(DataError, match="Did you mean mnist"):
-        held_out_images("mnits")

@@ -20,12 +20,12 @@ from PIL import Image
 
 from fmce_mlflow.errors import ConfigError, DataError
 from fmce_mlflow.method.images import split as images_module
-from fmce_mlflow.method.images.config import AUGMENTATIONS, DATASETS, check_images
+from fmce_mlflow.method.images.config import AUGMENTATIONS, DATASETS, SplitOptions
 from fmce_mlflow.method.images.image_set import ImageSet
 from fmce_mlflow.method.images.named import NamedImages
 from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.images.readers import ArrayImages, ListImages
-from fmce_mlflow.method.images.split import load_images, proportional_order, round_robin_order
+from fmce_mlflow.method.images.split import ImageData, load_images, proportional_order, round_robin_order
 from fmce_mlflow.method.images.training_batches import loader
 
 PLAIN = Preprocessing(32, 32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -84,6 +84,10 @@ def read(
     return torch.cat(x), torch.cat(y)
 
 
+def load(dataset: str, **options) -> ImageData:
+    return load_images(SplitOptions(dataset=dataset, **options))
+
+
 def memory_set(pixels: torch.Tensor, labels, indices=None) -> ImageSet:
     return ImageSet(ArrayImages(pixels, labels, layout="NCHW"), indices)
 
@@ -94,7 +98,7 @@ def identities(images: ImageSet) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def digits():
-    return load_images("digits")
+    return load("digits")
 
 
 # Preprocessing
@@ -340,12 +344,12 @@ def test_probe_and_validation_are_held_out_and_stratified(digits):
 
 
 def test_who_shares_a_probe(digits):
-    same = load_images("digits", validation_size=300, train_size=100)
-    assert same.probe_sha256 == digits.probe_sha256 == load_images("digits").probe_sha256
+    same = load("digits", validation_size=300, train_size=100)
+    assert same.probe_sha256 == digits.probe_sha256 == load("digits").probe_sha256
     assert identities(same.probe) == identities(digits.probe)
     for change in ({"split_seed": 1}, {"probe_size": 255}, {"image_size": 24}):
-        assert load_images("digits", **change).probe_sha256 != digits.probe_sha256
-    smaller = load_images("digits", probe_size=64)
+        assert load("digits", **change).probe_sha256 != digits.probe_sha256
+    smaller = load("digits", probe_size=64)
     assert smaller.probe.indices.tolist() == digits.probe.indices[:64].tolist()
 
 
@@ -364,14 +368,14 @@ def test_probe_hash_is_over_pixels_shapes_labels_and_preprocessing(digits):
 
 
 def test_validation_is_never_smaller_than_the_probe():
-    data = load_images("digits", probe_size=50, validation_size=20)
+    data = load("digits", probe_size=50, validation_size=20)
     assert data.validation.indices.tolist() == data.probe.indices.tolist()
-    data = load_images("digits", probe_size=50, validation_size=70)
+    data = load("digits", probe_size=50, validation_size=70)
     assert len(data.validation) == 70 and set(np.bincount(data.validation.labels)) <= {6, 7, 8}
 
 
 def test_training_subsets_are_stratified_and_nested(digits):
-    small, large = load_images("digits", train_size=50), load_images("digits", train_size=200)
+    small, large = load("digits", train_size=50), load("digits", train_size=200)
     assert set(small.train.indices) < set(large.train.indices) < set(digits.train.indices)
     assert set(np.bincount(small.train.labels)) <= {4, 5, 6}
     assert small.preprocessing == digits.preprocessing
@@ -383,7 +387,7 @@ def test_training_subsets_are_stratified_and_nested(digits):
 @pytest.mark.parametrize("zipped", [False, True])
 def test_idx_files_zipped_or_not(tmp_path, zipped):
     pixels, labels = fashion(tmp_path, zipped=zipped)
-    data = load_images("fashion_mnist", data_root=tmp_path, probe_size=20, validation_size=30)
+    data = load("fashion_mnist", data_root=tmp_path, probe_size=20, validation_size=30)
     assert data.classes[0] == "T-shirt/top" and data.classes[9] == "Ankle boot"
     assert len(data.train) == 60 and len(data.validation) == 30
     assert data.preprocessing == Preprocessing(32, 32, (0.2860,) * 3, (0.3530,) * 3)
@@ -395,7 +399,7 @@ def test_idx_files_zipped_or_not(tmp_path, zipped):
 def test_idx_files_read_as_torchvision_reads_them(tmp_path):
     fashion(tmp_path)
     theirs = torchvision.datasets.FashionMNIST(str(tmp_path), train=True)
-    ours = load_images("fashion_mnist", data_root=tmp_path, probe_size=10).train
+    ours = load("fashion_mnist", data_root=tmp_path, probe_size=10).train
     assert torch.equal(torch.stack([image[0] for image, _ in ours]), theirs.data)
     assert ours.labels.tolist() == theirs.targets.tolist()
 
@@ -412,7 +416,7 @@ def test_damaged_idx_files_are_named(tmp_path, zipped, how):
     name = "train-images-idx3-ubyte" + (".gz" if zipped else "")
     damage(tmp_path / "FashionMNIST/raw" / name, how)
     with pytest.raises(DataError, match=rf"{name} is damaged: .*--download"):
-        load_images("fashion_mnist", data_root=tmp_path)
+        load("fashion_mnist", data_root=tmp_path)
 
 
 def test_inconsistent_idx_files(tmp_path):
@@ -420,15 +424,15 @@ def test_inconsistent_idx_files(tmp_path):
     raw = tmp_path / "FashionMNIST/raw"
     write_idx(raw / "t10k-labels-idx1-ubyte", np.zeros(39), zipped=False)
     with pytest.raises(DataError, match=r"images of shape \(40, 28, 28\), labels of shape \(39,\)"):
-        load_images("fashion_mnist", data_root=tmp_path)
+        load("fashion_mnist", data_root=tmp_path)
     write_idx(raw / "t10k-labels-idx1-ubyte", np.full(40, 10), zipped=False)
     with pytest.raises(DataError, match="labels beyond its 10 classes"):
-        load_images("fashion_mnist", data_root=tmp_path)
+        load("fashion_mnist", data_root=tmp_path)
 
 
 def test_real_mnist():
     root = shared_data("MNIST/raw")
-    data = load_images("mnist", data_root=root)
+    data = load("mnist", data_root=root)
     assert len(data.train) == 60_000 and len(data.validation) == 1000 and len(data.probe) == 256
     assert np.bincount(data.train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     x, _ = read(data.train, one_by_one(60_000, 5000), Preprocessing(28, 28, PLAIN.mean, PLAIN.std))
@@ -457,7 +461,7 @@ def test_cifar(tmp_path, monkeypatch, name):
         monkeypatch.setattr(kind, attribute, [[f, sums[f]] for f, _ in getattr(kind, attribute)])
     monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": sums[meta.name]})
 
-    data = load_images(name, data_root=tmp_path, probe_size=n)
+    data = load(name, data_root=tmp_path, probe_size=n)
     assert data.classes[1] == "class 1" and len(data.train) == n * len(kind.train_list) and len(data.validation) == n
     np.testing.assert_array_equal(data.probe[3][0].numpy(), written[kind.test_list[0][0]][3])
     np.testing.assert_array_equal(data.train[2][0].numpy(), written[kind.train_list[0][0]][2])
@@ -468,7 +472,7 @@ def test_cifar(tmp_path, monkeypatch, name):
 
     (folder / kind.test_list[0][0]).write_bytes(b"something else")
     with pytest.raises(DataError, match=f"{name} does not match its checksums in .*{kind.base_folder}.*--download"):
-        load_images(name, data_root=tmp_path)
+        load(name, data_root=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -484,7 +488,7 @@ def test_cifar(tmp_path, monkeypatch, name):
 )
 def test_missing_data_says_where_it_was_looked_for_and_how_to_get_it(tmp_path, name, lacking):
     with pytest.raises(DataError, match=lacking) as error:
-        load_images(name.format(tmp_path), data_root=tmp_path)
+        load(name.format(tmp_path), data_root=tmp_path)
     assert str(tmp_path) in str(error.value)
 
 
@@ -495,13 +499,13 @@ def test_downloading_without_a_network(tmp_path, monkeypatch, name):
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     with pytest.raises(DataError, match=f"{name} could not be fetched into .*Check the network"):
-        load_images(name, data_root=tmp_path, download=True)
+        load(name, data_root=tmp_path, download=True)
 
 
 def test_what_is_there_is_not_downloaded(tmp_path):
     fashion(tmp_path, zipped=True)
     before = sorted(p.name for p in tmp_path.rglob("*"))
-    load_images("fashion_mnist", data_root=tmp_path, probe_size=10, download=True)
+    load("fashion_mnist", data_root=tmp_path, probe_size=10, download=True)
     assert sorted(p.name for p in tmp_path.rglob("*")) == before
 
 
@@ -512,7 +516,7 @@ def test_what_is_there_is_not_downloaded(tmp_path):
 def test_a_folder_with_splits(tmp_path, held_out):
     class_folders(tmp_path / "train", {"cat": 6, "dog": 5})
     class_folders(tmp_path / held_out, {"cat": 3, "dog": 4}, first=50)
-    data = load_images(f"folder:{tmp_path}", probe_size=4)
+    data = load(f"folder:{tmp_path}", probe_size=4)
     assert data.classes == ("cat", "dog") and len(data.train) == 11 and len(data.validation) == 7
     assert data.probe.labels.tolist() == [0, 1, 0, 1]
     assert (data.preprocessing.height, data.preprocessing.width, data.preprocessing.crop) == (12, 12, False)
@@ -523,7 +527,7 @@ def test_a_folder_with_test_and_val_holds_out_test(tmp_path):
     class_folders(tmp_path / "train", {"cat": 4, "dog": 4})
     class_folders(tmp_path / "val", {"cat": 1, "dog": 1}, first=20)
     expected = class_folders(tmp_path / "test", {"dog": 3}, first=50)  # and may lack a class
-    data = load_images(f"folder:{tmp_path}", probe_size=3)
+    data = load(f"folder:{tmp_path}", probe_size=3)
     assert set(identities(data.probe)) == {
         np.asarray(Image.open(f)).transpose(2, 0, 1).tobytes() for f in expected.rglob("*.png")
     }
@@ -533,7 +537,7 @@ def test_a_folder_with_test_and_val_holds_out_test(tmp_path):
 @pytest.mark.parametrize("below", [".", "train"])
 def test_a_folder_without_splits_is_divided(tmp_path, below):
     class_folders(tmp_path / below, {"cat": 15, "dog": 10, ".cache": 0})
-    data = load_images(f"folder:{tmp_path}", probe_size=2)
+    data = load(f"folder:{tmp_path}", probe_size=2)
     assert len(data.train) == 20 and np.bincount(data.validation.labels).tolist() == [3, 2]
     assert not set(identities(data.train)) & set(identities(data.validation))
     pixels = torch.stack([image for image, _ in data.train]).double() / 255
@@ -543,10 +547,10 @@ def test_a_folder_without_splits_is_divided(tmp_path, below):
 
 def test_photographs_get_224_pixels_a_crop_and_imagenet_statistics(tmp_path):
     class_folders(tmp_path, {"cat": 4, "dog": 4}, size=(30, 40), suffix="jpg")
-    data = load_images(f"folder:{tmp_path}", probe_size=2)
+    data = load(f"folder:{tmp_path}", probe_size=2)
     imagenet = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert data.preprocessing == Preprocessing(224, 224, *imagenet, crop=True)
-    assert load_images(f"folder:{tmp_path}", probe_size=2, image_size=64).preprocessing == Preprocessing(
+    assert load(f"folder:{tmp_path}", probe_size=2, image_size=64).preprocessing == Preprocessing(
         64, 64, *imagenet, crop=True
     )
     x, y = read(data.validation, [[0, 1]], data.preprocessing)
@@ -556,14 +560,14 @@ def test_photographs_get_224_pixels_a_crop_and_imagenet_statistics(tmp_path):
 def test_one_other_size_among_the_classes_makes_them_photographs(tmp_path):
     class_folders(tmp_path, {"cat": 4}, size=(20, 20))
     class_folders(tmp_path, {"dog": 4}, size=(24, 24))
-    assert load_images(f"folder:{tmp_path}", probe_size=2).preprocessing.height == 224
+    assert load(f"folder:{tmp_path}", probe_size=2).preprocessing.height == 224
 
 
 def test_gray_palette_and_transparent_files_become_rgb(tmp_path):
     class_folders(tmp_path, {"cat": 1, "dog": 4})
     for i, mode in enumerate(("L", "P", "RGBA", "1")):
         Image.fromarray(picture(i)).convert(mode).save(tmp_path / "cat" / f"{mode}.png")
-    data = load_images(f"folder:{tmp_path}", probe_size=2)
+    data = load(f"folder:{tmp_path}", probe_size=2)
     for image, _ in [*data.train, *data.validation]:
         assert image.shape == (3, 12, 12) and image.dtype == torch.uint8
 
@@ -573,7 +577,7 @@ def test_listing_does_not_decode(tmp_path):
     class_folders(tmp_path / "test", {"cat": 3, "dog": 3}, size=(30, 40))
     broken = tmp_path / "train/dog/dog_0002.png"
     broken.write_bytes(broken.read_bytes()[:200])
-    data = load_images(f"folder:{tmp_path}", probe_size=2)
+    data = load(f"folder:{tmp_path}", probe_size=2)
     for workers in (0, 1):
         with pytest.raises(DataError, match=r"dog_0002.png cannot be read as an image: .*truncated") as error:
             read(data.train, [[0, 5]], data.preprocessing, num_workers=workers)
@@ -612,20 +616,20 @@ def broken_first(root: Path) -> None:
 def test_folders_that_cannot_be_used(tmp_path, make, message):
     make(tmp_path)
     with pytest.raises(DataError, match=message):
-        load_images(f"folder:{tmp_path}")
+        load(f"folder:{tmp_path}")
 
 
 def test_a_probe_larger_than_the_test_split(tmp_path):
     fashion(tmp_path)
     with pytest.raises(DataError, match=r"probe of 41 images .* 40 held-out images\. Set --probe-size to 40"):
-        load_images("fashion_mnist", data_root=tmp_path, probe_size=41)
-    assert len(load_images("fashion_mnist", data_root=tmp_path, probe_size=40).probe) == 40
+        load("fashion_mnist", data_root=tmp_path, probe_size=41)
+    assert len(load("fashion_mnist", data_root=tmp_path, probe_size=40).probe) == 40
 
 
 @pytest.mark.parametrize("size", [9, 1439])
 def test_training_subsets_that_cannot_be_had(size):
     with pytest.raises(DataError, match=rf"set of {size:,} images .* 1,438 training .*--train-size from 10 to 1438"):
-        load_images("digits", train_size=size)
+        load("digits", train_size=size)
 
 
 # mini-ImageNet
@@ -654,7 +658,7 @@ def test_mini_imagenet_pools_its_class_disjoint_splits_whatever_the_layout(tmp_p
     class_folders(tmp_path / "b/mini-imagenet", COUNTS)
     for split, name in (("train", "n01"), ("val", "n02"), ("test", "n03")):
         class_folders(tmp_path / "c/miniImageNet" / split, {name: COUNTS[name]})
-    loaded = [load_images("mini_imagenet", data_root=tmp_path / layout, probe_size=6) for layout in "abc"]
+    loaded = [load("mini_imagenet", data_root=tmp_path / layout, probe_size=6) for layout in "abc"]
     first = loaded[0]
     assert first.classes == ("n01", "n02", "n03") and len(first.train) == 18 and len(first.validation) == 6
     assert set(first.train.labels) == set(first.validation.labels) == {0, 1, 2}
@@ -667,7 +671,7 @@ def test_mini_imagenet_split_by_image_keeps_its_splits(tmp_path):
     root = tmp_path / "mini_imagenet"
     class_folders(root / "train", COUNTS)
     held_out = class_folders(root / "test", {name: 3 for name in COUNTS}, first=50)
-    data = load_images("mini_imagenet", data_root=tmp_path, probe_size=9)
+    data = load("mini_imagenet", data_root=tmp_path, probe_size=9)
     assert len(data.train) == 24 and len(data.validation) == 9
     assert len(list(held_out.rglob("*.png"))) == 9
 
@@ -686,17 +690,17 @@ def test_mini_imagenet_with_bad_csv_files(tmp_path, text, message):
     root = mini_csv(tmp_path / "mini_imagenet")
     (root / "test.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=message):
-        load_images("mini_imagenet", data_root=tmp_path)
+        load("mini_imagenet", data_root=tmp_path)
 
 
 def test_mini_imagenet_csv_without_images(tmp_path):
     (tmp_path / "mini_imagenet").mkdir()
     (tmp_path / "mini_imagenet/train.csv").write_text("filename,label\n")
     with pytest.raises(DataError, match="no images/ beside"):
-        load_images("mini_imagenet", data_root=tmp_path)
+        load("mini_imagenet", data_root=tmp_path)
     (tmp_path / "mini_imagenet/images").mkdir()
     with pytest.raises(DataError, match="name no images"):
-        load_images("mini_imagenet", data_root=tmp_path)
+        load("mini_imagenet", data_root=tmp_path)
 
 
 # Options
@@ -704,17 +708,13 @@ def test_mini_imagenet_csv_without_images(tmp_path):
 
 def test_wrong_options_are_all_named_at_once():
     with pytest.raises(ConfigError) as error:
-        load_images("mnits", image_size=7, probe_size=0, validation_size=-1, train_size=0, split_seed=-2)
+        load("mnits", image_size=7, probe_size=0, validation_size=-1, train_size=0, split_seed=-2)
     problems = error.value.problems
     assert len(problems) == 6 and "Did you mean mnist" in problems[0]
     assert [p.split()[0] for p in problems[1:]] == [
         "split-seed", "image-size", "probe-size", "validation-size", "train-size"
     ]  # fmt: skip
-    assert check_images("mnits", augmentation="flop", num_workers=-1)[1:] == [
-        "num-workers must not be negative, got -1",
-        "augmentation must be one of none, flip, crop-flip, trivial, got 'flop'. Did you mean flip?",
-    ]
-    assert check_images() == [] and all(check_images(name) == [] for name in DATASETS)
+    assert all(SplitOptions(dataset=name) for name in DATASETS)
 
 
 @pytest.mark.parametrize(
@@ -727,8 +727,8 @@ def test_wrong_options_are_all_named_at_once():
     ],
 )
 def test_unknown_data_sets(tmp_path, name, message):
-    with pytest.raises(DataError, match=message):
-        load_images(name.format(tmp_path))
+    with pytest.raises(ConfigError, match=message):
+        load(name.format(tmp_path))
 
 
 # The loader
@@ -786,7 +786,7 @@ def test_global_random_states_are_left_alone(digits, augmentation, workers):
     for _ in range(2):
         next(iterator)
         assert torch.equal(torch.get_rng_state(), before[0])
-    load_images("digits", probe_size=10)
+    load("digits", probe_size=10)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1] and random.getstate() == before[2]
 
@@ -829,7 +829,16 @@ def test_wrong_loader_options(digits, option):
         loader(digits.train, preprocessing=PLAIN, batches=[[0]], **option)
 
 
+def test_wrong_loader_options_are_all_named_at_once(digits):
+    with pytest.raises(ConfigError) as error:
+        loader(digits.train, preprocessing=PLAIN, batches=[[0]], augmentation="flop", num_workers=-1)
+    assert error.value.problems == [
+        "num-workers must not be negative, got -1",
+        "augmentation must be one of none, flip, crop-flip, trivial, got 'flop'. Did you mean flip?",
+    ]
+
+
 @pytest.mark.parametrize("name", ["9" * 5000, "~nobody-of-this-name/photos", "photos\0"])
 def test_names_that_can_be_no_file_are_unknown_data_sets(name):
-    (problem,) = check_images(name)
-    assert "is unknown" in problem
+    with pytest.raises(ConfigError, match="is unknown"):
+        SplitOptions(dataset=name)

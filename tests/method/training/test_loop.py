@@ -353,7 +353,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from mlflow import MlflowClient
-from fmce_mlflow.backbone.images import load_options_images
+from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.method.training.loop import make_accelerator
 from fmce_mlflow.runs.run import Run
@@ -362,7 +362,7 @@ from tests.helpers.watched import watched
 from tests.conftest import FAST_TRAINING, fast_options
 
 options = replace(fast_options(backbone="tests.helpers.nets:plain"), training=FAST_TRAINING)
-data = load_options_images(options)
+data = load_images(options)
 torch.manual_seed(0)
 accelerator = make_accelerator(options.training)
 snapshots = list(watched(nets.plain(), data, options.training, ["stage"], accelerator=accelerator))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,9 @@ class BackboneOptions(SplitOptions):
     stem: Annotated[Stem, Option("Stem for inputs under 64 pixels, or as published; auto: by the input's size.")] = (
         "auto"
     )
+    probe_size: Annotated[
+        int, Option("Probe images, whose maps are recorded; drift compares them with each other.", ge=2)
+    ] = 256
     map_size: Annotated[int | None, Option("Pool larger maps to this height and width; auto: never.", ge=1)] = None
     keep: Annotated[Keep, Option("Maps to keep once the run has ended.")] = "all"
     signal: Annotated[Signal, Option("Sequence whose CQI decides convergence.")] = "train"
@@ -41,11 +44,6 @@ class BackboneOptions(SplitOptions):
     register_as: Annotated[str | None, Option("Register the final model under this name.", none="")] = None
     training: TrainingConfig = field(default_factory=TrainingConfig)
     convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
-
-    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
-        """What bounds do not say."""
-        if fine("probe_size") and self.probe_size == 1:
-            yield "probe-size must be at least 2: drift compares images with each other, got 1"
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> BackboneOptions:

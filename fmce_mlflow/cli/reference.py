@@ -98,7 +98,7 @@ def _table(words: Sequence[str]) -> str:
     stated = [row for word in words if word in CLASSES for row in all_rows(CLASSES[word])]
     if words[0] != "fmce":
         return _markdown(
-            "key", [(f"`{row.field}`", _code(row.written), _values(row), row.option.help) for row in stated]
+            "key", [(f"`{row.field}`", _code(row.default), _values(row), _for_python(row)) for row in stated]
         )
     named = {row.key for row in stated}
     cells = []
@@ -111,14 +111,19 @@ def _table(words: Sequence[str]) -> str:
     return _markdown("option", cells)
 
 
+def _for_python(row: Row) -> str:
+    """The help, which says how a command line writes None, with None."""
+    return re.sub(r"; (auto|empty): ", "; None: ", row.option.help) if row.default is None else row.option.help
+
+
 def _values(row: Row) -> str:
     if row.choices:
         return ", ".join(f"`{choice}`" for choice in row.choices)
-    return row.range or {bool: "`true`, `false`", int: "whole number", float: "number"}.get(row.kind, "")
+    return row.range or row.option.must or {bool: "`true`, `false`", int: "whole number"}.get(row.kind, "")
 
 
 def _code(default: object) -> str:
-    return "" if default == "" else f"`{default}`"
+    return "" if default in ("", ()) else f"`{default}`"
 
 
 def _markdown(first: str, cells: Sequence[tuple[str, ...]]) -> str:

@@ -63,13 +63,17 @@ class EvaluationConfig(Options):
         ),
     ] = None
     preprocessing: Annotated[
-        Any, Option("imagenet, scale, or JSON with mean and std; auto: what the model's metadata says.")
+        Any,
+        Option(
+            "imagenet, scale, or mean and std, which a command takes as JSON; auto: what the model's metadata says."
+        ),
     ] = None
     image_column: Annotated[
         str | None, Option("The DataFrame's column that holds the images; auto: found by itself.", command=False)
     ] = None
     unreadable: Annotated[
-        Literal["raise", "skip"] | None, Option("Images that cannot be read: an error, or named and left out.")
+        Literal["raise", "skip"] | None,
+        Option("Images that cannot be read: an error, or named and left out; auto: as the images say."),
     ] = None
     seed: Annotated[int, Option("Draws images and bags.", ge=0)] = 0
 

@@ -96,9 +96,7 @@ class PromotionOptions(Options):
         Requirements,
         Option("What must hold of a logged metric, with >=, >, <=, < or ==; several with commas between them."),
     ] = field(default_factory=lambda: parse_requirements([DEFAULT]))
-    evaluation_run: Annotated[
-        str, Option("Run that has the figures, of this version; empty: evaluate now, with the options below.")
-    ] = ""
+    evaluation_run: Annotated[str, Option("Run that has the figures, of this version; empty: evaluate now.")] = ""
     compare_to: Annotated[str, Option("Alias or stage whose holder it must not be worse than on the same images.")] = ""
     compare_run: Annotated[
         str, Option("The holder's evaluation run; empty: one on the same images is looked for, or made.")

@@ -229,6 +229,13 @@ Numbers = Annotated[tuple[int, ...], BeforeValidator(whole_numbers)]
 """Whole numbers likewise."""
 
 
+def bounds(cls: type[Options], field: str) -> dict[str, Any]:
+    """The bounds of another class's field, for an :class:`Option` that hands its value to it."""
+    kind: Any = cls
+    option = next(row.option for row in all_rows(kind) if row.field == field)
+    return {name: getattr(option, name) for name in ("ge", "gt", "le", "lt")}
+
+
 def rows(cls: Any) -> list[Row]:
     """The rows of a class that commands have, those of the options in it at their place; of two of a key the first."""
     found: dict[str, Row] = {}

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
-from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig, Protocol
 from fmce_mlflow.method.fmce_net.config import SetConfig
-from fmce_mlflow.safety.options import Option, Options, build
+from fmce_mlflow.safety.options import Option, Options, bounds, build
 
 DEFAULT_STORAGE = "sqlite:///fmce_optuna.db"
 
@@ -55,22 +54,18 @@ class Fixed(Options):
     """
 
     protocol: Annotated[Protocol, Option("What the test group and the validation folds hold out.")] = "run"
-    folds: Annotated[int, Option("Validation folds.")] = 4
-    patience: Annotated[int, Option("Passes without a better validation error after which a trial ends.")] = 40
-    members: Annotated[int, Option("Networks in the ensemble of the net that is fitted at the end.")] = 4
-    test_share: Annotated[float, Option("Share of the probe images that no trial sees.")] = 0.5
-    seed: Annotated[int, Option("Draws the test group, bags and initial weights.")] = 0
-
-    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
-        """Bounds are those of the configs that the values go to."""
-        if fine("folds") and self.folds < 2:
-            yield f"folds must be at least 2 to have a validation error, got {self.folds}"
-        values = {name: value for name, value in asdict(self).items() if fine(name)}
-        for config in (BagConfig, SetConfig, FitConfig):
-            try:
-                build(config, {**values, "folds": 2})
-            except ConfigError as error:
-                yield from error.problems
+    folds: Annotated[int, Option("Validation folds; with fewer there is no validation error.", ge=2)] = 4
+    patience: Annotated[
+        int,
+        Option("Passes without a better validation error after which a trial ends.", **bounds(FitConfig, "patience")),
+    ] = 40
+    members: Annotated[
+        int, Option("Networks in the ensemble of the net that is fitted at the end.", **bounds(SetConfig, "members"))
+    ] = 4
+    test_share: Annotated[
+        float, Option("Share of the probe images that no trial sees.", **bounds(BagConfig, "test_share"))
+    ] = 0.5
+    seed: Annotated[int, Option("Draws the test group, bags and initial weights.", ge=0)] = 0
 
     def configs(self, values: Mapping[str, Any], levels: int) -> tuple[BagConfig, SetConfig, FitConfig]:
         """The configs of a trial's values."""

@@ -332,7 +332,7 @@ def test_options_out_of_range_are_all_named():
     assert len(error.value.problems) == 5
     with pytest.raises(ConfigError) as error:
         Fixed(protocol="colour", folds=1, patience=0, members=0, seed=-1)  # type: ignore[arg-type]
-    assert [p.split()[0] for p in error.value.problems] == ["protocol", "folds", "seed", "members", "patience"]
+    assert [p.split()[0] for p in error.value.problems] == ["protocol", "folds", "patience", "members", "seed"]
 
 
 # --- Ctrl-C

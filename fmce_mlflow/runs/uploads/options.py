@@ -23,16 +23,26 @@ class UploadOptions(Options):
     folder: Annotated[
         str,
         Option(
-            f"Where snapshots wait for a server; empty: ${FOLDER_VARIABLE}, or ~/.local/state/fmce.",
+            f"Where snapshots wait for a server, best on a disk that outlives the job; empty: ${FOLDER_VARIABLE}, or "
+            "~/.local/state/fmce.",
             name="spool-folder",
         ),
     ] = ""
     limit: Annotated[
         int,
-        Option("MiB of snapshots of a run that may wait; training waits beyond it.", name="spool-limit", ge=1),
+        Option(
+            "MiB that snapshots of a run may take there; training waits where one more would pass it.",
+            name="spool-limit",
+            ge=1,
+        ),
     ] = 2048
     patience: Annotated[
-        float, Option("Seconds to wait for a server that takes nothing.", name="upload-patience", gt=0)
+        float,
+        Option(
+            "Seconds without any success after which a wait for the server ends, and the command with it.",
+            name="upload-patience",
+            gt=0,
+        ),
     ] = 600.0
     workers: Annotated[
         int,

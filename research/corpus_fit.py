@@ -43,8 +43,8 @@ from fmce_mlflow.method.fitting.fit_set import fit_set, predict_bags
 from fmce_mlflow.method.fitting.protocols import score
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.fmce_net.set_net import seen_features
-from fmce_mlflow.predictor import card as model_card
 from fmce_mlflow.predictor import flavor
+from fmce_mlflow.predictor.card import model_card, predictor_info
 
 CHANCE = 2.0
 """A run is at chance where its accuracy around T is below so many times that of guessing."""
@@ -263,7 +263,7 @@ def main() -> None:
         params = {**asdict(CONFIG), **asdict(convergence), "signal": args.signal}
         table = bags.table
         shown = table.assign(backbone=table["backbone"].mask(table["backbone"].map(is_random), RANDOM_NETWORKS))
-        info = {"known_failures": KNOWN_FAILURES} | model_card.describe(
+        info = {"known_failures": KNOWN_FAILURES} | predictor_info(
             shown, "corpus", {k: str(v) for k, v in params.items()}, scores
         )
         for protocol, group in json.loads(args.also.read_text()).items() if args.also else ():
@@ -275,7 +275,7 @@ def main() -> None:
         inputs = torch.from_numpy(bags.inputs(reference=shape.reference))
         distances = fitted.net.standardize(inputs).square().mean(1).sqrt().numpy()
         info["corpus_distance"] = {"far": float(np.quantile(distances, 0.99)), "median": float(np.median(distances))}
-        flavor.save_model(args.out, flavor.Predictor(fitted.net, info, model_card.render(info, fitted.net)))
+        flavor.save_model(args.out, flavor.Predictor(fitted.net, info, model_card(info, fitted.net)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pandas as pd
 
 from fmce_mlflow.method.fitting.protocols import Scores
 from fmce_mlflow.method.fmce_net.kinds import KINDS, FmceNet, kind_named
+from fmce_mlflow.report.templating import render
 
 _MEANING = {
     "images": "unseen images of the runs it was fitted to",
@@ -31,7 +32,7 @@ _FAILS = 0.2
 """Mean error of FMCS from which a card names what was held out as a failure: most of a level is lost."""
 
 
-def describe(
+def predictor_info(
     table: pd.DataFrame, source: str, params: Mapping[str, str], scores: Mapping[Any, Mapping[str, Scores]]
 ) -> dict[str, Any]:
     """JSON values about a predictor.
@@ -46,15 +47,14 @@ def describe(
         ``corpus``, ``params``, ``figures`` (protocol → predictor → metric → value), ``failures`` (protocol → what the
         net was farthest off on, by backbone and data set) and ``fmcs_run``.
     """
-    keys = ["backbone", "dataset", "module"]
-    corpus = table.groupby(keys, sort=False, observed=True).agg(
+    each = table.groupby(["backbone", "dataset", "module"], sort=False, observed=True)
+    corpus = each.agg(
         runs=("run_id", "nunique"), maps=("snapshot", "size"), channels=("channels", "first"),
         height=("height", "first"), width=("width", "first"),
     )  # fmt: skip
-    records = [{str(k): v for k, v in row.items()} for row in corpus.reset_index().to_dict("records")]
     return {
         "fmcs_run": source,
-        "corpus": [{k: v if isinstance(v, str) else int(v) for k, v in record.items()} for record in records],
+        "corpus": _records(corpus),
         "params": dict(params),
         "figures": {
             str(protocol): {
@@ -73,111 +73,61 @@ def _failures(scores: Mapping[str, Scores]) -> list[dict[str, Any]]:
     if net is None:
         return []
     each = net.by_run.groupby(["backbone", "dataset"], sort=False, observed=True)
-    found = each.agg(runs=("run_id", "nunique"), mae=("mae", "mean"), spearman=("spearman", "mean")).reset_index()
-    worst = found[found["mae"] >= _FAILS].sort_values("mae", ascending=False)
-    columns = [[str(v) for v in worst["backbone"]], [str(v) for v in worst["dataset"]], worst["runs"].tolist()]
-    columns += [worst["mae"].tolist(), worst["spearman"].tolist()]
-    names = ("backbone", "dataset", "runs", "mae", "spearman")
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    found = each.agg(runs=("run_id", "nunique"), mae=("mae", "mean"), spearman=("spearman", "mean"))
+    return _records(found[found["mae"] >= _FAILS].sort_values("mae", ascending=False))
 
 
-def render(info: Mapping[str, Any], net: FmceNet) -> str:
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a grouped table as plain values of JSON."""
+    return [{str(name): value for name, value in row.items()} for row in frame.reset_index().to_dict("records")]
+
+
+def model_card(info: Mapping[str, Any], net: FmceNet) -> str:
     """The model card, Markdown.
 
     Args:
-        info: From :func:`describe`.
+        info: From :func:`predictor_info`.
         net: The net it is about.
 
     Returns:
         The card.
     """
-    corpus = pd.DataFrame(info["corpus"])
-    lines = [
-        f"# FMCE-Net, kind `{net.kind}`",
-        "",
-        "Predicts the Feature Map Convergence Score (FMCS, 0 untrained to 1 converged) of a functional module of a "
-        "vision model from its feature maps, shape (n, C, H, W), for n ≥ 2 images. Method: arXiv 2405.04041; "
-        "the `set` kind and its features are this project's.",
-        "",
-        "## Trained on",
-        "",
-        f"{int(corpus['maps'].sum())} labelled maps of {int(corpus['runs'].sum())} runs and modules "
-        f"(FMCS-dataset of run `{info['fmcs_run']}`):",
-        "",
-        _table(corpus),
-        "",
-        "## How good it is",
-        "",
-        "Measured on nets fitted without what they were scored on; this net is fitted to everything above. All bags "
-        "are of images that were in no training bag.",
-        "",
-    ]
-    for protocol, group in info["figures"].items():
-        figures = pd.DataFrame(
-            [
-                {"predictor": name} | {title: _shown(k, m[k]) if k in m else "" for k, title in _COLUMNS.items()}
-                for name, m in group.items()
+    figures = info["figures"]
+    intervals = {protocol: group.get(net.kind, {}) for protocol, group in figures.items()}
+    failures = {protocol: found for protocol, found in info.get("failures", {}).items() if found}
+    return render(
+        "model_card.md.j2",
+        kind=net.kind,
+        corpus=info["corpus"],
+        corpus_rows=[list(row.values()) for row in info["corpus"]],
+        fmcs_run=info["fmcs_run"],
+        columns=["predictor", *_COLUMNS.values()],
+        figures={
+            protocol: [[name, *(_shown(key, m) for key in _COLUMNS)] for name, m in group.items()]
+            for protocol, group in figures.items()
+        },
+        meaning=_MEANING,
+        calibrated=net.calibrated,
+        held=[
+            f"`{protocol}` {m['coverage']:.1%} (width {m['width']:.2f})"
+            for protocol, m in intervals.items()
+            if {"coverage", "width"} <= m.keys()
+        ],
+        fails=_FAILS,
+        failures={
+            protocol: [
+                (one["backbone"], one["dataset"], one["runs"], f"{one['mae']:.2f}", f"{one['spearman']:.2f}")
+                for one in found
             ]
-        )
-        lines += [f"Protocol `{protocol}`: {_MEANING[protocol]}.", "", _table(figures), ""]
-    lines += [*_calibration(info, net), *_known_failures(info)]
-    lines += ["## Limits", "", *(f"- {text}" for text in _limits(info, net)), ""]
-    return "\n".join(lines)
-
-
-def _calibration(info: Mapping[str, Any], net: FmceNet) -> list[str]:
-    """How its interval was set and how often it held."""
-    held = [
-        f"`{protocol}` {own['coverage']:.1%} (width {own['width']:.2f})"
-        for protocol, group in info["figures"].items()
-        if {"coverage", "width"} <= (own := group.get(net.kind, {})).keys()
-    ]
-    if not held:
-        return []
-    widened = (
-        "widened until it held 90 % of the groups that were left out while it was fitted"
-        if net.calibrated
-        else "not calibrated"
+            for protocol, found in failures.items()
+        },
+        known_failures=info.get("known_failures", ()),
+        limits=kind_named(net.kind).limits,
+        unmeasured=[_MEANING[name] for name in ("run", "architecture", "dataset") if name not in figures],
     )
-    return [
-        "## Calibration", "",
-        f"The 90 % interval is the net's own deviation, {widened}. Of what its nets had not seen at all, it held: "
-        f"{', '.join(held)}.", "",
-    ]  # fmt: skip
 
 
-def _known_failures(info: Mapping[str, Any]) -> list[str]:
-    """On what it was farthest off, where it was measured."""
-    lines = []
-    for protocol, found in info.get("failures", {}).items():
-        if found:
-            table = pd.DataFrame(found).rename(columns={"mae": "MAE", "spearman": "ρ, mean"})
-            shown = _table(table.assign(**{name: table[name].map("{:.2f}".format) for name in ("MAE", "ρ, mean")}))
-            lines += [f"Protocol `{protocol}`, MAE of {_FAILS} or more:", "", shown, ""]
-    said = [f"- {text}" for text in info.get("known_failures", ())]
-    if said:
-        lines += [*said, ""]
-    return ["## Known failures", "", *lines] if lines else []
-
-
-def _shown(metric: str, value: float) -> str:
-    return f"{value:.0f}" if metric == "maps" else f"{value:.3f}"
-
-
-def _limits(info: Mapping[str, Any], net: FmceNet) -> list[str]:
-    limits = list(kind_named(net.kind).limits)
-    unmeasured = [name for name in ("run", "architecture", "dataset") if name not in info["figures"]]
-    if unmeasured:
-        limits.append(f"Not measured on: {'; '.join(_MEANING[name] for name in unmeasured)}.")
-    limits.append(
-        "FMCS tells how far training has come by its own loss, not how good the model is at its task; a module that "
-        "converged on little data scores high."
-    )
-    return limits
-
-
-def _table(frame: pd.DataFrame) -> str:
-    """A Markdown table."""
-    rows = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
-    rows += [[str(value) for value in row] for row in frame.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+def _shown(name: str, metrics: Mapping[str, float]) -> str:
+    if name not in metrics:
+        return ""
+    return f"{metrics[name]:.0f}" if name == "maps" else f"{metrics[name]:.3f}"

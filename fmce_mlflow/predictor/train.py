@@ -17,7 +17,7 @@ from fmce_mlflow.method.fitting.bags import Bags, Read, collect_bags
 from fmce_mlflow.method.fitting.config import Protocol
 from fmce_mlflow.method.fitting.protocols import Scores, splits
 from fmce_mlflow.method.fmce_net.kinds import FitData, NetKind, kind_named
-from fmce_mlflow.predictor import card as model_card
+from fmce_mlflow.predictor.card import model_card, predictor_info
 from fmce_mlflow.predictor.flavor import Predictor, log_predictor
 from fmce_mlflow.predictor.fmcs_source import artifact_reader, latest_fmcs_run
 from fmce_mlflow.predictor.logged_weights import snapshot_alphas
@@ -71,8 +71,8 @@ def train_fmce_net(run: Run, options: NetOptions) -> NetResult:
         run.say("There is one run only: nothing could be held out, so the net's interval is not calibrated.")
     curve = [Metric("validation_mae", value, 0, i) for i, value in enumerate(fitted.validation, start=1)]
     run.client.log_batch(run.id, metrics=curve)
-    info = model_card.describe(task.data.table, source, options.flat(), scores)
-    predictor = Predictor(fitted.net, info, model_card.render(info, fitted.net))
+    info = predictor_info(task.data.table, source, options.flat(), scores)
+    predictor = Predictor(fitted.net, info, model_card(info, fitted.net))
     model_id = log_predictor(run, predictor)
     run.client.log_text(run.id, predictor.card, "model_card.md")
     if options.register_as:

@@ -1,4 +1,4 @@
-"""HTML from the package's templates; whatever is put into them is escaped."""
+"""HTML and Markdown from the package's templates; whatever is put into HTML is escaped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def render(template: str, **values: Any) -> str:
         **values: Text is escaped; Markup is not.
 
     Returns:
-        HTML.
+        HTML; Markdown of a template named ``….md.j2``.
     """
     return _environment().get_template(template).render(version=fmce_mlflow.__version__, **values)
 
@@ -45,7 +45,7 @@ def code(text: str) -> Markup:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("fmce_mlflow.report"),
-        autoescape=True,
+        autoescape=lambda name: name is None or ".md." not in name,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

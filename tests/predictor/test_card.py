@@ -11,7 +11,7 @@ from fmce_mlflow.method.fmce_net.belief import Prediction
 from fmce_mlflow.method.fmce_net.config import OutlineConfig, SetConfig
 from fmce_mlflow.method.fmce_net.outline_net import OutlineNet
 from fmce_mlflow.method.fmce_net.set_net import SetNet
-from fmce_mlflow.predictor import card as model_card
+from fmce_mlflow.predictor.card import model_card, predictor_info
 from fmce_mlflow.predictor.find import bundled_predictor
 
 
@@ -29,8 +29,8 @@ def card(found, net, **more):
         Prediction(v, 0.1, max(0.0, v - 0.16), min(1.0, v + 0.16), np.full(5, 0.2), round(4 * v)) for v in found
     ]
     table = rows()
-    info = model_card.describe(table, "r", {}, {"architecture": {net.kind: score(table, predictions, 5)}}) | more
-    return info, model_card.render(info, net)
+    info = predictor_info(table, "r", {}, {"architecture": {net.kind: score(table, predictions, 5)}}) | more
+    return info, model_card(info, net)
 
 
 def test_it_names_what_the_net_was_far_off_on():

@@ -832,7 +832,7 @@ def test_wrong_loader_options(digits, option):
 def test_wrong_loader_options_are_all_named_at_once(digits):
     with pytest.raises(ConfigError) as error:
         loader(digits.train, preprocessing=PLAIN, batches=[[0]], augmentation="flop", num_workers=-1)
-    assert error.value.problems == [
+    assert list(error.value.problems) == [
         "num-workers must not be negative, got -1",
         "augmentation must be one of none, flip, crop-flip, trivial, got 'flop'. Did you mean flip?",
     ]

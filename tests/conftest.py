@@ -22,6 +22,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUME
 os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 import torch
+from filelock import FileLock
 from mlflow import MlflowClient
 
 from fmce_mlflow.backbone.options import BackboneOptions
@@ -84,6 +85,26 @@ def fast_options(*, training: dict[str, Any] | None = None, **more: Any) -> Back
     return BackboneOptions(**{**values, **more}, training=replace(FAST_TRAINING, **settings))
 
 
+def _only_smoke(config: pytest.Config) -> bool:
+    return config.getoption("markexpr") == "smoke"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`-m smoke` runs in this process: others would start for longer than its tests take. It needs no doctests."""
+    if _only_smoke(config):
+        config.option.numprocesses, config.option.dist, config.option.tx = 0, "no", []
+        if config.args_source is config.ArgsSource.TESTPATHS:
+            config.args = ["tests"]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m smoke` imports only the files that have such tests."""
+    if _only_smoke(config) and collection_path.suffix == ".py":
+        return "mark.smoke" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_spool(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Snapshots that wait for a server do so in a folder of the tests' own."""
@@ -92,9 +113,16 @@ def _own_spool(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tracking database with its schema, which takes seconds to make."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
+    """A tracking database with its schema, which takes seconds to make: the processes of a session share it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / "empty.db"
+    with FileLock(folder / "empty.lock"):
+        if not path.exists():
+            made = tmp_path_factory.mktemp("store") / "mlflow.db"
+            MlflowClient(f"sqlite:///{made}").search_experiments()
+            shutil.copy(made, path)
     return path
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fmce_mlflow.cli.main import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fmce_mlflow"
 
@@ -136,19 +138,23 @@ def loaded(code: str, packages: set[str]) -> set[str]:
 
 
 HEAVY = {"torch", "torchvision", "mlflow", "pandas", "numpy", "sklearn", "matplotlib", "optuna"}
+HELP = "from fmce_mlflow.cli.main import main\nmain([*{words}, '--help'], standalone_mode=False)"
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "import fmce_mlflow, fmce_mlflow.errors",
-        "from fmce_mlflow.cli.main import main\nmain(['--help'], standalone_mode=False)",
-        "from fmce_mlflow.cli.main import main\nmain(['train-backbone', '--help'], standalone_mode=False)",
-        "from fmce_mlflow.cli.main import main\nmain(['build-fmcs', '--epochs', '3', '--help'], standalone_mode=False)",
+        *(HELP.format(words=[name]) for name in COMMANDS),
+        HELP.format(words=["build-fmcs", "--epochs", "3"]),
     ],
 )
 def test_the_package_and_its_help_load_nothing_heavy(code):
     assert loaded(code, HEAVY) == set()
+
+
+def test_the_list_of_commands_loads_none_of_them():
+    assert loaded(HELP.format(words=[]), {*HEAVY, "pydantic", "fmce_mlflow.cli.backbone"}) == set()
 
 
 def test_convergence_needs_numpy_alone():

@@ -88,7 +88,7 @@ def choose_setup(
 
 def choose_modules(setup: Setup, notes: Notes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The modules that are evaluated, and those of them that lie earlier than any of the predictor's corpus."""
-    model, wanted = setup.model, setup.config.names
+    model, wanted = setup.model, setup.config.modules
     size = model.fixed_batch or 2
     batch = next(iter(setup.batches(setup.probe, batch_size=min(size, 2))))
     pixels = as_input(model.network, padded(batch.pixels, size))

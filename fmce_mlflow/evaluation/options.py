@@ -78,11 +78,6 @@ class EvaluationConfig(Options):
     seed: Annotated[int, Option("Draws images and bags.", ge=0)] = 0
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The modules asked for; empty for the default one."""
-        return self.modules
-
-    @property
     def saliency_images(self) -> int:
         """Over how many images focus is taken; 0 for none."""
         if self.saliency is None or self.saliency is True:

@@ -123,7 +123,7 @@ class Row:
             return f"must be one of {', '.join(self.choices)}"
         before = "of " if self.range.startswith("at") else "from " if self.range[:1].isdigit() else ""
         bounds = f" {before}{self.range}" if self.range else ""
-        return f"must be {_NOUNS.get(self.kind, f'a {self.kind.__name__}')}{bounds}{' or None' * self.optional}"
+        return f"must be {_NOUNS.get(self.kind, f'of type {self.kind.__name__}')}{bounds}{' or None' * self.optional}"
 
 
 class Options:

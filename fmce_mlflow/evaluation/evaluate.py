@@ -18,14 +18,7 @@ from mlflow.models.evaluation.base import EvaluationArtifact
 from torch import nn
 
 from fmce_mlflow.errors import ConfigError, DataError
-from fmce_mlflow.evaluation.choices import (
-    Notes,
-    Setup,
-    choose_bag_size,
-    choose_modules,
-    choose_setup,
-    fresh_copy,
-)
+from fmce_mlflow.evaluation.choices import Notes, Setup, choose_bag_size, choose_modules, choose_setup, fresh_copy
 from fmce_mlflow.evaluation.findings import EvaluatedImages, Findings
 from fmce_mlflow.evaluation.log import log_findings, log_metrics
 from fmce_mlflow.evaluation.options import EvaluationConfig
@@ -84,19 +77,8 @@ def evaluate_loaded(
 ) -> tuple[Findings, dict[str, EvaluationArtifact]]:
     """Evaluate a model that MLflow has loaded, for its ``evaluate``, on MLflow's own tracking server.
 
-    Args:
-        run: The run; it says what was chosen and found.
-        model: What ``mlflow.pyfunc.load_model`` gives.
-        dataset: The images.
-        config: As :meth:`EvaluationConfig.read` takes it.
-        model_id: The logged model to which MLflow will tie the metrics; where None, they are logged here.
-        warn: Tells the user what is doubtful.
-
-    Returns:
-        What was found, and its artifacts by name.
-
-    Raises:
-        FmceError: For every mistake that a user can make.
+    Returns what was found, and its artifacts by name. Where there is a ``model_id``, MLflow ties the metrics to that
+    logged model; else they are logged here.
     """
     options = EvaluationConfig.read(config)
     predictor = find_predictor(options.predictor)
@@ -118,21 +100,7 @@ def evaluate_loaded(
 def examine(
     run: Run, model: TorchModel, dataset: EvaluationDataset, config: EvaluationConfig, predictor: NamedPredictor
 ) -> Findings:
-    """Evaluate a model's functional modules; nothing is logged.
-
-    Args:
-        run: The evaluation's run; the run that trained the model is looked for on its server.
-        model: The model; it is as before afterwards.
-        dataset: The images.
-        config: How to evaluate.
-        predictor: FMCE-Net.
-
-    Returns:
-        What was found.
-
-    Raises:
-        FmceError: For every mistake that a user can make.
-    """
+    """Evaluate a model's functional modules; nothing is logged, and the model is as before afterwards."""
     notes = Notes()
     setup = choose_setup(model, dataset, config, predictor.predictor, notes)
     with placed(model.network, config.device):
@@ -213,15 +181,7 @@ def _evaluated_images(setup: Setup, bag_size: int) -> EvaluatedImages:
 
 @contextmanager
 def placed(network: nn.Module, device: str | None) -> Iterator[None]:
-    """A network on another device for a while; afterwards it is where it was.
-
-    Args:
-        network: The network.
-        device: As torch names it; None to leave it where it is.
-
-    Raises:
-        ConfigError: If there is no such device.
-    """
+    """A network on another device for a while, where one is named; afterwards it is where it was."""
     weight = next(network.parameters(), None)
     if device is None or weight is None:
         yield

@@ -72,10 +72,6 @@ def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
 
     Artifacts of an earlier evaluation in the same run are replaced. A run that has a role keeps it.
 
-    Args:
-        run: The run.
-        findings: What was found.
-
     Returns:
         The artifacts by name, as ``mlflow.models.EvaluationResult`` has them.
 
@@ -111,11 +107,6 @@ def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
 
 def log_metrics(run: Run, findings: Findings, dataset: EvaluationDataset) -> None:
     """Log the figures to the run, tied to the logged model and the dataset.
-
-    Args:
-        run: The run.
-        findings: What was found.
-        dataset: The images.
 
     Raises:
         RunError: If the server refuses them; the artifacts have them all.

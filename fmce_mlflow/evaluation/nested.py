@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 def nested_evaluations(run: Run, data: Any, config: EvaluationConfig) -> Callable[[str], str]:
     """A function that evaluates a model in a new run below another, for :func:`~fmce_mlflow.promotion.promote.promote`.
 
-    Args:
-        run: The run below which the evaluations are nested.
-        data: The images, as :func:`~fmce_mlflow.evaluation.evaluate.evaluate_model` takes them.
-        config: How to evaluate.
-
-    Returns:
-        From a model URI to the id of the run that has its figures, closed.
+    It takes a model's URI and returns the id of the run that has its figures, closed.
     """
 
     def evaluate(model_uri: str) -> str:

@@ -49,30 +49,22 @@ class FmceEvaluator(ModelEvaluator):
     def evaluate(
         self,
         *,
-        model_type: str | None,
         dataset: Any,
         run_id: str,
         evaluator_config: Any,
         model: Any = None,
-        extra_metrics: Any = None,
-        custom_artifacts: Any = None,
-        predictions: Any = None,
         model_id: str | None = None,
         **kwargs: Any,
     ) -> EvaluationResult:
         """Evaluate the model's functional modules and log what is found to the run.
 
         Args:
-            model_type: Not used.
             dataset: The images.
             run_id: The run.
             evaluator_config: See :class:`~fmce_mlflow.evaluation.options.EvaluationConfig`.
             model: What ``mlflow.pyfunc.load_model`` gave.
-            extra_metrics: Not used: they are about predictions, which fmce does not look at.
-            custom_artifacts: Not used.
-            predictions: Not used.
             model_id: The logged model to which MLflow ties the metrics; where it is None, they are logged here.
-            **kwargs: For what later releases of MLflow may pass.
+            **kwargs: About predictions, which fmce does not look at, and what later releases of MLflow may pass.
 
         Returns:
             Metrics and artifacts.

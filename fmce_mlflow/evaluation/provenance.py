@@ -49,16 +49,7 @@ def predictor_facts(named: NamedPredictor) -> PredictorFacts:
 
 
 def find_training_run(client: MlflowClient, facts: TrainingFacts, notes: Notes) -> TrainingRun | None:
-    """The run that trained a model, with its label of the model's snapshot.
-
-    Args:
-        client: Client of the server that may have it.
-        facts: From the model's metadata.
-        notes: Gets a warning where the run is named, but not there.
-
-    Returns:
-        The run; None where the model names none, or it is not there.
-    """
+    """The run that a model's metadata names, with its label of the model's snapshot; None where it is not there."""
     if facts.source_run is None or facts.snapshot is None:
         return None
     try:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fmce_mlflow.errors import CaptureError
 from fmce_mlflow.evaluation.choices import Notes, Setup, choose_target
@@ -19,6 +16,7 @@ from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.networks.forward import padded
 from fmce_mlflow.method.saliency.grad_cam import ScoreTarget, cams, focus, resized
+from fmce_mlflow.method.saliency.history import input_images
 from fmce_mlflow.report.saliency_figure import saliency_figure
 from fmce_mlflow.runs.torch_models import TorchModel
 
@@ -59,15 +57,7 @@ class Saliency:
 
 
 def take_saliency(setup: Setup, modules: Sequence[str], notes: Notes) -> Saliency | None:
-    """Grad-CAM of modules over some of the images.
-
-    Args:
-        setup: What is evaluated.
-        modules: Names of maps.
-        notes: Gets a warning where there is no Grad-CAM, or it shows nothing.
-
-    Returns:
-        Focus and panel; None where it is not wanted, or not possible and not asked for.
+    """Grad-CAM of modules over some of the images; None where it is not wanted, or not possible and not asked for.
 
     Raises:
         ConfigError: If labels are to be asked about and there are none.
@@ -120,39 +110,10 @@ def _cams(
                 found[name].append(focus(full))
                 maps[name].append(full[:room])
             indices.append(members)
-            panel.append(as_pictures(chunk[:room], preprocessing))
+            panel.append(input_images(chunk[:room], preprocessing))
     return Saliency(
         np.concatenate(indices),
         {name: np.concatenate(values) for name, values in found.items()},
         np.concatenate(panel),
         {name: np.concatenate(values) for name, values in maps.items()},
     )
-
-
-def as_pictures(pixels: Tensor, preprocessing: Preprocessing | None) -> NDArray[np.uint8]:
-    """A network's input as pictures to look at.
-
-    Args:
-        pixels: (n, C, H, W).
-        preprocessing: What made them; where None, each is stretched from its least to its greatest value.
-
-    Returns:
-        uint8 (n, H, W, 3); of more than three channels the first three, of fewer the first one as gray.
-
-    Example:
-        >>> as_pictures(torch.zeros(2, 3, 4, 4), None).shape
-        (2, 4, 4, 3)
-    """
-    x = pixels.detach().float().cpu()
-    x = x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
-    if preprocessing is not None:
-        x = x * _channels(preprocessing.std) + _channels(preprocessing.mean)
-    elif len(x):
-        low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-        x = (x - low) / (high - low).clamp_min(1e-12)
-    pictures: NDArray[np.uint8] = (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return pictures
-
-
-def _channels(values: Any) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)

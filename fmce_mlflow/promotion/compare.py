@@ -24,11 +24,7 @@ Evaluate = Callable[[str], str]
 
 
 def comparison_target(client: MlflowClient, options: PromotionOptions, name: str) -> Target | None:
-    """The alias or stage that ``compare_to`` names; an alias of that name goes before a stage.
-
-    Raises:
-        RunError: If the model has no such alias but a similar one, which suggests a typing error.
-    """
+    """The alias or stage that ``compare_to`` names; an alias of that name goes before a stage."""
     if not options.compare_to:
         return None
     kind, _, wanted = options.compare_to.rpartition(":")
@@ -44,11 +40,7 @@ def comparison_target(client: MlflowClient, options: PromotionOptions, name: str
 
 
 def evaluate_now(evaluate: Evaluate | None, version: ModelVersion) -> str:
-    """The id of a new run with a version's figures.
-
-    Raises:
-        ConfigError: If there is nothing to evaluate with.
-    """
+    """The id of a new run with a version's figures."""
     if evaluate is None:
         raise ConfigError(
             "evaluation-run is empty and there are no images to evaluate on now: name a run of `fmce evaluate`, "
@@ -65,18 +57,9 @@ def compare(
     target: Target,
     evidence_of: Callable[[str], Evidence],
 ) -> Comparison:
-    """Hold a version against the version that has a target now.
+    """Hold a version with its own evidence against the version that has a target now.
 
-    Args:
-        run: The promotion.
-        options: They say what is compared, and how much worse it may be.
-        version: The version.
-        own: Its figures.
-        target: The stage or alias.
-        evidence_of: From the number of the version that holds it to that version's figures.
-
-    Returns:
-        The checks; none where nobody holds the target, or the version itself does.
+    There are no checks where nobody holds the target, or the version itself does.
     """
     number = str(version.version)
     holder = highest_holder(run.client, version.name, target)
@@ -100,11 +83,7 @@ def compare(
 def holder_evidence(
     run: Run, options: PromotionOptions, version: ModelVersion, own: Evidence, evaluate: Evaluate | None, holder: str
 ) -> Evidence:
-    """The holder's figures on the same images: from the run that is named, or one that is found, or made now.
-
-    Raises:
-        RunError: If there is no such evaluation, or the two cannot be compared.
-    """
+    """The holder's figures on the same images: from the run that is named, or one that is found, or made now."""
     holding = run.client.get_model_version(version.name, holder)
     if options.compare_run:
         other = read_evidence(run.client, options.compare_run, holding)

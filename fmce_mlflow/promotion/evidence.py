@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
 
 from fmce_mlflow.errors import RunError
-from fmce_mlflow.promotion.registry import model_id_of
+from fmce_mlflow.promotion.registry import every, model_id_of
 from fmce_mlflow.safety.credentials import without_credentials
 
 if TYPE_CHECKING:
@@ -59,11 +60,6 @@ def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> E
     Of a run with several models, such as a training that logged its checkpoints, only the metrics that are tied to the
     version's model count.
 
-    Args:
-        client: MLflow client.
-        run_id: A run that evaluated the version, or that trained it.
-        version: The registered version.
-
     Raises:
         RunError: If there is no such run, it failed, or it is about another model.
     """
@@ -97,27 +93,22 @@ def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> E
 
 def find_evidence(client: MlflowClient, version: ModelVersion, like: Evidence) -> Evidence | None:
     """The latest finished evaluation of a version that can be compared with another, in that one's experiment."""
-    experiment = client.get_run(like.run_id).info.experiment_id
-    token: str | None = None
-    while True:
-        page = client.search_runs(
-            [experiment],
-            "tags.`fmce.role` = 'evaluation' and attributes.status = 'FINISHED'",
-            max_results=500,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        for found in page:
-            if _images(found) != like.images:
-                continue
-            run = client.get_run(found.info.run_id)  # what a search finds lacks the models of a run
-            if belongs(run, version):
-                one = read_evidence(client, run.info.run_id, version)
-                if not like.incomparable(one):
-                    return one
-        token = page.token
-        if not token:
-            return None
+    search = partial(
+        client.search_runs,
+        [client.get_run(like.run_id).info.experiment_id],
+        "tags.`fmce.role` = 'evaluation' and attributes.status = 'FINISHED'",
+        max_results=500,
+        order_by=["attributes.start_time DESC"],
+    )
+    for found in every(search):
+        if _images(found) != like.images:
+            continue
+        run = client.get_run(found.info.run_id)  # what a search finds lacks the models of a run
+        if belongs(run, version):
+            one = read_evidence(client, run.info.run_id, version)
+            if not like.incomparable(one):
+                return one
+    return None
 
 
 def belongs(run: Logged, version: ModelVersion) -> bool:

@@ -6,7 +6,7 @@ import json
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from mlflow.entities import LoggedModelInput, Metric, Param, RunTag
+from mlflow.entities import LoggedModelInput
 
 from fmce_mlflow.errors import PromotionRefused, RunError
 from fmce_mlflow.promotion.compare import Evaluate, compare, comparison_target, evaluate_now, holder_evidence
@@ -78,24 +78,19 @@ def _begin(run: Run, options: PromotionOptions, version: ModelVersion, compared_
     """Log what is known of the promotion before it is decided."""
     name, number = str(version.name), str(version.version)
     run.set_role("promotion")
-    before = run.fetch().data
-    params = {
-        "model": name,
-        "version": number,
-        "target": str(options.target),
-        "require": ", ".join(map(str, options.require)),
-        "compare_to": str(compared_to or ""),
-        "tolerance": f"{options.tolerance:g}",
-        "dry_run": str(options.dry_run).lower(),
-    }
-    tags = {}
-    if "mlflow.project.entryPoint" not in before.tags:
-        tags["mlflow.runName"] = f"{name} {number} to {options.target}"
-    run.client.log_batch(
-        run.id,
-        params=[Param(k, v[:6000]) for k, v in params.items() if k not in before.params],
-        tags=[RunTag(k, v) for k, v in tags.items()],
+    run.log_params(
+        {
+            "model": name,
+            "version": number,
+            "target": options.target,
+            "require": ", ".join(map(str, options.require)),
+            "compare_to": compared_to or "",
+            "tolerance": f"{options.tolerance:g}",
+            "dry_run": str(options.dry_run).lower(),
+        }
     )
+    if "mlflow.project.entryPoint" not in run.fetch().data.tags:
+        run.set_tags({"mlflow.runName": f"{name} {number} to {options.target}"})
     if model_id := model_id_of(version):
         run.client.log_inputs(run.id, models=[LoggedModelInput(model_id)])
     run.say(f"Version {number} of {name} for {options.target}{', dry run' if options.dry_run else ''}:")
@@ -104,7 +99,7 @@ def _begin(run: Run, options: PromotionOptions, version: ModelVersion, compared_
 def _record(run: Run, decision: Decision) -> None:
     """The decision in the run and, except on a dry run, as tags of the version, before anything is moved."""
     figures = {check.metric: check.figure for check in decision.all_checks}
-    run.client.log_batch(run.id, metrics=[Metric(k, v, 0, 0) for k, v in figures.items()])
+    run.log_metrics(figures)
     run.log_json(decision.to_dict(), RECORD)
     run.set_tags({f"{TAG}decision": decision.verdict})
     if decision.dry_run:

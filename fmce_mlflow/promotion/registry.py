@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from mlflow.exceptions import MlflowException
 
@@ -17,7 +19,9 @@ from fmce_mlflow.wording import did_you_mean
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+    from mlflow.store.entities import PagedList
 
+T = TypeVar("T")
 _LOGGED = re.compile(r"models:/(m-\w+)/?|.*/models/(m-\w+)/artifacts/?")
 
 
@@ -30,11 +34,7 @@ until_committed = a_few_tries(_another_commit)
 
 
 def find_version(client: MlflowClient, model: str) -> ModelVersion:
-    """The registered version that a URI names.
-
-    Args:
-        client: MLflow client.
-        model: ``models:/name/version`` or ``models:/name@alias``.
+    """The registered version that ``models:/name/version`` or ``models:/name@alias`` names.
 
     Raises:
         ConfigError: If it names no version.
@@ -91,14 +91,18 @@ def find_model(client: MlflowClient, name: str) -> RegisteredModel:
 def list_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
     """All versions of a registered model."""
     quote = '"' if "'" in name else "'"
-    versions: list[ModelVersion] = []
+    return list(every(partial(client.search_model_versions, f"name={quote}{name}{quote}", max_results=1000)))
+
+
+def every(search: Callable[..., PagedList[T]]) -> Iterator[T]:
+    """All that a search of MLflow's client finds, from page to page."""
     token: str | None = None
     while True:
-        page = client.search_model_versions(f"name={quote}{name}{quote}", max_results=1000, page_token=token)
-        versions += page
+        page = search(page_token=token)
+        yield from page
         token = page.token
         if not token:
-            return versions
+            return
 
 
 def holders(client: MlflowClient, name: str, target: Target) -> list[str]:
@@ -120,12 +124,6 @@ def move(client: MlflowClient, name: str, version: str, target: Target) -> None:
 
     An alias has one version by the registry's primary key. A stage has not: MLflow archives those that it saw in the
     stage when it began, so a second transition at the same moment leaves two. They are archived here.
-
-    Args:
-        client: MLflow client.
-        name: The registered model.
-        version: Its version.
-        target: What to give it.
     """
     if target.kind == "alias":
         until_committed(client.set_registered_model_alias, name, target.name, version)

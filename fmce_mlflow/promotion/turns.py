@@ -32,12 +32,7 @@ def one_at_a_time(
     each promotion's ticket: draw a number above all others, then wait for those who draw one or have a lower one.
     It holds on every store whose reads see finished writes. It does not hold off other programs.
 
-    Args:
-        client: MLflow client.
-        name: The registered model.
-        say: Prints a line for the user where it waits.
-        dead_after: Seconds after which a ticket that has not changed counts as that of a process that died.
-        poll: Seconds between looks.
+    A ticket that has not changed for ``dead_after`` seconds counts as that of a process that died.
     """
     mine = f"{TICKET}{uuid.uuid4().hex}"
     until_committed(client.set_registered_model_tag, name, mine, "0")

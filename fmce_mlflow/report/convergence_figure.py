@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fmce_mlflow.errors import ConvergenceError
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES
 from fmce_mlflow.method.convergence.verdict import Convergence
-from fmce_mlflow.report.loss_curve import LossCurve, loss_curve
+from fmce_mlflow.report.loss_curve import drawn_cqi, epoch_markers, point_text
 from fmce_mlflow.report.style import BLUE, COLUMN_WIDTH, GREEN, GREY, INK, SMALL, TEXT, VERMILION, thin
 
 if TYPE_CHECKING:
@@ -63,31 +63,31 @@ def convergence_figure(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    curve = loss_curve(convergence, most_labels=10)
+    last, point = len(convergence.losses) - 1, convergence.point
     for name, given in (("epochs", epochs), ("other", None if other is None else other.losses)):
-        if given is not None and len(given) != len(curve.losses):
+        if given is not None and len(given) != last + 1:
             raise ConvergenceError(
-                f"{name} has {len(given)} values, but the run has {len(curve.losses)} snapshots; give one for each."
+                f"{name} has {len(given)} values, but the run has {last + 1} snapshots; give one for each."
             )
     figure = Figure(figsize=(COLUMN_WIDTH, 3.7), dpi=300, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     thin(upper)
     thin(lower)
-    lower.set_xlim(-0.02 * curve.last - 0.15, 1.02 * curve.last + 0.15)
+    lower.set_xlim(-0.02 * last - 0.15, 1.02 * last + 0.15)
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     lower.set_xlabel("Snapshot", fontsize=TEXT)
 
     drift = convergence.signal == "drift"
     upper.set_ylabel("Feature drift (1 − CKA)" if drift else f"Loss ({unit})" if unit else "Loss", fontsize=TEXT)
     lower.set_ylabel(f"CQI ({'drift' if drift else 'loss'} range\nper snapshot)", fontsize=TEXT)
-    _draw_losses(upper, curve, other)
-    _draw_markers(upper, curve)
-    _draw_cqi(lower, curve)
-    if curve.point is not None:
+    _draw_losses(upper, convergence, other)
+    _draw_markers(upper, convergence)
+    _draw_cqi(lower, convergence)
+    if point is not None:
         for axes, top in ((upper, _STRIP), (lower, 1.0)):
-            axes.axvspan(curve.point, axes.get_xlim()[1], color=GREEN, alpha=0.10, linewidth=0, zorder=0)
-            axes.axvline(curve.point, ymax=top, color=GREEN, linewidth=1.0, zorder=1.5)
-    if epochs is not None and not np.array_equal(epochs, np.arange(curve.last + 1)):
+            axes.axvspan(point, axes.get_xlim()[1], color=GREEN, alpha=0.10, linewidth=0, zorder=0)
+            axes.axvline(point, ymax=top, color=GREEN, linewidth=1.0, zorder=1.5)
+    if epochs is not None and not np.array_equal(epochs, np.arange(last + 1)):
         _draw_epoch_axis(upper, np.asarray(epochs, dtype=np.float64))
 
     figure.suptitle(textwrap.fill(title, 60), fontsize=TEXT + 0.5, color=INK, parse_math=False)
@@ -100,40 +100,40 @@ def convergence_figure(
     return figure
 
 
-def _draw_losses(axes: Axes, curve: LossCurve, other: Convergence | None) -> None:
+def _draw_losses(axes: Axes, run: Convergence, other: Convergence | None) -> None:
     from matplotlib.patches import Rectangle
 
-    snapshots = np.arange(curve.last + 1)
-    low, high = float(curve.losses.min()), float(curve.losses.max())
+    snapshots, name = np.arange(len(run.losses)), SIGNAL_NAMES[run.signal]
+    low, high = float(run.losses.min()), float(run.losses.max())
     size = float(np.clip(160 / len(snapshots), 1.8, 3.2))
-    axes.plot(snapshots, curve.losses, "o", color=BLUE, markersize=size, alpha=0.45, mew=0, label=curve.name, zorder=3)
-    axes.plot(snapshots, curve.smoothed, "-", color=BLUE, linewidth=1.2, label=f"{curve.name}, smoothed", zorder=4)
+    axes.plot(snapshots, run.losses, "o", color=BLUE, markersize=size, alpha=0.45, mew=0, label=name, zorder=3)
+    axes.plot(snapshots, run.smoothed, "-", color=BLUE, linewidth=1.2, label=f"{name}, smoothed", zorder=4)
     if other is not None:
         label = SIGNAL_NAMES[other.signal]
         top, limit = float(other.losses.max()), high + 1.5 * (high - low)
         if top > limit:
             label += f" (cut, rises to {top:.2g})"
         (line,) = axes.plot(snapshots, other.losses, "--", color=GREY, linewidth=0.9, label=label, zorder=2)
-        if curve.point is not None:
+        if run.point is not None:
             line.set_clip_path(Rectangle((0, 0), 1, _STRIP, transform=axes.transAxes))
         low, high = min(low, float(other.losses.min())), max(high, min(top, limit))
     span = (high - low) or 1.0
-    axes.set_ylim(low - 0.06 * span, high + (0.06 if curve.point is None else 0.24) * span)
+    axes.set_ylim(low - 0.06 * span, high + (0.06 if run.point is None else 0.24) * span)
 
 
-def _draw_markers(axes: Axes, curve: LossCurve) -> None:
-    """Diamonds on the curve; their labels in the strip above it, moved apart where they are close."""
-    if not curve.markers:
+def _draw_markers(axes: Axes, run: Convergence) -> None:
+    """Diamonds on the run; their labels in the strip above it, moved apart where they are close."""
+    markers = epoch_markers(run, most_labels=10)
+    if not markers:
         return
-    places = [marker.snapshot for marker in curve.markers]
-    heights = [marker.loss for marker in curve.markers]
+    snapshots, heights, _ = zip(*markers, strict=True)
     axes.plot(
-        places, heights, "D", color=VERMILION, markersize=3.6, mec="white", mew=0.5,
+        snapshots, heights, "D", color=VERMILION, markersize=3.6, mec="white", mew=0.5,
         label="epoch marker with its FMCS", zorder=6,
     )  # fmt: skip
     left, right = axes.get_xlim()
     low, high = axes.get_ylim()
-    labelled = [marker for marker in curve.markers if marker.label]
+    labelled = [marker for marker in markers if marker.label]
     spots = _spread([(marker.snapshot - left) / (right - left) for marker in labelled], gap=0.085)
     leader = {
         "arrowstyle": "-", "color": VERMILION, "linewidth": 0.4, "alpha": 0.7, "shrinkA": 0, "shrinkB": 2,
@@ -145,30 +145,31 @@ def _draw_markers(axes: Axes, curve: LossCurve) -> None:
         )  # fmt: skip
 
 
-def _draw_cqi(axes: Axes, curve: LossCurve) -> None:
+def _draw_cqi(axes: Axes, run: Convergence) -> None:
     axes.set_yscale("log")
-    least = most = curve.threshold
-    if curve.cqi is not None:
-        size = float(np.clip(120 / curve.last, 0.0, 2.2))
+    cqi, threshold = drawn_cqi(run), run.config.threshold
+    least = most = threshold
+    if cqi is not None:
+        size = float(np.clip(120 / len(cqi), 0.0, 2.2))
         axes.plot(
-            np.arange(1, curve.last + 1), curve.cqi, "-o", color=INK, linewidth=0.9, markersize=size, label="CQI",
+            np.arange(1, len(cqi) + 1), cqi, "-o", color=INK, linewidth=0.9, markersize=size, label="CQI",
             zorder=4,
         )  # fmt: skip
-        least, most = float(curve.cqi.min()), float(curve.cqi.max())
+        least, most = float(cqi.min()), float(cqi.max())
     axes.axhline(
-        curve.threshold, color=VERMILION, linestyle=(0, (4, 2)), linewidth=0.9,
-        label=f"threshold, {curve.threshold:g}", zorder=3,
+        threshold, color=VERMILION, linestyle=(0, (4, 2)), linewidth=0.9,
+        label=f"threshold, {threshold:g}", zorder=3,
     )  # fmt: skip
-    low, high = min(least, curve.threshold / 1.5), max(most, 1.5 * curve.threshold)
+    low, high = min(least, threshold / 1.5), max(most, 1.5 * threshold)
     axes.set_ylim(low / (high / low) ** 0.07, high * (high / low) ** 0.28)  # room above for the text
     place, align, color = 0.985, "right", INK
-    if curve.point is not None:
+    if run.point is not None:
         left, right = axes.get_xlim()
-        place, color = (curve.point - left) / (right - left), GREEN
+        place, color = (run.point - left) / (right - left), GREEN
         align = "left" if place < 0.8 else "right"
         place += 0.015 if align == "left" else -0.015
     axes.text(
-        place, 0.97, curve.verdict, transform=axes.transAxes, ha=align, va="top", fontsize=TEXT, color=color,
+        place, 0.97, point_text(run), transform=axes.transAxes, ha=align, va="top", fontsize=TEXT, color=color,
         weight="bold",
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.report import svg
-from fmce_mlflow.report.loss_curve import LossCurve, loss_curve
+from fmce_mlflow.report.loss_curve import drawn_cqi, epoch_markers, extent, point_text, quantity
 
 
 def loss_chart(convergence: Convergence, *, label: str, here: int | None = None, small: bool = False) -> Markup:
@@ -24,88 +24,67 @@ def loss_chart(convergence: Convergence, *, label: str, here: int | None = None,
     Returns:
         SVG.
     """
-    curve = loss_curve(convergence, most_labels=6)
-    return _small_chart(curve, label) if small else _large_chart(curve, label, here)
+    return _small_chart(convergence, label) if small else _large_chart(convergence, label, here)
 
 
-def _small_chart(curve: LossCurve, label: str) -> Markup:
-    top, bottom = 8, 84
-    x, y = svg.Scale(0, curve.last, svg.LEFT, svg.NARROW - svg.RIGHT), _loss_scale(curve, top, bottom)
-    parts = [
-        *_converged(curve, x, top, bottom),
-        *_axes(curve, y, top, bottom, svg.NARROW),
-        svg.path(x, y, np.arange(curve.last + 1), curve.smoothed, "line"),
-        *(svg.diamond(x(marker.snapshot), y(marker.loss), 3.5) for marker in curve.markers),
-        *_snapshot_ticks(x, curve.last, bottom),
-    ]
+def _small_chart(run: Convergence, label: str) -> Markup:
+    bottom = 84
+    x, y, parts = _plot(run, top=8, bottom=bottom, end=bottom, width=svg.NARROW)
+    parts += [svg.diamond(x(marker.snapshot), y(marker.loss), 3.5) for marker in epoch_markers(run, most_labels=6)]
     return svg.drawing(parts, bottom + 18, label, svg.NARROW)
 
 
-def _large_chart(curve: LossCurve, label: str, here: int | None) -> Markup:
-    top, bottom, end = 34, 164, 260
-    x, y = svg.Scale(0, curve.last, svg.LEFT, svg.WIDTH - svg.RIGHT), _loss_scale(curve, top, bottom)
-    parts = [
-        *_converged(curve, x, top, end),
-        *_axes(curve, y, top, bottom, svg.WIDTH),
-        *(svg.dot(x(snapshot), y(loss), 2.2, "fill-blue soft") for snapshot, loss in enumerate(curve.losses)),
-        svg.text(svg.LEFT, 10, curve.quantity, "start", "t-tick"),
-        svg.path(x, y, np.arange(curve.last + 1), curve.smoothed, "line"),
-    ]
-    if here is not None and 0 <= here <= curve.last:
+def _large_chart(run: Convergence, label: str, here: int | None) -> Markup:
+    top, bottom, end, last = 34, 164, 260, len(run.losses) - 1
+    x, y, parts = _plot(run, top=top, bottom=bottom, end=end, width=svg.WIDTH)
+    parts += [svg.dot(x(snapshot), y(loss), 2.2, "fill-blue soft") for snapshot, loss in enumerate(run.losses)]
+    parts.append(svg.text(svg.LEFT, 10, quantity(run), "start", "t-tick"))
+    if here is not None and 0 <= here <= last:
+        align = svg.anchor(here / last)
         parts.append(svg.line(x(here), top, x(here), end, "here"))
-        align = svg.anchor(here / curve.last)
         parts.append(svg.text(x(here), end + 40, f"this model, snapshot {here}", align, "t-name"))
-    for marker in curve.markers:
+    for marker in epoch_markers(run, most_labels=6):
         parts.append(svg.diamond(x(marker.snapshot), y(marker.loss), 4.5))
         if marker.label:
             parts.append(svg.text(x(marker.snapshot) + 5, y(marker.loss) - 6, marker.label, "start", "t-bar"))
-    parts += _cqi_panel(curve, x, bottom + 20, end)
-    parts += _snapshot_ticks(x, curve.last, end)
+    parts += _cqi_panel(run, x, bottom + 20, end)
     parts.append(svg.text((svg.LEFT + svg.WIDTH - svg.RIGHT) / 2, end + 27, "snapshot", "middle", "t-tick"))
-    if curve.point is not None:
-        parts.append(svg.text(x(curve.point), top - 6, curve.verdict, svg.anchor(curve.point / curve.last), "t-point"))
+    if run.point is not None:
+        parts.append(svg.text(x(run.point), top - 6, point_text(run), svg.anchor(run.point / last), "t-point"))
     return svg.drawing(parts, end + (32 if here is None else 46), label)
 
 
-def _loss_scale(curve: LossCurve, top: float, bottom: float) -> svg.Scale:
-    return svg.Scale(*curve.extent, bottom - 4, top + 4)
+def _plot(
+    run: Convergence, *, top: float, bottom: float, end: float, width: int
+) -> tuple[svg.Scale, svg.Scale, list[Markup]]:
+    """Scales of snapshots and losses; and the converged strip down to the end, axes, ticks and the smoothed loss."""
+    last, right = len(run.losses) - 1, width - svg.RIGHT
+    x, y = svg.Scale(0, last, svg.LEFT, right), svg.Scale(*extent(run), bottom - 4, top + 4)
+    parts = []
+    if run.point is not None:
+        start = x(run.point)
+        parts.append(svg.box(start, top, max(x(last) - start, 1), end - top, "converged"))
+        parts.append(svg.line(start, top, start, end, "point"))
+    parts += [svg.line(svg.LEFT, bottom, right, bottom, "axis"), svg.line(svg.LEFT, top, svg.LEFT, bottom, "axis")]
+    for value in sorted({*extent(run)}):
+        parts.append(svg.text(svg.LEFT - 4, y(value) + 4, f"{value:.2g}", "end", "t-tick"))
+    step = next((s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500) if last / s <= 8), last)
+    parts += [svg.text(x(s), end + 13, str(s), "middle", "t-tick") for s in range(0, last + 1, step)]
+    parts.append(svg.path(x, y, np.arange(last + 1), run.smoothed, "line"))
+    return x, y, parts
 
 
-def _axes(curve: LossCurve, y: svg.Scale, top: float, bottom: float, width: int) -> list[Markup]:
-    """Both axes, with the least and the greatest loss."""
-    return [
-        svg.line(svg.LEFT, bottom, width - svg.RIGHT, bottom, "axis"),
-        svg.line(svg.LEFT, top, svg.LEFT, bottom, "axis"),
-        *(svg.text(svg.LEFT - 4, y(value) + 4, f"{value:.2g}", "end", "t-tick") for value in sorted({*curve.extent})),
-    ]
-
-
-def _converged(curve: LossCurve, x: svg.Scale, top: float, end: float) -> list[Markup]:
-    """The strip from the convergence point on."""
-    if curve.point is None:
+def _cqi_panel(run: Convergence, x: svg.Scale, top: float, bottom: float) -> list[Markup]:
+    cqi = drawn_cqi(run)
+    if cqi is None:
         return []
-    start = x(curve.point)
-    return [
-        svg.box(start, top, max(x(curve.last) - start, 1), end - top, "converged"),
-        svg.line(start, top, start, end, "point"),
-    ]
-
-
-def _cqi_panel(curve: LossCurve, x: svg.Scale, top: float, bottom: float) -> list[Markup]:
-    if curve.cqi is None:
-        return []
-    drawn, bar = np.log10(curve.cqi), math.log10(curve.threshold)
+    drawn, bar = np.log10(cqi), math.log10(run.config.threshold)
     y = svg.Scale(min(drawn.min(), bar - 0.2), max(drawn.max(), bar + 0.2), bottom - 3, top + 8)
     return [
         svg.line(svg.LEFT, bottom, svg.WIDTH - svg.RIGHT, bottom, "axis"),
         svg.line(svg.LEFT, top, svg.LEFT, bottom, "axis"),
         svg.line(svg.LEFT, y(bar), svg.WIDTH - svg.RIGHT, y(bar), "bar"),
-        svg.text(svg.LEFT - 4, y(bar) + 4, f"{curve.threshold:g}", "end", "t-bar"),
+        svg.text(svg.LEFT - 4, y(bar) + 4, f"{run.config.threshold:g}", "end", "t-bar"),
         svg.path(x, y, np.arange(1, len(drawn) + 1), drawn, "ink"),
         svg.text(svg.LEFT + 4, top + 4, "CQI, logarithmic", "start", "t-tick"),
     ]
-
-
-def _snapshot_ticks(x: svg.Scale, last: int, y: float) -> list[Markup]:
-    step = max(1, next((s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500) if last / s <= 8), last))
-    return [svg.text(x(s), y + 13, str(s), "middle", "t-tick") for s in range(0, last + 1, step)]

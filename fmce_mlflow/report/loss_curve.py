@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,64 +13,16 @@ from fmce_mlflow.method.convergence.verdict import Convergence
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """An epoch marker on the curve.
-
-    Attributes:
-        snapshot: Where it stands.
-        loss: The smoothed loss there.
-        label: Its FMCS; empty where there is no room for all labels.
-    """
+class Marker(NamedTuple):
+    """An epoch marker: its snapshot, the smoothed loss there, and its FMCS, empty where there is no room for it."""
 
     snapshot: int
     loss: float
     label: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LossCurve:
-    """A run's losses, markers and CQI.
-
-    Attributes:
-        name: What the losses are.
-        quantity: The same with its unit, where it needs one.
-        losses: Float64 (E+1,).
-        smoothed: Float64 (E+1,).
-        markers: The epoch markers; none where there are no labels.
-        cqi: Of snapshots 1 … E, at least a hundredth of the threshold, float64 (E,); None where there is none.
-        threshold: Of CQI.
-        point: T; None where the run has not converged.
-    """
-
-    name: str
-    quantity: str
-    losses: Floats
-    smoothed: Floats
-    markers: tuple[Marker, ...]
-    cqi: Floats | None
-    threshold: float
-    point: int | None
-
-    @property
-    def last(self) -> int:
-        """The last snapshot."""
-        return len(self.losses) - 1
-
-    @property
-    def extent(self) -> tuple[float, float]:
-        """The least and the greatest loss, smoothed ones too."""
-        both = np.concatenate([self.losses, self.smoothed])
-        return float(both.min()), float(both.max())
-
-    @property
-    def verdict(self) -> str:
-        """The convergence point, as short as it goes."""
-        return "not converged" if self.point is None else f"T = {self.point}"
-
-
-def loss_curve(convergence: Convergence, *, most_labels: int) -> LossCurve:
-    """What to draw of a run.
+def epoch_markers(convergence: Convergence, *, most_labels: int) -> list[Marker]:
+    """The epoch markers of a run.
 
     Args:
         convergence: The run.
@@ -78,32 +30,35 @@ def loss_curve(convergence: Convergence, *, most_labels: int) -> LossCurve:
 
     Example:
         >>> from fmce_mlflow.method.convergence.verdict import assess
-        >>> curve = loss_curve(assess([0.6**t for t in range(20)]), most_labels=4)
-        >>> curve.verdict, [marker.label for marker in curve.markers]
-        ('T = 10', ['0', '', '0.5', '', '1'])
+        >>> markers = epoch_markers(assess([0.6**t for t in range(20)]), most_labels=4)
+        >>> [marker.label for marker in markers]
+        ['0', '', '0.5', '', '1']
     """
-    threshold, cqi = convergence.config.threshold, convergence.cqi[1:]
-    markers = convergence.markers or ()
-    labels = _labels(len(markers), most_labels) if markers else []
-    name = SIGNAL_NAMES[convergence.signal]
-    return LossCurve(
-        name=name,
-        quantity=f"{name} (1 − CKA)" if convergence.signal == "drift" else name,
-        losses=convergence.losses,
-        smoothed=convergence.smoothed,
-        markers=tuple(
-            Marker(snapshot, float(convergence.smoothed[snapshot]), label)
-            for snapshot, label in zip(markers, labels, strict=True)
-        ),
-        cqi=np.maximum(cqi, threshold / 100) if np.isfinite(cqi).all() else None,
-        threshold=threshold,
-        point=convergence.point,
-    )
+    snapshots = convergence.markers or ()
+    last = len(snapshots) - 1
+    step = next((n for n in range(1, last + 2) if last // n < most_labels), 1)
+    shown = {*range(0, last + 1 - step, step), 0, last}
+    labels = [f"{k / last:.2f}".rstrip("0").rstrip(".") or "0" if k in shown else "" for k in range(last + 1)]
+    return [Marker(t, float(convergence.smoothed[t]), label) for t, label in zip(snapshots, labels, strict=True)]
 
 
-def _labels(levels: int, most: int) -> list[str]:
-    """FMCS of each level, empty where it is left out."""
-    last = levels - 1
-    step = next(n for n in range(1, levels + 1) if last // n < most)
-    shown = {*range(0, levels - step, step), 0, last}
-    return [f"{level / last:.2f}".rstrip("0").rstrip(".") or "0" if level in shown else "" for level in range(levels)]
+def drawn_cqi(convergence: Convergence) -> Floats | None:
+    """CQI of snapshots 1 … E, at least a hundredth of the threshold; None for losses that have none."""
+    values = convergence.cqi[1:]
+    return np.maximum(values, convergence.config.threshold / 100) if np.isfinite(values).all() else None
+
+
+def extent(convergence: Convergence) -> tuple[float, float]:
+    """The least and the greatest loss, smoothed ones too."""
+    both = np.concatenate([convergence.losses, convergence.smoothed])
+    return float(both.min()), float(both.max())
+
+
+def quantity(convergence: Convergence) -> str:
+    """What the losses are, with their unit where they need one."""
+    return SIGNAL_NAMES[convergence.signal] + (" (1 − CKA)" if convergence.signal == "drift" else "")
+
+
+def point_text(convergence: Convergence) -> str:
+    """The convergence point."""
+    return "not converged" if convergence.point is None else f"T = {convergence.point}"

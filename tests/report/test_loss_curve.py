@@ -5,7 +5,7 @@ import pytest
 
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import assess
-from fmce_mlflow.report.loss_curve import loss_curve
+from fmce_mlflow.report.loss_curve import drawn_cqi, epoch_markers, extent, point_text
 
 LOSSES = 0.05 + 2.25 * 0.66 ** np.arange(60)
 
@@ -20,25 +20,25 @@ LOSSES = 0.05 + 2.25 * 0.66 ** np.arange(60)
     ],
 )
 def test_as_many_markers_are_labelled_as_there_is_room_for(levels, most, labels):
-    curve = loss_curve(assess(LOSSES, ConvergenceConfig(levels=levels)), most_labels=most)
-    assert [marker.label for marker in curve.markers] == labels
+    markers = epoch_markers(assess(LOSSES, ConvergenceConfig(levels=levels)), most_labels=most)
+    assert [marker.label for marker in markers] == labels
 
 
 def test_markers_lie_on_the_smoothed_loss():
     found = assess(LOSSES)
-    curve = loss_curve(found, most_labels=6)
-    assert [marker.snapshot for marker in curve.markers] == list(found.markers)
-    assert [marker.loss for marker in curve.markers] == found.smoothed[list(found.markers)].tolist()
-    assert curve.extent == (min(found.losses.min(), found.smoothed.min()), found.losses.max())
-    assert curve.verdict == f"T = {found.point}" and curve.last == 59
+    markers = epoch_markers(found, most_labels=6)
+    assert [marker.snapshot for marker in markers] == list(found.markers)
+    assert [marker.loss for marker in markers] == found.smoothed[list(found.markers)].tolist()
+    assert extent(found) == (min(found.losses.min(), found.smoothed.min()), found.losses.max())
+    assert point_text(found) == f"T = {found.point}"
 
 
 def test_what_is_not_known_is_not_drawn():
-    curve = loss_curve(assess([1.0] * 4), most_labels=6)
-    assert curve.cqi is None and curve.markers == () and curve.verdict == "not converged"
+    found = assess([1.0] * 4)
+    assert drawn_cqi(found) is None and epoch_markers(found, most_labels=6) == []
+    assert point_text(found) == "not converged"
 
 
 def test_cqi_is_drawn_no_lower_than_a_hundredth_of_the_threshold():
     found = assess([8, 4, 2, 1, *[0] * 20], ConvergenceConfig(smoothing=0, window=1))
-    curve = loss_curve(found, most_labels=6)
-    assert curve.cqi.min() == found.config.threshold / 100 and len(curve.cqi) == 23
+    assert drawn_cqi(found).min() == found.config.threshold / 100 and len(drawn_cqi(found)) == 23

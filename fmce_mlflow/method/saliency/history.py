@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmce_mlflow.errors import CaptureError
+from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.saliency.grad_cam import Maps, cams, focus, resized
 
 IMAGES = 6
@@ -90,19 +91,30 @@ class SaliencyHistory:
         return found
 
 
-def input_images(inputs: Tensor, preprocessing: Any) -> NDArray[np.uint8]:
-    """A network's input as it looks: uint8 (n, H, W, 3), its normalisation undone.
+def input_images(inputs: Tensor, preprocessing: Preprocessing | None) -> NDArray[np.uint8]:
+    """A network's input as pictures to look at.
 
     Args:
-        inputs: float (n, 3, H, W).
-        preprocessing: Has ``mean`` and ``std``, three numbers each.
+        inputs: float (n, C, H, W).
+        preprocessing: What made them, to be undone; where None, each is stretched from its least to its greatest value.
 
     Returns:
-        uint8 (n, H, W, 3).
+        uint8 (n, H, W, 3); of more than three channels the first three, of fewer the first one as gray.
+
+    Example:
+        >>> input_images(torch.zeros(2, 3, 4, 4), None).shape
+        (2, 4, 4, 3)
     """
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-    pixels: NDArray[np.uint8] = ((inputs * std + mean).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return pixels
+    x = inputs.detach().float().cpu()
+    x = x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
+    if preprocessing is not None:
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+        x = x * std + mean
+    elif len(x):
+        low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+        x = (x - low) / (high - low).clamp_min(1e-12)
+    pictures: NDArray[np.uint8] = (x.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return pictures
 
 
 def spread_snapshots(last: int, count: int) -> tuple[int, ...]:

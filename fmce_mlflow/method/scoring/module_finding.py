@@ -14,10 +14,7 @@ from fmce_mlflow.method.fmce_net.belief import NORMAL_90, Prediction
 FAR = 2.0
 """Distance from the corpus from which a predictor that has no threshold of its own is not to be trusted."""
 Floats = NDArray[np.float64]
-
-
-def _nothing() -> Floats:
-    return np.zeros(0)
+NOTHING: Floats = np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,10 +50,10 @@ class ModuleFinding:
     distance: float = float("nan")
     bags: int = 0
     shape: tuple[int, int, int] | None = None
-    image_scores: Floats = field(default_factory=_nothing)
+    image_scores: Floats = field(default_factory=NOTHING.copy)
     far: bool = False
     early: bool = False
-    image_focus: Floats = field(default_factory=_nothing)
+    image_focus: Floats = field(default_factory=NOTHING.copy)
     measured: float | None = None
 
     @property
@@ -108,15 +105,7 @@ def merge_bags(
     images: int,
     decide: Callable[[Floats], int],
 ) -> ModuleFinding:
-    """All bags of a module together.
-
-    Args:
-        name: The module's dotted name.
-        shape: (C, H, W) of its maps.
-        bags: At least one.
-        images: How many images there are.
-        decide: From probabilities of the levels to a level, as the net does.
-    """
+    """All bags of a module together, at least one; ``decide`` gets a level from probabilities, as the net does."""
     fmcs = np.array([bag.prediction.fmcs for bag in bags])
     mean = float(fmcs.mean())
     std = float(np.sqrt(np.mean([bag.prediction.std**2 for bag in bags]) + fmcs.var()))

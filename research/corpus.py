@@ -227,7 +227,9 @@ def train_missing(
         if number % of != part:
             continue
         runs = client.search_runs([experiment], f"tags.`{tag}` = '{key}'")
-        if any(run.info.status in ("FINISHED", "FAILED") for run in runs):
+        former = key.replace("research.", "benchmarks.")  # the folder that the networks were once in
+        before_the_move = client.search_runs([experiment], f"tags.`{tag}` = '{former}'")
+        if any(run.info.status in ("FINISHED", "FAILED") for run in (*runs, *before_the_move)):
             continue
         options = make()
         data_key = (options.dataset, options.train_size, options.image_size)

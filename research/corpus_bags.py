@@ -42,7 +42,13 @@ def known(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     with np.load(path, allow_pickle=False) as file:
-        return list(json.loads(file["runs"].tobytes()))
+        runs = list(json.loads(file["runs"].tobytes()))
+    return [{**run, "key": today(run["key"])} for run in runs]
+
+
+def today(name: str) -> str:
+    """A backbone, or the key of its run, by the name it has now: networks of the corpus were once in benchmarks/."""
+    return re.sub(r"^benchmarks\.", "research.", name)
 
 
 def read(path: Path) -> tuple[Bags, dict[str, dict[str, Any]]]:
@@ -68,7 +74,7 @@ def read(path: Path) -> tuple[Bags, dict[str, dict[str, Any]]]:
 
 def is_random(backbone: str) -> bool:
     """Whether a backbone, or the key of its run, is of a network drawn at random."""
-    return re.match(r"(benchmarks\.random_nets:)?net_\d+(\||$)", backbone) is not None
+    return re.match(r"(research\.random_nets:)?net_\d+(\||$)", today(backbone)) is not None
 
 
 def _bags(key: str) -> int:
@@ -88,13 +94,13 @@ def add(client: MlflowClient, path: Path, experiment: str, tag: str, modules: di
     have = {run["key"] for run in runs}
     found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], max_results=5000)
     for run in sorted(found, key=lambda run: run.data.tags.get(tag, "")):
-        key = run.data.tags.get(tag, "")
+        key = today(run.data.tags.get(tag, ""))
         if run.info.status != "FINISHED" or not key or key in have:
             continue
-        module = modules[run.data.params["backbone"]][0]
+        module = modules[today(run.data.params["backbone"])][0]
         table = build_fmcs_dataset(client, [run.info.run_id], unconverged="keep", modules=[module]).table
         table["dataset"] = table["dataset"].where(~table["dataset"].str.startswith("folder:"), "cifar10")
-        table["backbone"] = table["backbone"].str.replace(r"^benchmarks\.\w+:", "", regex=True)
+        table["backbone"] = table["backbone"].map(today).str.replace(r"^research\.\w+:", "", regex=True)
         bags = collect_bags(table.assign(fmcs=0.0), artifact_reader(client), CONFIG, threads=1)
         kept = np.arange(len(bags.row)) % (2 * CONFIG.bags_per_map) < _bags(key)
         parts.append((np.asarray(bags.features)[kept].astype(np.float16), bags.scalars[kept]))

@@ -22,7 +22,7 @@ import os
 import re
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -37,12 +37,11 @@ from sklearn.ensemble import RandomForestRegressor
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import assess
 from fmce_mlflow.method.fitting.bags import Bags
-from fmce_mlflow.method.fitting.baselines import as_predictions, run_baselines
+from fmce_mlflow.method.fitting.baselines import as_predictions, run_baselines, seen_bags
 from fmce_mlflow.method.fitting.config import FitConfig
 from fmce_mlflow.method.fitting.fit_set import fit_set, predict_bags
 from fmce_mlflow.method.fitting.protocols import score
 from fmce_mlflow.method.fmce_net.config import SetConfig
-from fmce_mlflow.method.fmce_net.set_net import seen_features
 from fmce_mlflow.predictor import flavor
 from fmce_mlflow.predictor.card import model_card, predictor_info
 
@@ -128,9 +127,7 @@ def cross_validate(
     rows, predictions = {}, {}
     column = {"run": "run_id", "architecture": "backbone", "dataset": "run_id"}[protocol]
     known = known_losses(bags, losses)
-    seen = replace(
-        bags, features=seen_features(torch.from_numpy(bags.inputs(reference=shape.reference)), shape).numpy()
-    )
+    seen = seen_bags(bags, shape)
     for held in folds(bags, protocol, run_folds):
         train = ~held[bags.row] & ~bags.test_images
         test = np.flatnonzero(held[bags.row] & bags.test_images)

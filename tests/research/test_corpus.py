@@ -14,13 +14,13 @@ from fmce_mlflow.runs.run import Run
 from research import random_nets
 from tests.conftest import fast_options
 
-BENCHMARKS = Path(random_nets.__file__).parent
+RESEARCH = Path(random_nets.__file__).parent
 TAG, EXPERIMENT = "fmce.corpus", "tests"
 
 
 @pytest.fixture
 def corpus(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(RESEARCH))
     import corpus
 
     return corpus
@@ -28,7 +28,7 @@ def corpus(monkeypatch):
 
 @pytest.fixture
 def corpus_bags(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(RESEARCH))
     import corpus_bags
 
     return corpus_bags
@@ -55,6 +55,18 @@ def test_a_random_network_is_the_same_each_time_and_learns(number):
         losses.append(loss.item())
     assert losses[-1] < losses[0]
     assert dict(first.named_modules())["features"] is not None and dict(first.named_modules())["stages.0"] is not None
+
+
+def test_the_runs_in_the_file_are_those_of_the_plan_whatever_folder_their_networks_were_in(corpus, corpus_bags):
+    assert (
+        corpus_bags.today("benchmarks.corpus_nets:mixer|mnist|0|default")
+        == "research.corpus_nets:mixer|mnist|0|default"
+    )
+    planned, known = {item.key for item in corpus.plan()}, {run["key"] for run in corpus_bags.known(corpus_bags.FILE)}
+    assert known <= planned and any(corpus_bags.is_random(key) for key in known)
+    for name in corpus.MODULES:
+        if name.startswith("research."):
+            build_backbone(name, num_classes=3, image_size=32)
 
 
 def test_random_networks_differ():

@@ -39,15 +39,10 @@ class ImageClassifier(PyFuncModel):
         self._preprocessing = as_preprocessing(wanted, input_shape=self._shape)
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> NDArray[Any]:
-        """The class of each image.
+        """The class of each image by number, shape (n,); or what the model gives, if that is one value for each image.
 
-        Args:
-            data: What an evaluator has of ``mlflow.data.from_images``; a DataFrame with a column of images; or images
-                in any form that ``from_images`` takes.
-            params: As of the model.
-
-        Returns:
-            Shape (n,): classes by number; or what the model gives, if that is one value for each image.
+        ``data`` is what an evaluator has of ``mlflow.data.from_images``, a DataFrame with a column of images, or images
+        in any form that ``from_images`` takes.
         """
         inputs, indices, preprocessing = self._images(data)
         batches = InputBatches(
@@ -76,9 +71,9 @@ def image_classifier(
 ) -> ImageClassifier:
     """Make a logged image model ready for MLflow's default evaluator of classifiers.
 
-    That evaluator hands all images to ``predict`` at once and wants a class for each. A PyTorch model gives scores, and
-    many images at once may not fit the memory. What this returns reads and preprocesses the images in batches and gives
-    the class with the highest score::
+    That evaluator passes all images to ``predict`` at once and wants a class for each. A PyTorch model gives scores,
+    and many images at once may not fit into memory. What this returns reads and preprocesses the images in batches and
+    gives the class with the highest score::
 
         mlflow.models.evaluate(
             image_classifier("models:/digits/1"),

@@ -131,12 +131,7 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
     def to_evaluation_dataset(
         self, path: str | None = None, feature_names: list[str] | None = None
     ) -> ImageEvaluationDataset:
-        """What evaluators are given.
-
-        Args:
-            path: MLflow's ``dataset_path``, for its tag.
-            feature_names: One name for the column of images, where a model's input has a name; by default ``image``.
-        """
+        """What evaluators are given; ``feature_names`` may name the one column of images, by default ``image``."""
         if feature_names is not None and len(feature_names) != 1:
             raise DataError(f"Images are one column: feature_names must be one name, got {list(feature_names)}.")
         return ImageEvaluationDataset(self, path, feature_names[0] if feature_names else "image")
@@ -147,11 +142,6 @@ class ImageEvaluationDataset(EvaluationDataset):
 
     Ours takes :attr:`inputs`. MLflow's own see a DataFrame with one column, whose images are read and preprocessed when
     a model's ``predict`` looks at them.
-
-    Args:
-        dataset: The images.
-        path: MLflow's ``dataset_path``.
-        column: The column's name.
     """
 
     def __init__(self, dataset: ImageDataset, path: str | None, column: str) -> None:

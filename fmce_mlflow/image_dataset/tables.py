@@ -76,8 +76,8 @@ def images_of_array(rows: NDArray[Any], targets: NDArray[Any] | None, input_shap
 
     Args:
         rows: Shape (n, C·H·W); or (n, 1) of paths.
-        targets: A label for each row, or None.
-        input_shape: Channels, height and width of the model's input; of them one may be unknown.
+        targets: A label for each row.
+        input_shape: Channels, height and width of the model's input, of which one may be unknown.
 
     Raises:
         DataError: If the rows are no images of that shape.

@@ -83,11 +83,7 @@ class ImageSet:
         return ImageSet(self._source, self.indices[np.asarray(positions, dtype=np.int64)])
 
     def resized(self, positions: ArrayLike, preprocessing: Preprocessing) -> Tensor:
-        """Images resized and cropped, not normalised; read from memory where they have been before.
-
-        Args:
-            positions: Which images, shape (b,).
-            preprocessing: Gives height, width and crop.
+        """Images at positions (b,), resized and cropped, not normalised; kept in memory where there is room.
 
         Returns:
             uint8, shape (b, C, height, width), C 1 for sets of gray images in memory, else 3.

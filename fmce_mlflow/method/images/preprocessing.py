@@ -76,14 +76,11 @@ class Preprocessing:
             raise ConfigError(problems)
 
     def __call__(self, image: Image.Image | NDArray[Any] | Tensor) -> Tensor:
-        """Turn images into the network's input.
+        """The network's input, float32 (3, height, width), or (n, 3, height, width) for a batch.
 
         Args:
             image: A PIL image, or an array or tensor of shape (H, W), (C, H, W) or (n, C, H, W) with C 1 or 3: uint8,
                 or floats in [0, 1].
-
-        Returns:
-            float32, shape (3, height, width), or (n, 3, height, width) for a batch.
 
         Raises:
             DataError: If shape, type or range is none of these.

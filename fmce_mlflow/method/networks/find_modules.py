@@ -122,9 +122,6 @@ def default_module(model: nn.Module, example: Tensor) -> str:
         model: The model.
         example: Images (n, 3, h, w) for one forward pass.
 
-    Returns:
-        The module's dotted name.
-
     Raises:
         CaptureError: No module has a feature map.
 

@@ -21,13 +21,7 @@ def takes_channels_last(forward: Any, network: nn.Module, pixels: Tensor, fixed_
     """Whether a network on the CPU gives the same maps for images whose channels come last in memory.
 
     Convolutions on a CPU then run up to twice as fast. A network that looks at how its tensors lie in memory fails, or
-    differs; running it both ways shows which.
-
-    Args:
-        forward: What ``capture`` yields.
-        network: The network.
-        pixels: float32 (n, C, H, W).
-        fixed_batch: Images per forward pass, where the network takes only that many.
+    differs; running it both ways shows which. Arguments are those of :func:`run_network`.
     """
     if any(p.device.type != "cpu" for p in network.parameters()):
         return False

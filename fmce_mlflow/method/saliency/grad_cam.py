@@ -71,18 +71,8 @@ def grad_cam(
 def cams(model: nn.Module, modules: Sequence[str], images: Tensor, targets: ScoreTargets = None) -> dict[str, Maps]:
     """Grad-CAM of several modules in their maps' own resolution: one forward and one backward pass.
 
-    Args:
-        model: As for :func:`grad_cam`.
-        modules: As ``module`` of :func:`grad_cam`, at least one.
-        images: float (n, c, H, W).
-        targets: As for :func:`grad_cam`.
-
-    Returns:
-        By module, float32 (n, h, w), each image's map scaled to [0, 1].
-
-    Raises:
-        BackboneError: As :func:`grad_cam`.
-        CaptureError: As :func:`grad_cam`.
+    Arguments and errors are those of :func:`grad_cam`. Gives, by module, float32 (n, h, w), each image's map scaled to
+    [0, 1].
     """
     with torch.inference_mode(False), capture(model, modules, grad=True) as forward:
         pixels = as_input(unwrap(model), images)
@@ -100,15 +90,7 @@ def cams(model: nn.Module, modules: Sequence[str], images: Tensor, targets: Scor
 
 
 def resized(cam: Maps, size: Sequence[int]) -> Maps:
-    """Maps brought to a size, bilinearly, and scaled to [0, 1] again.
-
-    Args:
-        cam: Non-negative, (n, h, w).
-        size: (H, W).
-
-    Returns:
-        float32 (n, H, W).
-    """
+    """Non-negative maps (n, h, w) brought to a size (H, W), bilinearly, and scaled to [0, 1] again."""
     height, width = size
     if not len(cam):
         return np.zeros((0, height, width), np.float32)
@@ -122,7 +104,7 @@ def focus(saliency: Maps) -> NDArray[np.float64]:
         saliency: Non-negative, (n, H, W).
 
     Returns:
-        float64 (n,): 0 where it is the same everywhere or there is none, 1 − 1/P where it is in one pixel.
+        float64 (n,): 0 where it is the same everywhere or there is none, 1 − 1/P where all of it is in one pixel.
 
     Example:
         >>> focus(np.array([[[1.0, 1.0]], [[2.0, 0.0]]], dtype=np.float32)).tolist()

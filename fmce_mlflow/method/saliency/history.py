@@ -48,9 +48,6 @@ class SaliencyHistory:
         Nothing of it changes: mode, gradients, running statistics, random state. Where a module has no Grad-CAM, the
         history says so in ``problem`` and takes no more.
 
-        Args:
-            model: The network in training.
-
         Returns:
             Mean focus by module; empty where there is a problem.
         """

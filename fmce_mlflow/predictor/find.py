@@ -42,8 +42,8 @@ class NamedPredictor:
     Attributes:
         predictor: The net and what is known about it.
         name: What the user called it, or ``bundled``.
-        identity: What tells it from every other, also where a name is given to another one: ``models:/m-…`` of a logged
-            model, else the name and the sha256 of its weights.
+        identity: What distinguishes it from every other, also where a name moves: ``models:/m-…`` of a logged model,
+            else the name and the sha256 of its weights.
     """
 
     predictor: Predictor
@@ -55,7 +55,7 @@ class NamedPredictor:
 def bundled_predictor() -> Predictor | None:
     """The predictor that comes with this package; None where its files are missing.
 
-    It was fitted by ``research/corpus_fit.py``; its model card tells on what, and how good it is.
+    It was fitted by ``research/corpus_fit.py``; its model card says on what, and how good it is.
     """
     folder = files("fmce_mlflow.predictor") / "resources" / "fmce_net"
     with as_file(folder) as path:
@@ -79,15 +79,13 @@ def find_predictor(uri: str | None, client: MlflowClient | None = None) -> Named
     if not uri:
         bundled = bundled_predictor()
         if bundled is None:
-            raise PredictorError(f"No predictor is named, and this release brings none along. {HOW_TO_GET_ONE}")
+            raise PredictorError(f"No predictor is named, and this release comes without one. {HOW_TO_GET_ONE}")
         return NamedPredictor(bundled, "bundled", "bundled")
     with tracking(client) if client else nullcontext():
         try:
             description = Model.load(uri)
         except (MlflowException, OSError) as error:
-            raise PredictorError(
-                f"The predictor {uri!r} cannot be fetched: {str(error).rstrip('. ')}. {HOW_TO_GET_ONE}"
-            ) from error
+            raise _not_fetched(uri, error) from error
         flavor = description.flavors.get(FLAVOR_NAME)
         if not isinstance(flavor, dict) or not isinstance(flavor.get("sha256"), dict):
             there = ", ".join(sorted(description.flavors))
@@ -128,7 +126,7 @@ def export_for_tables(
     """
     folder = Path(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PredictorError(f"{folder} is there already and not an empty folder. Name a new one.")
+        raise PredictorError(f"{folder} already exists and is not an empty folder. Name a new one.")
     save_model(folder, find_predictor(uri, client).predictor, form=form)
 
 
@@ -137,7 +135,9 @@ def _read(uri: str) -> Predictor:
         try:
             path = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
         except (MlflowException, OSError) as error:
-            raise PredictorError(
-                f"The predictor {uri!r} cannot be fetched: {str(error).rstrip('. ')}. {HOW_TO_GET_ONE}"
-            ) from error
+            raise _not_fetched(uri, error) from error
         return load_predictor(path)
+
+
+def _not_fetched(uri: str, error: Exception) -> PredictorError:
+    return PredictorError(f"The predictor {uri!r} cannot be fetched: {str(error).rstrip('. ')}. {HOW_TO_GET_ONE}")

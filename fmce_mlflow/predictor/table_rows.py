@@ -1,4 +1,4 @@
-"""Bags as rows of a table: what Spark and other engines that know columns only hand to FMCE-Net.
+"""Bags as rows of a table: what Spark and other engines that only know columns pass to FMCE-Net.
 
 A row is a bag, in one of two forms:
 

@@ -58,7 +58,7 @@ def tune_fmce_net(
     source = options.fmcs_run or _source_of(storage, options.study.study_name) or latest_fmcs_run(client)
     table = load_fmcs_dataset(client, source)
     labelled = table[table["fmcs"].notna()]
-    tuning_rows(labelled, fixed)  # too few groups are told before a study is made
+    tuning_rows(labelled, fixed)  # raises where there are too few groups, before a study is made
     space = _possible(options.space, labelled, say)
     settings = {
         "search space": canonical(space),

@@ -34,7 +34,7 @@ class NetObjective:
     The test group and the test images are in no trial.
 
     Attributes:
-        bags: Gives the bags; such as are of test images are left alone.
+        bags: Gives the bags; those of test images are not used.
         fixed: What is the same in all trials.
         space: What is not.
     """

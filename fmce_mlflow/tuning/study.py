@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 from mlflow.exceptions import MlflowException
 from optuna.exceptions import DuplicatedStudyError
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from fmce_mlflow.errors import ConfigError, RunError
 from fmce_mlflow.runs.run import Run
@@ -225,15 +226,17 @@ def _status(run: Run, where: str) -> str:
 
 def _settled_attrs(study: optuna.Study, where: str) -> dict[str, Any]:
     """A study's attributes, once the process that begins it has written them."""
-    until = time.monotonic() + (_OWNER_SECONDS if not study.get_trials(deepcopy=False) else 0)
-    while RUN not in (attrs := study.user_attrs):
-        if time.monotonic() > until:
-            raise RunError(
-                f"{where} has no MLflow run: it is not one of `fmce tune-fmce-net`, or the process that began it died "
-                "at once. Use another --study-name."
-            )
-        time.sleep(0.2)
-    return attrs
+    patience = 0 if study.get_trials(deepcopy=False) else _OWNER_SECONDS
+    waiting = Retrying(
+        retry=retry_if_result(lambda attrs: RUN not in attrs), wait=wait_fixed(0.2), stop=stop_after_delay(patience)
+    )
+    try:
+        return waiting(lambda: study.user_attrs)
+    except RetryError:
+        raise RunError(
+            f"{where} has no MLflow run: it is not one of `fmce tune-fmce-net`, or the process that began it died at "
+            "once. Use another --study-name."
+        ) from None
 
 
 def _refuse_changes(where: str, before: Settings, now: Settings) -> None:

@@ -134,7 +134,7 @@ def _work(job: Job, connection: Connection) -> None:
     import mlflow
     from mlflow import MlflowClient
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process says when to stop
     mlflow.set_tracking_uri(job.tracking_uri)
 
     def send(message: str | Exception) -> None:

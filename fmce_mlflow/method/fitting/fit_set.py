@@ -114,11 +114,9 @@ def _validate(
     config: FitConfig,
     report: AfterPass | None,
 ) -> tuple[list[float], list[Tensor]]:
-    """Fit one net per fold, side by side.
+    """Fit one net per fold, side by side: errors on held-out bags after each pass, and the best pass's by fold.
 
-    Returns:
-        Error on what the nets have not seen after each pass; after the best, by fold, that error in units of the net's
-        own deviation, (held,).
+    The latter are in units of the net's own deviation, (held,).
     """
     single = replace(net_config, members=1)
     runs = []
@@ -194,7 +192,7 @@ def _training(
 
 @torch.no_grad()
 def _inputs(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> Tensor | None:
-    """What members take in of some bags, float32 (B, F), so that it is not reckoned in every pass; None of too many."""
+    """What members take in of some bags, float32 (B, F), so that it is not computed in every pass; None of too many."""
     if 4 * len(index) * len(net.mean) > IN_MEMORY:
         return None
     return torch.cat([net.normalize(rows.take(part)) for part in parts(index)])
@@ -225,11 +223,8 @@ def _new_net(config: SetConfig, rows: Rows, index: NDArray[np.int64], seed: int)
 def _calibrate(net: SetNet, ratios: Tensor) -> None:
     """Scale the net's deviation so that ±1.645 of it held 90 % of what the folds' nets had not seen.
 
-    Split conformal prediction with the deviation as the scale of the residual (Lei et al. 2018).
-
-    Args:
-        net: The net.
-        ratios: Errors in units of the deviation, (held,).
+    Split conformal prediction with the deviation as the scale of the residual (Lei et al. 2018); ``ratios`` are errors
+    in units of the deviation, (held,).
     """
     rank = min(1.0, 0.9 * (len(ratios) + 1) / len(ratios))
     net.std_scale.fill_(max(1e-3, float(np.quantile(ratios.numpy(), rank)) / NORMAL_90))

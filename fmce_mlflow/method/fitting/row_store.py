@@ -57,7 +57,7 @@ class Rows:
 
     Args:
         table: float32 (N, F), of :func:`new_rows`.
-        references: float32 (G, F): what a row is also told from, by group; None for rows alone.
+        references: float32 (G, F): what a row is also compared with, by group; None for rows alone.
         group: Group of each row, int64 (N,).
     """
 

@@ -61,7 +61,7 @@ FEATURES = POOLED_STATISTICS + BAG_STATISTICS + CLUSTER_STATISTICS
 """Length of the vector of :func:`bag_features`."""
 
 READ_SIZE = 4
-"""Larger maps are average-pooled to this height and width first, so that features do not hang on the resolution."""
+"""Larger maps are average-pooled to this height and width first, so that features do not depend on the resolution."""
 
 _TINY = 1e-12
 _BLOCK = 2**17

@@ -10,6 +10,7 @@ from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
 from fmce_mlflow.method.fmce_net.config import SetConfig
+from fmce_mlflow.method.images.config import unknown_dataset
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.promotion.options import PromotionOptions, Requirements
@@ -66,14 +67,21 @@ class StoryOptions(DemoOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortStory(DemoOptions):
-    """One on the bundled digits, short enough for two CPU cores: smaller probe, fewer passes, a smaller net.
+    """A short one, of the digits or of other images, for two CPU cores: smaller probe, fewer passes, a smaller net.
 
     Raises:
         ConfigError: Names every value that cannot be used.
     """
 
+    dataset: Annotated[str, Option("Your own images, folder:PATH, or a data set that is in data/ already.")] = "digits"
     epochs: Annotated[int, Option("Passes of each backbone over the training images.", ge=1)] = 6
     cpu: Annotated[bool, Option("Stay on the CPU even where there is a GPU.")] = False
+
+    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
+        """What bounds do not say."""
+        if fine("dataset") and (problem := unknown_dataset(self.dataset)):
+            yield problem
+        yield from DemoOptions.problems(self, fine)
 
     def story(self) -> StoryOptions:
         """All that it decides."""
@@ -84,4 +92,5 @@ class ShortStory(DemoOptions):
             fit=FitConfig(epochs=80, patience=20, folds=3),
         )
         shared = {one.name: getattr(self, one.name) for one in fields(DemoOptions)}
-        return StoryOptions(backbone=BackboneOptions(probe_size=128, training=training), net=net, **shared)
+        backbone = BackboneOptions(dataset=self.dataset, probe_size=128, training=training)
+        return StoryOptions(backbone=backbone, net=net, **shared)

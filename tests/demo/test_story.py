@@ -94,6 +94,10 @@ def test_options_are_checked_all_at_once():
         ShortStory(epochs=0, seeds=(1,), seed=1, register_as="", alias="latest")
     assert len(raised.value.problems) == 5
     assert ShortStory().story().backbone.dataset == "digits"
+    assert ShortStory(dataset="folder:photos").story().backbone.dataset == "folder:photos"
+    with pytest.raises(ConfigError, match=r"dataset 'digit' is unknown\. Did you mean digits") as raised:
+        ShortStory(dataset="digit", epochs=0, alias="latest")
+    assert len(raised.value.problems) == 3
 
 
 @pytest.mark.slow

@@ -116,6 +116,14 @@ def test_packages_stay_in_their_homes(path):
         assert package not in packages or room(path) not in foreign, f"{path.name} imports {package}"
 
 
+def test_a_recording_knows_no_training_loop_of_ours():
+    """Nor our data sets, nor what shares a training out: it is for anybody's loop."""
+    ours = ("fmce_mlflow.method.training", "fmce_mlflow.method.images", "fmce_mlflow.backbone", "accelerate")
+    for path in (PACKAGE / "recording").rglob("*.py"):
+        found = imported(path.read_text(), type_checking=True)
+        assert not [name for name in found if name.startswith(ours)], path.name
+
+
 def test_type_annotations_keep_mlflow_out_of_the_method_too():
     for path in (PACKAGE / "method").rglob("*.py"):
         assert "mlflow" not in {name.split(".")[0] for name in imported(path.read_text(), type_checking=True)}

@@ -175,14 +175,12 @@ def _save(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep MLflow's notes about pickles and requirements out of a run's output."""
-    loggers = [
-        logging.getLogger(name) for name in ("mlflow.pytorch", "mlflow.models.model", "mlflow.utils.environment")
-    ]
-    before = [logger.level for logger in loggers]
+    loggers = [logging.getLogger(f"mlflow.{name}") for name in ("pytorch", "models.model", "utils.environment")]
+    before = {logger: logger.level for logger in loggers}
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
+        for logger, level in before.items():
             logger.setLevel(level)

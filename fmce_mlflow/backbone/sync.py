@@ -42,11 +42,6 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = pri
     A run that was trained to its end is completed: FINISHED, with its convergence and its model. Another one gets the
     status that it could not be given, or KILLED.
 
-    Args:
-        client: MLflow client of the server that the run is on.
-        folder: The run's folder.
-        say: Prints a line for the user.
-
     Returns:
         The run's status.
 

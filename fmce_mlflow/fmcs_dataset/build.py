@@ -30,18 +30,15 @@ def build_fmcs(
     unconverged: Unconverged = "drop",
     uploads: UploadOptions | None = None,
 ) -> FmcsDataset:
-    """Train backbones, or take trained ones, and label their feature maps.
+    """Train backbones, or take trained ones, and label their feature maps; the run is closed.
 
     Args:
-        run: The run, with role ``fmcs_dataset`` from here on; it is closed.
-        jobs: What to train; the first says how convergence is told.
+        run: The run, with role ``fmcs_dataset`` from here on.
+        jobs: What to train; the first says how runs are labelled.
         data: Images by data set.
         source_runs: Backbone runs to take instead of training.
         unconverged: Runs that have not converged: ``drop`` them, or ``keep`` them without a label.
         uploads: How snapshots wait for a server.
-
-    Returns:
-        The dataset, as it was logged.
 
     Raises:
         FmceError: For every mistake that a user can make.

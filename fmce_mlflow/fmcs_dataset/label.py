@@ -67,7 +67,7 @@ def build_fmcs_dataset(
     Args:
         client: MLflow client.
         source_runs: Ids of backbone runs, of any backbones and data.
-        config: How convergence is told.
+        config: The constants of convergence.
         signal: ``train`` or ``val`` loss, or each module's own ``drift``.
         unconverged: ``drop`` runs that cannot be labelled, or ``keep`` them without a label.
         modules: Only these modules, names or globs; all where empty.
@@ -89,7 +89,7 @@ def build_fmcs_dataset(
         epochs = dict(_history(client, run_id, "epoch"))
         verdict: Convergence | None = None
         for module in _chosen(index.modules, modules, run_id):
-            if verdict is None or signal == "drift":  # a loss tells the same of all modules
+            if verdict is None or signal == "drift":  # a loss says the same of all modules
                 verdict = _convergence(client, run_id, module, config, signal)
             found[f"{run_id}/{module}" if signal == "drift" else run_id] = verdict
             if verdict.fmcs is None:
@@ -98,15 +98,15 @@ def build_fmcs_dataset(
                 if unconverged == "drop":
                     continue
             rows += _rows(run, index, module, verdict, epochs)
-    told = {run_id: " ".join(dict.fromkeys(texts)) for run_id, texts in reasons.items()}
+    why = {run_id: " ".join(dict.fromkeys(texts)) for run_id, texts in reasons.items()}
     if not rows:
-        lines = "\n".join(f"  {run_id}: {reason}" for run_id, reason in told.items())
+        lines = "\n".join(f"  {run_id}: {reason}" for run_id, reason in why.items())
         raise RunError(
             f"No run is left for the FMCS-dataset:\n{lines}\nTrain longer, loosen --threshold, or pass "
             "--unconverged keep for a dataset without labels."
         )
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    return FmcsDataset(table, *((told, {}) if unconverged == "drop" else ({}, told)), found)
+    return FmcsDataset(table, *((why, {}) if unconverged == "drop" else ({}, why)), found)
 
 
 def _backbone_run(client: MlflowClient, run_id: str) -> Run:

@@ -29,14 +29,7 @@ NOTES = "fmcs_left_out.json"
 
 
 def log_fmcs_dataset(run: Run, dataset: FmcsDataset, *, config: ConvergenceConfig, signal: Signal) -> None:
-    """Log an FMCS-dataset to its run: parquet artifact, input dataset, counts, parameters.
-
-    Args:
-        run: The run with role ``fmcs_dataset``.
-        dataset: What to log.
-        config: How its labels were made.
-        signal: What they were made from.
-    """
+    """Log an FMCS-dataset to its run, with how it was labelled: parquet artifact, input dataset, counts, parameters."""
     table = dataset.table
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         path = Path(folder, PARQUET)
@@ -65,14 +58,7 @@ def log_fmcs_dataset(run: Run, dataset: FmcsDataset, *, config: ConvergenceConfi
 
 
 def log_input(client: MlflowClient, run_id: str, table: pd.DataFrame, source: str) -> None:
-    """Make an FMCS-dataset an input of a run.
-
-    Args:
-        client: MLflow client.
-        run_id: The run.
-        table: The FMCS-dataset.
-        source: The run that has it.
-    """
+    """Make an FMCS-dataset, of the run ``source``, an input of a run."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer", UserWarning)
         entity = mlflow_dataset(table, source)._to_mlflow_entity()

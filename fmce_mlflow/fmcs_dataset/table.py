@@ -30,14 +30,7 @@ MAX_TEXT_BYTES = 32 * 2**30
 
 
 def read_table(data: bytes, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Some columns of a parquet file, and nothing of any other.
-
-    Args:
-        data: The file.
-        columns: Their pandas types.
-
-    Returns:
-        The table.
+    """Some columns of a parquet file, by their pandas types, and nothing of any other.
 
     Raises:
         ValueError: If it is no such file, lacks a column, or would be larger than what is read.

@@ -56,7 +56,7 @@ class Recorder:
         map_size: Pool larger maps to this height and width.
         keep: ``all`` maps, or only those of the ``markers`` once the training has ended.
         signal: What labels the run: ``train`` or ``val`` loss, or the modules' own ``drift``.
-        convergence: How convergence is told.
+        convergence: The constants of convergence.
         name: What lines and figures call the training.
         uploads: Where snapshots go, where the caller opens and closes that.
         record: What was recorded before, of a training that goes on.
@@ -135,7 +135,7 @@ class Recorder:
             self.record.entries = dict(writer.index.entries)
             if save is not None:
                 save(sink)
-            log_metrics(sink, self.run.id, metrics, index)
+            sink.log_batch(self.run.id, metrics=metric_rows(metrics, index))
 
     def finish(self) -> Signals:
         """Find out whether and when the training converged, and log what shows it; it can be done again after a kill.
@@ -153,13 +153,8 @@ class Recorder:
 
     def log_missing(self) -> None:
         """Log metrics that the record has and the run lacks, where a process died after its checkpoint."""
-        names = dict.fromkeys(name for metrics in self.record.metrics for name in metrics)
-        history = self.run.client.get_metric_history
-        logged = {name: {m.step for m in history(self.run.id, name)} for name in names}
-        for step, metrics in enumerate(self.record.metrics):
-            missing = {name: value for name, value in metrics.items() if step not in logged[name]}
-            if missing:
-                log_metrics(self.run.client, self.run.id, missing, step)
+        rows = [row for step, metrics in enumerate(self.record.metrics) for row in metric_rows(metrics, step)]
+        self.run.client.log_batch(self.run.id, metrics=self.run.lacking(rows))
 
     def _drift(self, taken: TakenMaps) -> dict[str, float]:
         """How far each module's maps have moved since the last snapshot."""
@@ -276,10 +271,10 @@ def record(
     return made
 
 
-def log_metrics(sink: MlflowClient | Sink, run_id: str, metrics: Mapping[str, float], step: int) -> None:
-    """Log metrics of a snapshot, as of now."""
+def metric_rows(metrics: Mapping[str, float], step: int) -> list[Metric]:
+    """Metrics of a snapshot, as of now."""
     now = int(time.time() * 1000)
-    sink.log_batch(run_id, metrics=[Metric(k, v, now, step) for k, v in metrics.items()])
+    return [Metric(k, v, now, step) for k, v in metrics.items()]
 
 
 def _map_shapes(

@@ -63,7 +63,7 @@ def run_convergence(metrics: Sequence[Mapping[str, float]], config: ConvergenceC
 
     Args:
         metrics: Per snapshot, metric name → value.
-        config: How convergence is told.
+        config: The constants of convergence.
 
     Example:
         >>> losses = [{"train_loss": 2.3 * 0.6**t} for t in range(21)]

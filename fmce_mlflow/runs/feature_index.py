@@ -147,11 +147,7 @@ def is_module(name: Any) -> bool:
 
 
 def checked_entry(item: Mapping[str, Any], name: str) -> Entry:
-    """An entry from its fields, as ``asdict`` gives them, each of them checked.
-
-    Args:
-        item: The fields.
-        name: What an error calls the text that they are from.
+    """An entry from its fields, as ``asdict`` gives them, each of them checked; ``name`` is what an error calls it all.
 
     Raises:
         ArtifactError: If it names no module, or sizes that cannot be.

@@ -108,10 +108,6 @@ class FeatureMapWriter:
 class FeatureMapReader:
     """Reads the feature maps of one run, a file at a time.
 
-    Args:
-        client: MLflow client.
-        run_id: The run.
-
     Raises:
         RunError: If the run has no feature maps.
         ArtifactError: If its index cannot be read.

@@ -72,13 +72,7 @@ def log_saved_model(
 
 
 def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str:
-    """Make a run's model a version of a registered model, once.
-
-    Args:
-        client: MLflow client.
-        run_id: The run that logged it.
-        model_id: The logged model.
-        name: The registered model; created if it is not there.
+    """Make a run's model a version of a registered model, which is created if it is not there.
 
     Returns:
         The version, also where it was made before.

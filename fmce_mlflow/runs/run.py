@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
     from mlflow.entities import Run as Logged
 
 ROLE_TAG = "fmce.role"
@@ -100,6 +101,12 @@ class Run:
         from mlflow.entities import Metric
 
         self.client.log_batch(self.id, metrics=[Metric(key, value, timestamp, step) for key, value in metrics.items()])
+
+    def lacking(self, metrics: Sequence[Metric]) -> list[Metric]:
+        """Those of some metrics that the run has at no such step."""
+        names = dict.fromkeys(m.key for m in metrics)
+        logged = {name: {m.step for m in self.client.get_metric_history(self.id, name)} for name in names}
+        return [m for m in metrics if m.step not in logged[m.key]]
 
     def log_json(self, value: Any, path: str) -> bytes:
         """Log a JSON artifact, and return its bytes; NaN, which JSON lacks, is refused."""

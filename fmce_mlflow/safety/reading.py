@@ -21,13 +21,13 @@ MAX_DEPTH = 100
 
 
 def read_file(path: Path, limit: int, name: str, *, root: Path | None = None) -> bytes:
-    """The bytes of a regular file.
+    """The bytes of a regular file of at most ``limit`` bytes; a larger one is refused before any of it is read.
 
     Args:
         path: The file.
-        limit: Most bytes that are read; a larger file is refused before any of it is.
+        limit: Most bytes that are read.
         name: What an error calls it.
-        root: A folder that it must lie in, also behind links.
+        root: A folder that it must lie in, links followed.
 
     Raises:
         ArtifactError: If it is larger, no regular file, or outside.

@@ -20,10 +20,10 @@ def centered_gram(maps: ArrayLike) -> Floats:
     """Inner products between images of their feature maps, after the mean map is taken off.
 
     Keeping this (n, n) matrix from one snapshot to the next makes drift cost one product of maps per snapshot.
+    float16 and float32 are multiplied in float32 and summed in float64, a block of features at a time.
 
     Args:
-        maps: Feature maps of n ≥ 2 images, shape (n, ...), any float type. float16 and float32 are multiplied in
-            float32 and summed in float64, a block of features at a time, so the copy stays small.
+        maps: Feature maps of n ≥ 2 images, shape (n, ...), any float type.
 
     Returns:
         float64 of shape (n, n), symmetric, its rows summing to 0.
@@ -60,17 +60,10 @@ def centered_gram(maps: ArrayLike) -> Floats:
 
 
 def gram_cka(a: ArrayLike, b: ArrayLike) -> float:
-    """Linear CKA from two centred Gram matrices: ⟨a, b⟩ / (‖a‖·‖b‖).
+    """Linear CKA from two centred Gram matrices (n, n) of the same images: ⟨a, b⟩ / (‖a‖·‖b‖), in [0, 1].
 
-    Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv 1905.00414).
-
-    Args:
-        a: :func:`centered_gram` of one set of maps, shape (n, n).
-        b: The same of another set of maps of the same images, shape (n, n).
-
-    Returns:
-        A value in [0, 1]. Maps that are the same for every image have no variance and no CKA; two such sets count as
-        alike (1), one against a set that varies as unlike (0).
+    Maps that are the same for every image have no variance and no CKA; two such sets count as alike (1), one against
+    a set that varies as unlike (0).
 
     Raises:
         ConvergenceError: Different numbers of images.
@@ -92,19 +85,12 @@ def gram_cka(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def linear_cka(x: ArrayLike, y: ArrayLike) -> float:
-    """Linear CKA of two sets of feature maps of the same n images.
+    """Linear CKA of two sets of feature maps of the same n images, shapes (n, ...) that may differ, in [0, 1].
 
-    It does not change when channels are permuted, features are rotated or maps are scaled.
-
-    Args:
-        x: Feature maps, shape (n, ...).
-        y: Feature maps, shape (n, ...); the shape of one map may differ from x's.
-
-    Returns:
-        A value in [0, 1]; see :func:`gram_cka` for maps without variance.
+    It does not change when channels are permuted, features are rotated or maps are scaled. Drift is one minus it.
 
     Raises:
-        ConvergenceError: Different numbers of images, fewer than two, or NaN or infinite values.
+        ConvergenceError: As :func:`centered_gram` and :func:`gram_cka`.
 
     Example:
         >>> x = np.array([[0.0, 1.0], [2.0, 0.0], [1.0, 5.0]])
@@ -115,15 +101,9 @@ def linear_cka(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def drift_sequence(drifts: ArrayLike) -> Floats:
-    """A module's drifts as a sequence for :func:`assess`.
+    """A module's drifts from snapshot t−1 to t, t = 1 … E, as a sequence (E+1,) for :func:`assess`.
 
     The untrained network has drifted from nothing: snapshot 0 has no drift, and repeats that of snapshot 1.
-
-    Args:
-        drifts: Drift from snapshot t−1 to t for t = 1 … E, shape (E,).
-
-    Returns:
-        float64 of shape (E+1,).
 
     Raises:
         NonFiniteLossError: A NaN or infinite drift.

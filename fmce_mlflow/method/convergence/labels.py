@@ -35,7 +35,6 @@ def smooth(losses: ArrayLike, smoothing: float) -> Floats:
     Raises:
         NonFiniteLossError: A NaN or infinite loss.
         ConvergenceError: Not a one-dimensional, non-empty sequence of numbers.
-        ConfigError: A β outside its range.
 
     Example:
         >>> smooth([4, 2, 0], 0.5).tolist()
@@ -59,7 +58,7 @@ def cqi(losses: ArrayLike, *, smoothing: float, window: int, aggregation: Aggreg
     telescopes to s_t − s_{t−w}, so a loss that swings with a period near w looks still.
 
     Args:
-        losses: The loss of each snapshot, shape (E+1,).
+        losses: The loss of each snapshot, shape (E+1,); errors as of :func:`smooth`.
         smoothing: β in [0, 1).
         window: w ≥ 1.
         aggregation: ``mean`` or ``mean-abs``.
@@ -67,11 +66,6 @@ def cqi(losses: ArrayLike, *, smoothing: float, window: int, aggregation: Aggreg
     Returns:
         float64 of shape (E+1,) in [0, 1], without unit: a fraction of the loss range per snapshot. Snapshot 0 has no
         difference yet and is NaN. Losses that are all equal give 0 from snapshot 1 on.
-
-    Raises:
-        NonFiniteLossError: A NaN or infinite loss.
-        ConvergenceError: Not a one-dimensional, non-empty sequence of numbers.
-        ConfigError: Values outside their ranges.
 
     Example:
         >>> cqi([4, 2, 0], smoothing=0.5, window=1).tolist()
@@ -96,18 +90,12 @@ def cqi(losses: ArrayLike, *, smoothing: float, window: int, aggregation: Aggreg
 
 
 def convergence_point(cqi: ArrayLike, threshold: float, rule: Rule) -> int | None:
-    """The convergence point T.
+    """The convergence point T, None where no snapshot qualifies.
 
     Args:
         cqi: CQI of each snapshot, shape (E+1,); NaN counts as not below.
         threshold: μ.
         rule: ``first``: the first t with CQI_t < μ. ``settled``: the first t from which CQI stays below μ.
-
-    Returns:
-        T, or None where no snapshot qualifies.
-
-    Raises:
-        ConfigError: A threshold or rule that cannot be used.
 
     Example:
         >>> plateau_then_fall = [float("nan"), 0.002, 0.001, 0.2, 0.1, 0.004, 0.003]
@@ -125,10 +113,6 @@ def convergence_point(cqi: ArrayLike, threshold: float, rule: Rule) -> int | Non
 
 def markers(point: int, levels: int) -> tuple[int, ...]:
     """Epoch markers evenly spaced in snapshots: round(T·k/(K−1)) for k = 0 … K−1, halves rounded up.
-
-    Args:
-        point: T.
-        levels: K ≥ 2.
 
     Returns:
         K different snapshots, the first 0, the last T.
@@ -190,11 +174,7 @@ def loss_markers(smoothed: ArrayLike, point: int, levels: int) -> tuple[int, ...
 
 
 def fmcs(markers: Sequence[int], snapshots: int) -> Floats:
-    """Feature Map Convergence Score of each snapshot.
-
-    Args:
-        markers: The K marker snapshots, increasing, the first 0.
-        snapshots: How many snapshots there are, E+1.
+    """Feature Map Convergence Score of each of E+1 snapshots, from the K marker snapshots, the first of which is 0.
 
     Returns:
         float64 of shape (E+1,) in [0, 1], non-decreasing: k/(K−1) at marker k, linear in snapshots between markers, 1

@@ -68,17 +68,12 @@ class Unit:
                 str(path),
                 expected or "among those of unit.json",
                 found,
-                f"Remove {self.folder} and the snapshots behind it, upload the rest, and train them again by --resume.",
+                f"Remove {self.folder} and the snapshots after it, upload the rest, and train them again by --resume.",
             )
 
 
 class Spool:
-    """The folder of one run.
-
-    Args:
-        folder: The run's folder; made if it is not there.
-        run_id: The run.
-        tracking_uri: Where it is to be uploaded.
+    """The folder of one run, made if it is not there.
 
     Raises:
         RunError: If another process holds the folder, or it belongs to another run.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +21,6 @@ from fmce_mlflow.runs.uploads.spool import CHECKPOINT, Row, Spool, Unit
 from fmce_mlflow.safety.retry import retried, short
 
 WEIGHTS = "weights"
-MAX_METRICS = 1000
-"""As many as a server takes in one request."""
 
 
 def replay(run: Run, spool: Spool) -> None:
@@ -57,7 +56,7 @@ def maps_of(unit: Unit) -> list[Path]:
 
 
 def upload_file(run: Run, unit: Unit, path: Path) -> None:
-    """Upload one file to where it stands in the snapshot's folder, if it is what was written.
+    """Upload one file to where it is in the snapshot's folder, if it is what was written.
 
     Raises:
         IntegrityError: If it is not.
@@ -84,22 +83,12 @@ def upload_state(run: Run, unit: Unit, before: Pointer | None) -> Pointer | None
 def upload_metrics(run: Run, units: Sequence[Unit], *, once: bool) -> None:
     """Log the metrics of snapshots; with ``once``, those steps only that the run lacks."""
     metrics = [Metric(*values) for unit in units for values in unit.metrics]
-    if once:
-        names = dict.fromkeys(m.key for m in metrics)
-        logged = {name: {m.step for m in run.client.get_metric_history(run.id, name)} for name in names}
-        metrics = [m for m in metrics if m.step not in logged[m.key]]
-    for first in range(0, len(metrics), MAX_METRICS):
-        run.client.log_batch(run.id, metrics=metrics[first : first + MAX_METRICS])
+    metrics = run.lacking(metrics) if once else metrics
+    run.client.log_batch(run.id, metrics=metrics)  # in as many requests as it takes
 
 
 class Uploader:
-    """A thread that uploads what waits, for as long as it takes.
-
-    Args:
-        run: The run.
-        spool: Its folder; empty.
-        workers: Connections that upload maps at the same time.
-    """
+    """A thread that uploads what waits in a run's spool, on several connections, for as long as it takes."""
 
     def __init__(self, run: Run, spool: Spool, *, workers: int) -> None:
         self._run, self._spool, self._workers = run, spool, workers
@@ -118,14 +107,13 @@ class Uploader:
 
     def add(self, folder: Path, metrics: list[Row], sha256: str | None) -> int:
         """Make a snapshot in a folder whole and let it be uploaded; returns its bytes."""
-        with self._changed:
+        with self._change():
             before = [unit for unit in self._spool.units if unit not in self._claimed and unit.checkpoint]
             unit = self._spool.commit(folder, metrics, sha256)
             size = unit.bytes
             for earlier in before:
                 self._spool.drop_checkpoint(earlier)
-            self._changed.notify_all()
-            return size
+        return size
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
         """Wait until something holds, at most for some seconds; whether it does."""
@@ -134,14 +122,19 @@ class Uploader:
 
     def close_with(self, status: str) -> None:
         """Give the run this status when nothing waits any more."""
-        with self._changed:
+        with self._change():
             self._status = status
-            self._changed.notify_all()
 
     def stop(self) -> None:
         """End the thread, after the request that it is in the middle of."""
-        self._stopped.set()
+        with self._change():
+            self._stopped.set()
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Change what another thread may wait for."""
         with self._changed:
+            yield
             self._changed.notify_all()
 
     def _work(self) -> None:
@@ -158,43 +151,34 @@ class Uploader:
                     self._upload(self._claimed)
                 elif self._status and not self.closed:
                     self._try(partial(self._run.client.set_terminated, self._run.id, self._status))
-                    with self._changed:
+                    with self._change():
                         self.closed = True
-                        self._changed.notify_all()
         except BaseException as error:
             if not self._stopped.is_set():
-                with self._changed:
+                with self._change():
                     self.error = error
-                    self._changed.notify_all()
 
     def _upload(self, units: list[Unit]) -> None:
         self._in_parallel([partial(self._upload_map, unit, path) for unit in units for path in maps_of(unit)])
-        if not self._pointer_known:
-            self._try(self._read_pointer)
         self._try(lambda: self._upload_state(units[-1]))
         self._try(lambda: upload_metrics(self._run, units, once=False))
-        with self._changed:
+        with self._change():
             if self._stopped.is_set():  # the folder may be another process's by now
                 return
             for unit in units:
                 self._spool.drop(unit)
             self._claimed = []
-            self._changed.notify_all()
 
     def _upload_map(self, unit: Unit, path: Path) -> None:
         self._try(lambda: upload_file(self._run, unit, path))
-        with self._changed:
-            if self._stopped.is_set():
-                return
-            unit.bytes -= path.stat().st_size
-            path.unlink()
-            self._changed.notify_all()
-
-    def _read_pointer(self) -> None:
-        self._pointer = checkpoint_slots.pointer(self._run)
-        self._pointer_known = True
+        with self._change():
+            if not self._stopped.is_set():
+                unit.bytes -= path.stat().st_size
+                path.unlink()
 
     def _upload_state(self, unit: Unit) -> None:
+        if not self._pointer_known:
+            self._pointer, self._pointer_known = checkpoint_slots.pointer(self._run), True
         self._pointer = upload_state(self._run, unit, self._pointer)
 
     def _try(self, call: Callable[[], None]) -> None:

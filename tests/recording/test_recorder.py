@@ -150,7 +150,7 @@ def test_a_plain_loop_of_five_lines_becomes_an_fmcs_dataset(client):
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(client.tracking_uri)
     try:
-        with mlflow.start_run() as active:
+        with mlflow.start_run(experiment_id=client.get_experiment_by_name("tests").experiment_id) as active:
             model = net()
             recorder = fmce_mlflow.record(
                 model, ["stem"], probe=PROBE, labels=PROBE_LABELS, convergence=SOON, say=lambda line: None

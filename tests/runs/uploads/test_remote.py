@@ -252,7 +252,6 @@ def record(out, snapshot, size, tmp_path):
 
 
 def test_training_waits_where_the_limit_would_be_passed(out, proxy, tmp_path):
-    out._options = UploadOptions(limit=1, patience=60)
     proxy.down()
     for snapshot in range(3):
         out.make_room()

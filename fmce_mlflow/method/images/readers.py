@@ -107,8 +107,9 @@ class ImageInputs(ABC):
         return found
 
     def sizes(self) -> set[tuple[int, int]]:
-        """Heights and widths among :meth:`shapes`."""
-        return {shape[1:] if self.is_float() else shape[:2] for shape in self.shapes()}  # type: ignore[misc]
+        """Heights and widths among :meth:`shapes`; of floats, which are never resized, the first image's stand for all."""
+        found = self.shapes()[:1] if self.is_float() else self.shapes()
+        return {shape[1:] if self.is_float() else shape[:2] for shape in found}  # type: ignore[misc]
 
     def digest(self) -> str:
         """Eight hexadecimal digits that tell one set of images and labels from another.

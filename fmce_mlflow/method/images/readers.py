@@ -107,7 +107,7 @@ class ImageInputs(ABC):
         return found
 
     def sizes(self) -> set[tuple[int, int]]:
-        """Heights and widths among :meth:`shapes`; of floats, which are never resized, the first image's stand for all."""
+        """Heights and widths among :meth:`shapes`; of floats, which are not resized, the first image's alone."""
         found = self.shapes()[:1] if self.is_float() else self.shapes()
         return {shape[1:] if self.is_float() else shape[:2] for shape in found}  # type: ignore[misc]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -46,10 +47,15 @@ def room(path: Path) -> str:
     return relative.parts[0].removesuffix(".py")
 
 
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def imported(source: str, *, type_checking: bool) -> set[str]:
     """Dotted names that a source imports, anywhere in it; those for type checkers only on request."""
     names = set()
-    nodes = [ast.parse(source)]
+    nodes: list[ast.AST] = [parsed(source)]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not type_checking:
@@ -224,7 +230,7 @@ except ModuleNotFoundError:
 def defined(path: Path) -> set[str]:
     """Names that a file makes itself, at its top level."""
     names = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in parsed(path.read_text()).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             names.add(node.name)
         elif isinstance(node, ast.Assign):
@@ -238,7 +244,7 @@ def defined(path: Path) -> set[str]:
 def test_a_name_is_imported_from_the_file_that_defines_it(path):
     """Faces, which hand on what others define, are `__init__.py` alone."""
     files = {module_name(source): source for source in SOURCES if source.name != "__init__.py"}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module in files:
             foreign = {alias.name for alias in node.names} - defined(files[node.module])
             assert not foreign, f"{path.name} imports {sorted(foreign)} from {node.module}, which has it from elsewhere"

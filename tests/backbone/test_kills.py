@@ -27,7 +27,7 @@ from tests.helpers.faulty_proxy import MODES, Fault, faulty_proxy
 from tests.helpers.progress import ended
 from tests.helpers.servers import tracking_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.usefixtures("impatient")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.usefixtures("impatient")]
 KILLS, LONG, EPOCHS = 20, 60, 15
 
 

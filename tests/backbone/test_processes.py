@@ -17,7 +17,7 @@ NET = ("--backbone", "tests.helpers.nets:plain", "--modules", "stage")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_two_processes_make_one_run_that_equals_that_of_one(tmp_path, _empty_store):
     with tracking_server(tmp_path, _empty_store) as uri:
         words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]

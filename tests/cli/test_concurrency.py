@@ -74,7 +74,7 @@ def check_run(client: MlflowClient, run, modules: Sequence[str] = ("stem", "stag
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_eight_processes_on_one_server_lose_nothing_and_do_nothing_twice(tmp_path, _empty_store):
     with tracking_server(tmp_path, _empty_store) as uri:
         processes = {f"seed{i}": begin(tmp_path, f"seed{i}", uri, "train-backbone", "--seed", str(i)) for i in range(8)}
@@ -105,7 +105,7 @@ def test_eight_processes_on_one_server_lose_nothing_and_do_nothing_twice(tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_two_builds_begin_at_once_on_an_sqlite_file_that_is_not_there_yet(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     seeds = {"one": "0,1", "two": "2,3"}

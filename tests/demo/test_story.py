@@ -109,7 +109,7 @@ def test_an_end_that_is_not_the_expected_one_is_told(client):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_the_story_as_mlflow_run_tells_it(client):
     """On the digits, with the defaults: FMCE-Net tells an early snapshot of an unseen run from its last."""
     experiment = client.get_experiment_by_name("tests").experiment_id

@@ -79,7 +79,7 @@ def run_main_job(uri, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_the_main_job_and_what_it_logs(tmp_path, _empty_store):
     """`mlflow run . -e build_fmcs`: the names that docs/main_job.md lists, README's example.
 

@@ -123,7 +123,7 @@ def spark() -> Iterator[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_spark_scores_the_files_of_a_run_as_they_are_scored_here(spark, tmp_path, net, bags):
     export_folder, maps = tmp_path / "rows", tmp_path / "feature_maps" / "stage"
     save_model(export_folder, Predictor(net), form="files")
@@ -138,7 +138,7 @@ def test_spark_scores_the_files_of_a_run_as_they_are_scored_here(spark, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_spark_scores_columns_of_arrays_as_they_are_scored_here(spark, tmp_path, net, bags):
     save_model(tmp_path / "rows", Predictor(net), form="arrays")
     score = mlflow.pyfunc.spark_udf(spark, str(tmp_path / "rows"), env_manager="local", result_type="double")

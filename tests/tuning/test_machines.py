@@ -25,7 +25,7 @@ SPACE = '{"bag_size": 8, "bags_per_map": 2, "width": [8, 16, 32], "depth": 1, "e
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_a_study_of_two_machines_outlives_the_one_that_leads_it(tmp_path, postgres_url, _empty_store):
     with tracking_server(tmp_path, _empty_store) as uri:
         client = MlflowClient(uri)

@@ -23,7 +23,8 @@ Every message says what was expected, what came, and what to do next. The comman
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class FmceError(Exception):
@@ -52,6 +53,25 @@ class ConfigError(FmceError):
         else:
             text = f"{len(self.problems)} options cannot be used:\n" + "\n".join(f"  - {p}" for p in self.problems)
         super().__init__(text)
+
+
+@contextmanager
+def noted(problems: list[str]) -> Iterator[None]:
+    """Add what a ConfigError says to a list, in place of raising it."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise what was found to be wrong, each problem once, if anything was.
+
+    Raises:
+        ConfigError: If there are problems.
+    """
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
 
 
 class DataError(FmceError):

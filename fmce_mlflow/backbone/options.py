@@ -18,11 +18,7 @@ Format = Literal["pt2", "pickle"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneOptions(SplitOptions):
-    """Everything that decides a backbone run.
-
-    Raises:
-        ConfigError: If any value is out of range; names every such value.
-    """
+    """Everything that decides a backbone run."""
 
     backbone: Annotated[str, Option("torchvision name, timm:NAME or package.module:factory.")] = "shufflenet_v2_x0_5"
     modules: Annotated[

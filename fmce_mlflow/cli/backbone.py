@@ -12,7 +12,16 @@ from fmce_mlflow.backbone.options import BackboneOptions, Stem
 from fmce_mlflow.cli.command import Command, both
 from fmce_mlflow.cli.options import option, options_of
 from fmce_mlflow.cli.runs import is_main_process, make_client, open_run, say, say_where
-from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError, ConvergenceError, DataError, FmceError
+from fmce_mlflow.errors import (
+    BackboneError,
+    CaptureError,
+    ConfigError,
+    ConvergenceError,
+    DataError,
+    FmceError,
+    noted,
+    refuse,
+)
 from fmce_mlflow.fmcs_dataset.options import SourceOptions
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads.options import UploadOptions
@@ -24,30 +33,18 @@ if TYPE_CHECKING:
 
 
 def backbone_options(values: Mapping[str, Any]) -> BackboneOptions:
-    """The options of a backbone run, its torchvision name looked up.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """The options of a backbone run, its torchvision name looked up."""
     _, options = both(lambda: _look_up(values["backbone"]), lambda: build(BackboneOptions, values))
     return options
 
 
 def train_options(values: Mapping[str, Any]) -> tuple[BackboneOptions, UploadOptions]:
-    """What `train-backbone` is told.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """What `train-backbone` is told."""
     return both(lambda: backbone_options(values), lambda: build(UploadOptions, values))
 
 
 def build_options(values: Mapping[str, Any]) -> tuple[list[BackboneOptions], tuple[SourceOptions, UploadOptions]]:
-    """What `build-fmcs` is told: a job for each data set, backbone and seed, in this order.
-
-    Raises:
-        ConfigError: Names every value that cannot be used, of all of them.
-    """
+    """What `build-fmcs` is told: a job for each data set, backbone and seed, in this order."""
     rest = lambda: both(lambda: build(SourceOptions, values), lambda: build(UploadOptions, values))  # noqa: E731
     return both(lambda: _jobs(values), rest)
 
@@ -60,12 +57,9 @@ def _jobs(values: Mapping[str, Any]) -> list[BackboneOptions]:
     for dataset in split(values["dataset"]):
         for backbone in split(values["backbone"]):
             for seed in seeds or (0,):
-                try:
+                with noted(problems):
                     jobs.append(backbone_options({**values, "backbone": backbone, "dataset": dataset, "seed": seed}))
-                except ConfigError as error:
-                    problems += [problem for problem in error.problems if problem not in problems]
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     return jobs
 
 
@@ -221,5 +215,4 @@ def _refuse_changes(given: BackboneOptions, stored: BackboneOptions) -> None:
         for name, value in given.flat().items()
         if value not in (default[name], before[name])
     ]
-    if changed:
-        raise ConfigError(changed)
+    refuse(changed)

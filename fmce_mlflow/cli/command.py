@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.errors import ConfigError, noted, refuse
 from fmce_mlflow.wording import did_you_mean
 
 T = TypeVar("T")
@@ -45,12 +45,9 @@ class Command(click.Command):
                     ctx.params[param.name] = param.type_cast_value(ctx, param.get_default(ctx))
         problems += self._unexpected(ctx, rest)
         if self.build is not None:
-            try:
+            with noted(problems):
                 ctx.meta[__name__] = self.build(ctx.params)
-            except ConfigError as error:
-                problems += error.problems
-        if problems:
-            raise ConfigError(problems)
+        refuse(problems)
         ctx.args = []
         return []
 
@@ -73,20 +70,11 @@ class Command(click.Command):
 
 
 def both(first: Callable[[], T], second: Callable[[], U]) -> tuple[T, U]:
-    """What two calls return, or what is wrong with either.
-
-    Raises:
-        ConfigError: Names what both of them name.
-    """
+    """What two calls return, or one ConfigError with what is wrong in either."""
     problems: list[str] = []
-    try:
+    with noted(problems):
         one = first()
-    except ConfigError as error:
-        problems += error.problems
-    try:
+    with noted(problems):
         other = second()
-    except ConfigError as error:
-        problems += [problem for problem in error.problems if problem not in problems]
-    if problems:
-        raise ConfigError(problems)
+    refuse(problems)
     return one, other

@@ -15,11 +15,7 @@ from fmce_mlflow.safety.options import build
 
 
 def story_options(values: Mapping[str, Any]) -> StoryOptions:
-    """What `main` is told.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """What `main` is told."""
     return build(ShortStory, values).story()
 
 

@@ -32,20 +32,12 @@ how_to_evaluate = options_of(
 
 
 def scoring_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, ImageOptions]:
-    """What the options of :data:`how_to_evaluate` say.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """What the options of :data:`how_to_evaluate` say."""
     return both(lambda: build(EvaluationConfig, values), lambda: build(ImageOptions, values))
 
 
 def evaluation_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, ImageOptions]:
-    """What `evaluate` is told, the model apart.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """What `evaluate` is told, the model apart."""
     _, options = both(lambda: _named(values["model"]), lambda: scoring_options(values))
     return options
 

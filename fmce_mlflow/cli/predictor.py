@@ -20,11 +20,7 @@ _EPOCHS_HELP = f"Most passes over the bags; auto: {EPOCHS['set']}, or {EPOCHS['o
 
 
 def net_options(values: Mapping[str, Any]) -> NetOptions:
-    """What `train-fmce-net` is told.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """What `train-fmce-net` is told."""
     auto = {"epochs": EPOCHS[values["net"]]} if values["epochs"] is None else {}
     return build(NetOptions, {**values, **auto})
 

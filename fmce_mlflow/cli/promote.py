@@ -30,11 +30,7 @@ _REQUIRE = {
 
 
 def promotion_options(values: Mapping[str, Any]) -> Told:
-    """What to promote, and how to evaluate where no run is named.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """What to promote, and how to evaluate where no run is named."""
     given = {name: value for name, value in values.items() if name != "require" or any(value)}
     return both(lambda: build(PromotionOptions, given), lambda: scoring_options(values))
 

@@ -19,11 +19,7 @@ from fmce_mlflow.tuning.options import TuneOptions
 
 
 def tuning_options(values: Mapping[str, Any]) -> TuneOptions:
-    """What `tune-fmce-net` is told.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """What `tune-fmce-net` is told."""
     grace = 3 * max(values["heartbeat"], 1)  # a heartbeat out of range is told by itself
     options, space = both(
         lambda: build(TuneOptions, {**values, "grace": grace, "space": {}}), lambda: _space(values["space"].strip())

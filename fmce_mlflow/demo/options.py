@@ -20,11 +20,7 @@ from fmce_mlflow.safety.options import Numbers, Option, Options
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions(Options):
-    """What every demonstration has: the runs that FMCE-Net learns from, the one it judges, and what becomes of it.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """What every demonstration has: the runs that FMCE-Net learns from, the one it judges, and what becomes of it."""
 
     seeds: Annotated[
         Numbers,
@@ -67,11 +63,7 @@ class StoryOptions(DemoOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortStory(DemoOptions):
-    """A short one, of the digits or of other images, for two CPU cores: smaller probe, fewer passes, a smaller net.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """A short one, of the digits or of other images, for two CPU cores: smaller probe, fewer passes, a smaller net."""
 
     dataset: Annotated[str, Option("Your own images, folder:PATH, or a data set that is in data/ already.")] = "digits"
     epochs: Annotated[int, Option("Passes of each backbone over the training images.", ge=1)] = 6

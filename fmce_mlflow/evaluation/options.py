@@ -29,9 +29,6 @@ SALIENCY_IMAGES = 32
 class EvaluationConfig(Options):
     """How modules are evaluated.
 
-    Raises:
-        ConfigError: Names every value that cannot be used.
-
     Example:
         >>> EvaluationConfig(modules="layer3, layer4").modules
         ('layer3', 'layer4')

@@ -12,11 +12,7 @@ Unconverged = Literal["drop", "keep"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions(Options):
-    """The backbone runs of an FMCS-dataset.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """The backbone runs of an FMCS-dataset."""
 
     seeds: Annotated[
         Numbers, Option("Train each backbone once with each of these.", must="whole numbers with commas between them")

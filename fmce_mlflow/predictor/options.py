@@ -15,11 +15,7 @@ from fmce_mlflow.safety.options import Option, Options, split
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetOptions(Options):
-    """Everything that decides an FMCE-Net run.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """Everything that decides an FMCE-Net run."""
 
     fmcs_run: Annotated[str, Option("Run with the FMCS-dataset; empty: the latest that finished.")] = ""
     kind: Annotated[Kind, Option("Kind of FMCE-Net.", name="net")] = "set"

@@ -81,11 +81,7 @@ Requirements = Annotated[tuple[Requirement, ...], reads(_requirements)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionOptions(Options):
-    """Everything that decides a promotion.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """Everything that decides a promotion."""
 
     model: Annotated[str, Option("Registered version: models:/NAME/VERSION or models:/NAME@ALIAS.")]
     alias: Annotated[str, Option("Give it this alias.")] = ""

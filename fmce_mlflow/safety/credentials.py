@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 _USER = re.compile(r"(?<=://)[^/\s@'\"]*@")
@@ -41,9 +40,3 @@ def hide_credentials(text: str) -> str:
         'API request to http://host:5000/api failed'
     """
     return _USER.sub("", text)
-
-
-def _inner(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [inner for inner in value.values() if isinstance(inner, (dict, list))]
-    return [inner for inner in value if isinstance(inner, (dict, list))] if isinstance(value, list) else []

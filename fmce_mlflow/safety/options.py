@@ -1,8 +1,7 @@
-"""Options stated once: type, default, bounds, choices and help stand at a field of a class; the rest is made from it.
+"""Options stated once: type, default, bounds, choices and help stand at a field of a class.
 
 The options of a room are a frozen dataclass that inherits :class:`Options`, each field annotated with an
-:class:`Option`. Values are checked when it is made, all at once. Commands, MLproject and the tables in the docs are
-made from its :func:`rows`.
+:class:`Option`. Commands, MLproject and the tables in the docs are made from its :func:`rows`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
@@ -20,11 +20,12 @@ from annotated_types import Interval
 from pydantic import BeforeValidator, ConfigDict, InstanceOf, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.errors import ConfigError, noted, refuse
 from fmce_mlflow.wording import did_you_mean
 
 T = TypeVar("T", bound="Options")
 
+_WHOLE = re.compile(r"[+-]?\d{1,19}")
 _NOUNS: Mapping[Any, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -40,9 +41,9 @@ class Option(Interval):
 
     Attributes:
         help: What it decides.
-        name: What messages and commands call it, where that is not the field's name.
+        name: What messages and commands call it, if not by the field's name.
         none: How None is written on a command line.
-        must: What a value must be, where the type does not say it.
+        must: What a value must be, if the type does not say it.
         command: Whether commands have it; the others are for Python alone.
     """
 
@@ -55,22 +56,13 @@ class Option(Interval):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A field of an options class, as messages, commands and docs need it.
-
-    Attributes:
-        field: The field's name.
-        kind: The type of a value other than None: bool, int, float, str or tuple; object for anything else.
-        choices: The values there are, of each name in a tuple too; empty where they are not few.
-        optional: Whether it may be None.
-        default: The default; MISSING where there is none.
-        option: What was said about it.
-    """
+    """A field of an options class, as messages, commands and docs need it."""
 
     field: str
-    kind: type
-    choices: tuple[str, ...]
-    optional: bool
-    default: Any
+    kind: type  # of a value other than None: bool, int, float, str, tuple or Options; object for anything else
+    choices: tuple[str, ...]  # of the value, or of each name in a tuple; empty if any will do
+    optional: bool  # whether it may be None
+    default: Any  # MISSING if there is none
     option: Option
 
     @property
@@ -97,7 +89,7 @@ class Row:
 
     @property
     def range(self) -> str:
-        """The bounds in words; empty where there are none.
+        """The bounds in words; empty if there are none.
 
         Example:
             >>> [Row("x", kind, (), False, 0, Option("", **bounds)).range for kind, bounds in (
@@ -112,7 +104,7 @@ class Row:
         return f"at least {ge}" if ge is not None else f"above {gt}" if gt is not None else ""
 
     def must(self, failed: str) -> str:
-        """What a value must be or must not, told for the kind of pydantic's error."""
+        """What a value must be, for the type of pydantic's error."""
         if failed == "less_than" and self.kind is int:
             return f"must be below {self.option.lt}"
         if failed.startswith(("greater", "less")):
@@ -127,10 +119,10 @@ class Row:
 
 
 class Options:
-    """Base of options: their types and bounds are checked, and all that is wrong is told at once.
+    """Base of options: types and bounds are checked when they are made.
 
     Raises:
-        ConfigError: When one is made: names every value that cannot be used.
+        ConfigError: Names every value that cannot be used, all at once.
 
     Example:
         >>> @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,28 +142,27 @@ class Options:
 
     def __post_init__(self) -> None:
         kind: Any = type(self)
-        values = {one.name: _plain(getattr(self, one.name)) for one in dataclasses.fields(self)}
-        problems: dict[str, None] = {}
+        by_field = {row.field: row for row in all_rows(kind)}
+        values = {name: _plain(getattr(self, name)) for name in by_field}
+        problems: list[str] = []
         wrong: set[str] = set()
         try:
             values = _validator(kind).validate_python(values)
         except ValidationError as error:
-            by_field = {row.field: row for row in all_rows(kind)}
             for one in error.errors(include_url=False):
                 row = by_field[str(one["loc"][0])]
                 wrong.add(row.field)
-                problems.update(dict.fromkeys(_sentences(row, one, values[row.field])))
+                problems += _sentences(row, one, values[row.field])
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        problems.update(dict.fromkeys(self.problems(lambda *names: wrong.isdisjoint(names))))
-        if problems:
-            raise ConfigError(list(problems))
+        problems += self.problems(lambda *names: wrong.isdisjoint(names))
+        refuse(problems)
 
     def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
-        """What is wrong beside types and bounds, one sentence each.
+        """What is wrong besides types and bounds, one sentence each.
 
         Args:
-            fine: Whether the fields of these names have passed so far; a check asks about those that it looks at.
+            fine: Whether the named fields have passed so far; a check asks about those that it looks at.
         """
         return iter(())
 
@@ -194,7 +185,7 @@ def split(value: Any) -> Any:
 
 
 def whole_numbers(value: Any) -> Any:
-    """Whole numbers with commas between them, each once; words that are none stay, for the check of types to name.
+    """Whole numbers with commas between them, each once; other words stay, for the check of types to name.
 
     Example:
         >>> whole_numbers("0, 1,1, x")
@@ -202,13 +193,7 @@ def whole_numbers(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    found: dict[int | str, None] = {}
-    for word in split(value):
-        try:
-            found[int(word)] = None
-        except ValueError:
-            found[word] = None
-    return tuple(found)
+    return tuple(dict.fromkeys(int(word) if _WHOLE.fullmatch(word) else word for word in split(value)))
 
 
 def reads(read: Callable[[Any], Any]) -> BeforeValidator:
@@ -237,7 +222,7 @@ def bounds(cls: type[Options], field: str) -> dict[str, Any]:
 
 
 def rows(cls: Any) -> list[Row]:
-    """The rows of a class that commands have, those of the options in it at their place; of two of a key the first."""
+    """The rows of a class that commands have, those of inner options in their place; of two with one key the first."""
     found: dict[str, Row] = {}
     for row in all_rows(cls):
         inner = rows(row.kind) if issubclass(row.kind, Options) else [row] if row.option.command else []
@@ -247,32 +232,23 @@ def rows(cls: Any) -> list[Row]:
 
 
 def build(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Options from values by :attr:`Row.key`, and from the same values the options in them.
-
-    Args:
-        cls: The class.
-        values: Values by key; defaults for those that are not in it. Others are left alone.
+    """Options, and the options in them, from values by :attr:`Row.key`; other values are left alone.
 
     Raises:
         ConfigError: Names every value that cannot be used, in all of the options.
     """
-    problems: dict[str, None] = {}
+    problems: list[str] = []
     given: dict[str, Any] = {}
     kind: Any = cls
     for row in all_rows(kind):
         if issubclass(row.kind, Options):
-            try:
+            with noted(problems):
                 given[row.field] = build(row.kind, values)
-            except ConfigError as error:
-                problems.update(dict.fromkeys(error.problems))
         elif row.key in values:
             given[row.field] = values[row.key]
-    try:
+    with noted(problems):
         made = cls(**given)
-    except ConfigError as error:
-        problems.update(dict.fromkeys(error.problems))
-    if problems:
-        raise ConfigError(list(problems))
+    refuse(problems)
     return made
 
 
@@ -307,7 +283,7 @@ def _row(one: dataclasses.Field[Any], hint: Any) -> Row:
 
 @cache
 def _validator(cls: Any) -> TypeAdapter[dict[str, Any]]:
-    """Checks all fields of a class; the options in it have checked themselves when they were made."""
+    """Checks all fields of a class; inner options checked themselves when they were made."""
     hints = get_type_hints(cls, include_extras=True)
     instance_of: Any = InstanceOf
     types = {

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from fmce_mlflow.errors import ArtifactError, IntegrityError
-from fmce_mlflow.safety.credentials import _inner
 
 SEAL = "fmce.sha256"
 """Tags of a run, ``fmce.sha256/<artifact path>``: the hash of an artifact that nothing else vouches for."""
@@ -139,3 +138,9 @@ def check_sha256(data: bytes, expected: str, name: str) -> None:
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
         raise IntegrityError(name, expected, found)
+
+
+def _inner(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [inner for inner in value.values() if isinstance(inner, (dict, list))]
+    return [inner for inner in value if isinstance(inner, (dict, list))] if isinstance(value, list) else []

@@ -15,11 +15,7 @@ DEFAULT_STORAGE = "sqlite:///fmce_optuna.db"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyOptions(Options):
-    """Which study, and how its trials are run.
-
-    Raises:
-        ConfigError: Names every value that is out of range.
-    """
+    """Which study, and how its trials are run."""
 
     study_name: Annotated[str, Option("Name of the study; the same name and storage join it.")] = "fmce"
     storage: Annotated[str, Option("The study's database: sqlite:///FILE or postgresql://…")] = DEFAULT_STORAGE
@@ -47,11 +43,7 @@ class StudyOptions(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixed(Options):
-    """What is the same in all trials of a study.
-
-    Raises:
-        ConfigError: Names every value that is out of range.
-    """
+    """What is the same in all trials of a study."""
 
     protocol: Annotated[Protocol, Option("What the test group and the validation folds hold out.")] = "run"
     folds: Annotated[int, Option("Validation folds; with fewer there is no validation error.", ge=2)] = 4
@@ -81,11 +73,7 @@ def _default_space() -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneOptions(Options):
-    """Everything that decides a search for FMCE-Net's hyperparameters.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """Everything that decides a search for FMCE-Net's hyperparameters."""
 
     fmcs_run: Annotated[str, Option("Run with the FMCS-dataset; empty: the study's, or the latest that finished.")] = ""
     study: StudyOptions = field(default_factory=StudyOptions)

@@ -20,9 +20,6 @@ SIGNAL_NAMES: Mapping[Signal, str] = {"train": "training loss", "val": "validati
 class ConvergenceConfig(Options):
     """Every constant of the method. The paper names none of them: the defaults are ours.
 
-    Raises:
-        ConfigError: Values that cannot be used, all of them at once.
-
     Example:
         >>> ConvergenceConfig(levels=1, window=0)
         Traceback (most recent call last):

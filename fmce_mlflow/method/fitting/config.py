@@ -17,11 +17,7 @@ Protocol = Literal["images", "run", "architecture", "dataset"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BagConfig(Options):
-    """How bags are drawn.
-
-    Raises:
-        ConfigError: Names every value that is out of range.
-    """
+    """How bags are drawn."""
 
     bag_size: Annotated[int, Option("Images in a bag; fewer where there are fewer.", ge=2)] = 64
     bags_per_map: Annotated[int, Option("Bags drawn of each feature-map file, for training and for scoring.", ge=1)] = 6
@@ -64,11 +60,7 @@ class BagConfig(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitConfig(Options):
-    """How FMCE-Net is fitted.
-
-    Raises:
-        ConfigError: Names every value that is out of range.
-    """
+    """How FMCE-Net is fitted."""
 
     epochs: Annotated[int, Option("Most passes over the bags.", ge=1)] = 160
     patience: Annotated[int, Option("Passes without a better validation error after which a fold stops.", ge=1)] = 40

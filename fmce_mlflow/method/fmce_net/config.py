@@ -22,11 +22,7 @@ Levels = Annotated[int, Option("K, the levels of FMCS.", ge=2, le=1000, command=
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetConfig(Options):
-    """Shape of :class:`SetNet`.
-
-    Raises:
-        ConfigError: Names every value that is out of range.
-    """
+    """Shape of :class:`SetNet`."""
 
     levels: Levels = 5
     statistics: Annotated[
@@ -53,11 +49,7 @@ class SetConfig(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutlineOptions(Options):
-    """What can be chosen of an :class:`OutlineNet`.
-
-    Raises:
-        ConfigError: Names every value that is out of range.
-    """
+    """What can be chosen of an :class:`OutlineNet`."""
 
     features: Annotated[int, Option("Channels inside the outline net.", ge=1, le=2**16)] = 64
     blocks: Annotated[int, Option("Residual convolution blocks of the outline net.", ge=0, le=256)] = 2
@@ -74,11 +66,7 @@ class OutlineOptions(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutlineConfig(OutlineOptions):
-    """Shape of :class:`OutlineNet`, with that of the maps it reads.
-
-    Raises:
-        ConfigError: Names every value that is out of range.
-    """
+    """Shape of :class:`OutlineNet`, with that of the maps it reads."""
 
     channels: Annotated[int, Option("C of the maps it reads.", ge=1, le=2**20, command=False)]
     height: Annotated[int, Option("H of the maps.", ge=1, le=2**16, command=False)]

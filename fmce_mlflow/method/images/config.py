@@ -54,11 +54,7 @@ def _known_dataset(dataset: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageOptions(Options):
-    """Which images.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """Which images."""
 
     dataset: Annotated[str, reads(_known_dataset), Option("Data set, or folder:PATH; see `fmce list-data`.")] = "digits"
     data_root: Annotated[str, Option("Where data sets are looked for.")] = "data"
@@ -68,11 +64,7 @@ class ImageOptions(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitOptions(ImageOptions):
-    """Which images, and how they are split for a training.
-
-    Raises:
-        ConfigError: Names every value that cannot be used.
-    """
+    """Which images, and how they are split for a training."""
 
     image_size: Annotated[int | None, Option("Input height and width; auto: the data set's own.", ge=MIN_SIZE)] = None
     probe_size: Annotated[int, Option("Probe images, whose maps are recorded.", ge=1)] = 256

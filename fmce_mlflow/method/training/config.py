@@ -18,9 +18,6 @@ Precision = Literal["no", "bf16", "fp16"]
 class TrainingConfig(Options):
     """How a backbone is trained and how often it is looked at.
 
-    Raises:
-        ConfigError: If any value is out of range; names every such value.
-
     Example:
         >>> TrainingConfig(epochs=3, snapshots_per_epoch=2).snapshots
         6

@@ -14,11 +14,7 @@ FOLDER_VARIABLE = "FMCE_SPOOL"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadOptions(Options):
-    """How snapshots wait for a server.
-
-    Raises:
-        ConfigError: If a value is out of range; names every such value.
-    """
+    """How snapshots wait for a server."""
 
     folder: Annotated[
         str,

@@ -8,7 +8,7 @@ Every message says what was expected, what came, and what to do next. The comman
     ├── ConfigError             options that cannot work together; lists every problem at once
     ├── DataError               images: unknown data set, missing files, an empty class, a probe larger than the data
     ├── BackboneError           a backbone or a functional module that is not there
-    ├── CaptureError            a module whose output is no feature map, or that was never called
+    ├── CaptureError            a module whose output is not a feature map, or that was never called
     ├── ConvergenceError        a loss sequence that cannot be scored
     │   ├── NonFiniteLossError  a NaN or infinite loss, with its snapshot
     │   └── TooFewSnapshotsError  convergence came before there were K snapshots to mark
@@ -16,7 +16,7 @@ Every message says what was expected, what came, and what to do next. The comman
     │   └── IntegrityError      bytes that are not the bytes that were written
     ├── RunError                an MLflow run that lacks what is asked of it
     ├── UploadError             a server or store that does not take what was logged; it waits in a folder on disk
-    ├── ModelError              an MLflow model that is no PyTorch model, or cannot be loaded or run
+    ├── ModelError              an MLflow model that is not a PyTorch model, or cannot be loaded or run
     ├── PredictorError          an FMCE-Net that cannot be read or does not fit its input
     └── PromotionRefused        a registered version that does not meet what its promotion requires; exit code 3
 """
@@ -161,7 +161,7 @@ class UploadError(FmceError):
 
 
 class ModelError(FmceError):
-    """An MLflow model that is no PyTorch model, or that cannot be loaded or run."""
+    """An MLflow model that is not a PyTorch model, or that cannot be loaded or run."""
 
 
 class PredictorError(FmceError):

@@ -12,7 +12,7 @@ def did_you_mean(name: str, valid: Iterable[str], *, how_to_list: str = "") -> s
     Args:
         name: What was asked for.
         valid: The names there are.
-        how_to_list: A sentence that tells how to see them all.
+        how_to_list: A sentence that says how to see them all.
 
     Returns:
         A text that starts with a space, or an empty one.

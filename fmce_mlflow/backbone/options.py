@@ -1,4 +1,4 @@
-"""What decides a backbone run, and where a run keeps it."""
+"""What decides a backbone run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BackboneOptions(SplitOptions):
     signal: Annotated[Signal, Option("Sequence whose CQI decides convergence.")] = "train"
     log_checkpoints: Annotated[bool, Option("Log a model at every marker too.")] = False
     model_format: Annotated[
-        Format, Option("Format of logged models; pt2 falls back to pickle where a network cannot be exported.")
+        Format, Option("Format of logged models; pt2 falls back to pickle if a network cannot be exported.")
     ] = "pt2"
     register_as: Annotated[str | None, Option("Register the final model under this name.", none="")] = None
     training: TrainingConfig = field(default_factory=TrainingConfig)

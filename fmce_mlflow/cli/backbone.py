@@ -39,12 +39,12 @@ def backbone_options(values: Mapping[str, Any]) -> BackboneOptions:
 
 
 def train_options(values: Mapping[str, Any]) -> tuple[BackboneOptions, UploadOptions]:
-    """What `train-backbone` is told."""
+    """The options of `train-backbone`."""
     return both(lambda: backbone_options(values), lambda: build(UploadOptions, values))
 
 
 def build_options(values: Mapping[str, Any]) -> tuple[list[BackboneOptions], tuple[SourceOptions, UploadOptions]]:
-    """What `build-fmcs` is told: a job for each data set, backbone and seed, in this order."""
+    """The options of `build-fmcs`: a job for each data set, backbone and seed, in this order."""
     rest = lambda: both(lambda: build(SourceOptions, values), lambda: build(UploadOptions, values))  # noqa: E731
     return both(lambda: _jobs(values), rest)
 

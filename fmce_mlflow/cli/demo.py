@@ -1,4 +1,4 @@
-"""The command that goes through everything once."""
+"""The command that shows everything once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fmce_mlflow.safety.options import build
 
 
 def story_options(values: Mapping[str, Any]) -> StoryOptions:
-    """What `main` is told."""
+    """The options of `main`."""
     return build(ShortStory, values).story()
 
 

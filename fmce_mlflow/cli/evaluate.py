@@ -20,8 +20,8 @@ how_to_evaluate = options_of(
     ImageOptions,
     EvaluationConfig,
     changed={
-        "dataset": {"help": "Held-out images of a data set; of folder:PATH test/, or all where it has none."},
-        "split_seed": {"help": "Chose the held-out images, where a data set has no test split of its own."},
+        "dataset": {"help": "Held-out images of a data set; of folder:PATH its test/, or all if it has none."},
+        "split_seed": {"help": "Chose the held-out images, if a data set has no test split of its own."},
         "saliency": {"type": Word()},
         "saliency_target": {"type": Word()},
         "preprocessing": {"type": Json()},
@@ -37,20 +37,13 @@ def scoring_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, ImageO
 
 
 def evaluation_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, ImageOptions]:
-    """What `evaluate` is told, the model apart."""
+    """The options of `evaluate`, apart from the model."""
     _, options = both(lambda: _named(values["model"]), lambda: scoring_options(values))
     return options
 
 
 def evaluation_images(options: ImageOptions, unreadable: Literal["raise", "skip"]) -> Any:
-    """The images to evaluate on, as an MLflow dataset.
-
-    Args:
-        options: Which images.
-        unreadable: What becomes of those that cannot be read.
-
-    Returns:
-        The held-out images: of a named data set, or of a folder that is split; else all images of the folder.
+    """The images to evaluate on: those held out of a data set or a folder that is split, else all of the folder.
 
     Raises:
         DataError: If they are not there.
@@ -69,7 +62,7 @@ def evaluation_images(options: ImageOptions, unreadable: Literal["raise", "skip"
 @how_to_evaluate
 @click.pass_context
 def evaluate_command(ctx: click.Context, /, options: tuple[EvaluationConfig, ImageOptions]) -> None:
-    """Tell how mature the training of a model's functional modules is, and log it.
+    """Say how mature the training of a model's functional modules is, and log it.
 
     \b
     Examples:

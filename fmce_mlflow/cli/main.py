@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "evaluate": (
         "evaluate:evaluate_command",
-        "Tell how mature the training of a model's functional modules is, and log it",
+        "Say how mature the training of a model's functional modules is, and log it",
     ),
     "promote": (
         "promote:promote_command",
@@ -121,7 +121,7 @@ def friendly_errors() -> Iterator[None]:
 
 
 def _fail_of_mlflow(error: Exception) -> None:
-    """Tell what MLflow, or what it reaches its server with, complains of; other errors are left alone."""
+    """Fail with what MLflow, or the library with which it reaches its server, complains of; ignore other errors."""
     if type(error).__module__.startswith(("mlflow.", "sqlalchemy.", "requests.", "urllib3.")):
         where = without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "its default store"))
         _fail(f"MLflow at {where} says: {error}")

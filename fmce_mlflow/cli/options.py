@@ -12,11 +12,7 @@ from fmce_mlflow.safety.options import Options, Row, rows
 
 
 class StatedOption(click.Option):
-    """An option that a class states; the docs are made from its row.
-
-    Args:
-        row: The row.
-    """
+    """An option that a class states; the docs are made from its row."""
 
     def __init__(self, *args: Any, row: Row, **kwargs: Any) -> None:
         self.row = row
@@ -32,10 +28,10 @@ def options_of(
     """A decorator that gives a command the options of classes, in the order of their fields.
 
     Args:
-        *classes: The classes; of two options with one key the first counts.
-        only: Keys of the options to take; all where empty.
+        *classes: Of two options with one key the first counts.
+        only: Keys of options to take; empty: all.
         without: Keys of options to leave out.
-        changed: Arguments of ``click.option`` by key, where a command differs from the class.
+        changed: Arguments of ``click.option`` by key, if a command differs from the class.
     """
     found = {row.key: row for cls in reversed(classes) for row in rows(cls)}
     order = dict.fromkeys(row.key for cls in classes for row in rows(cls))

@@ -61,7 +61,7 @@ class Word(ParamType):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value that the word stands for; None where it is empty or ``auto``."""
+        """The value that the word stands for; None for an empty one or ``auto``."""
         words = {"true": True, "false": False, "auto": None, "": None}
         if not isinstance(value, str) or value in words:
             return words.get(value, value)
@@ -74,7 +74,7 @@ class Json(ParamType):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The word or the object; None where it is empty or ``auto``."""
+        """The word or the object; None for an empty one or ``auto``."""
         if value in ("", "auto"):
             return None
         if not isinstance(value, str) or not value.startswith("{"):

@@ -15,12 +15,12 @@ from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.safety.options import build
 
 EPOCHS = {"set": 160, "outline": 30}
-"""Most passes by kind of net, where none are named."""
+"""The default of --epochs by kind of net."""
 _EPOCHS_HELP = f"Most passes over the bags; auto: {EPOCHS['set']}, or {EPOCHS['outline']} for the outline net."
 
 
 def net_options(values: Mapping[str, Any]) -> NetOptions:
-    """What `train-fmce-net` is told."""
+    """The options of `train-fmce-net`."""
     auto = {"epochs": EPOCHS[values["net"]]} if values["epochs"] is None else {}
     return build(NetOptions, {**values, **auto})
 

@@ -18,7 +18,7 @@ from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.rules import DEFAULT
 from fmce_mlflow.safety.options import build
 
-Told = tuple[PromotionOptions, tuple[EvaluationConfig, ImageOptions]]
+Choices = tuple[PromotionOptions, tuple[EvaluationConfig, ImageOptions]]
 
 _REQUIRE = {
     "multiple": True,
@@ -29,8 +29,8 @@ _REQUIRE = {
 }
 
 
-def promotion_options(values: Mapping[str, Any]) -> Told:
-    """What to promote, and how to evaluate where no run is named."""
+def promotion_options(values: Mapping[str, Any]) -> Choices:
+    """What to promote, and how to evaluate it if no run is named."""
     given = {name: value for name, value in values.items() if name != "require" or any(value)}
     return both(lambda: build(PromotionOptions, given), lambda: scoring_options(values))
 
@@ -39,7 +39,7 @@ def promotion_options(values: Mapping[str, Any]) -> Told:
 @options_of(PromotionOptions, changed={"require": _REQUIRE})
 @how_to_evaluate
 @click.pass_context
-def promote_command(ctx: click.Context, /, told: Told) -> None:
+def promote_command(ctx: click.Context, /, choices: Choices) -> None:
     """Promote a registered version to an alias or a stage if its evaluation meets what is required.
 
     A refusal names every requirement that is not met and has the exit code 3; mistakes have 1 and 2.
@@ -51,7 +51,7 @@ def promote_command(ctx: click.Context, /, told: Told) -> None:
       fmce promote --model models:/digits@candidate --alias champion --compare-to champion \\
           --require 'fmcs_predicted>=0.95' --require 'focus/conv5>0.2' --dry-run
     """
-    options, (config, which) = told
+    options, (config, which) = choices
     client = make_client(ctx)
     from fmce_mlflow.promotion.promote import promote
     from fmce_mlflow.promotion.registry import find_version

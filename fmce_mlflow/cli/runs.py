@@ -85,7 +85,7 @@ def _experiment(client: MlflowClient, name: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line, above a progress bar where there is one."""
+    """Print a line, above a progress bar if there is one."""
     from tqdm import tqdm
 
     tqdm.write(hide_credentials(text), file=sys.stdout)

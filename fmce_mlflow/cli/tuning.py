@@ -19,8 +19,8 @@ from fmce_mlflow.tuning.options import TuneOptions
 
 
 def tuning_options(values: Mapping[str, Any]) -> TuneOptions:
-    """What `tune-fmce-net` is told."""
-    grace = 3 * max(values["heartbeat"], 1)  # a heartbeat out of range is told by itself
+    """The options of `tune-fmce-net`."""
+    grace = 3 * max(values["heartbeat"], 1)  # a heartbeat out of range is an error of its own
     options, space = both(
         lambda: build(TuneOptions, {**values, "grace": grace, "space": {}}), lambda: _space(values["space"].strip())
     )

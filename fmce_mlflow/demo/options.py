@@ -20,7 +20,7 @@ from fmce_mlflow.safety.options import Numbers, Option, Options
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions(Options):
-    """What every demonstration has: the runs that FMCE-Net learns from, the one it judges, and what becomes of it."""
+    """What every demonstration has: the runs that FMCE-Net learns from, the one it judges, and what is done with it."""
 
     seeds: Annotated[
         Numbers,
@@ -53,7 +53,7 @@ class StoryOptions(DemoOptions):
     """A demonstration of any backbone and any FMCE-Net.
 
     Attributes:
-        backbone: How every backbone run of it is trained; its seed is left out of account.
+        backbone: How every backbone run of it is trained; its seed is ignored.
         net: How FMCE-Net is trained.
     """
 
@@ -67,7 +67,7 @@ class ShortStory(DemoOptions):
 
     dataset: Annotated[str, Option("Your own images, folder:PATH, or a data set that is in data/ already.")] = "digits"
     epochs: Annotated[int, Option("Passes of each backbone over the training images.", ge=1)] = 6
-    cpu: Annotated[bool, Option("Stay on the CPU even where there is a GPU.")] = False
+    cpu: Annotated[bool, Option("Stay on the CPU even if there is a GPU.")] = False
 
     def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
         """What bounds do not say."""

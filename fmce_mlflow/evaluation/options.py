@@ -1,4 +1,4 @@
-"""What can be said to the fmce evaluator, checked all at once."""
+"""The options of the fmce evaluator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OF_OTHERS = frozenset(
 """Keys of MLflow's own evaluators: a flat config goes to every evaluator, so these may be in it."""
 
 SALIENCY_IMAGES = 32
-"""Images over which focus is taken where saliency is simply on."""
+"""Images over which focus is taken if saliency is simply on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,11 @@ class EvaluationConfig(Options):
     bag_size: Annotated[
         int | None, Option("Images per bag; auto: what the predictor was trained on, else 64.", ge=2)
     ] = None
-    device: Annotated[str | None, Option("Where the model runs; auto: where it is, the CPU for one by its URI.")] = None
+    device: Annotated[str | None, Option("Where the model runs; auto: where it is; the CPU for a URI.")] = None
     saliency: Annotated[
         bool | Annotated[int, Interval(ge=0)] | None,
         Option(
-            "Grad-CAM: true, false, or over how many images; auto: where the model gives class scores.",
+            "Grad-CAM: true, false, or over how many images; auto: if the model gives class scores.",
             must="true, false or a number of images",
         ),
     ] = None
@@ -66,7 +66,7 @@ class EvaluationConfig(Options):
         ),
     ] = None
     image_column: Annotated[
-        str | None, Option("The DataFrame's column that holds the images; auto: found by itself.", command=False)
+        str | None, Option("The DataFrame's column that holds the images; auto: the one that has them.", command=False)
     ] = None
     unreadable: Annotated[
         Literal["raise", "skip"] | None,
@@ -83,7 +83,7 @@ class EvaluationConfig(Options):
 
     @classmethod
     def read(cls, values: Mapping[str, Any] | None) -> EvaluationConfig:
-        """An ``evaluator_config``, all of whose problems are told at once.
+        """An ``evaluator_config``, all of whose problems are named at once.
 
         Raises:
             ConfigError: For unknown keys, with the near ones, and for every value that cannot be used.

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: both stop a training in order, and not in the middle of a snapshot.
+"""Ctrl-C and SIGTERM: both stop a training cleanly, never in the middle of a snapshot.
 
 SIGTERM, which schedulers send, becomes :class:`Terminated`, a ``KeyboardInterrupt``: whatever closes a run after Ctrl-C
 closes it after SIGTERM. Inside :func:`held` the first signal waits until the block ends; a second one does not.
@@ -25,7 +25,7 @@ _waiting: int | None = None
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGTERM raise :class:`Terminated` and both signals heed :func:`held`.
+    """Let SIGTERM raise :class:`Terminated` and both signals wait for :func:`held`.
 
     Handlers that somebody else has set are left alone, and so is a thread that cannot have any.
 
@@ -34,8 +34,8 @@ def stoppable() -> Iterator[None]:
         ...     with stoppable():
         ...         os.kill(os.getpid(), signal.SIGTERM)
         ... except Terminated:
-        ...     print("closed in order")
-        closed in order
+        ...     print("closed cleanly")
+        closed cleanly
     """
     global _pid
     if _pid == os.getpid() or threading.current_thread() is not threading.main_thread():
@@ -89,7 +89,7 @@ def held() -> Iterator[None]:
 def released() -> Iterator[None]:
     """Within :func:`held`, let signals break in at once; one that waits is raised first.
 
-    What then happens outside of it, such as the closing of a run, is held again, until a second signal.
+    What happens outside of it then, such as the closing of a run, is held again, until a second signal.
     """
     global _depth, _waiting
     if threading.current_thread() is not threading.main_thread():

@@ -215,7 +215,7 @@ Numbers = Annotated[tuple[int, ...], BeforeValidator(whole_numbers)]
 
 
 def bounds(cls: type[Options], field: str) -> dict[str, Any]:
-    """The bounds of another class's field, for an :class:`Option` that hands its value to it."""
+    """The bounds of another class's field, for an :class:`Option` whose value that field gets."""
     kind: Any = cls
     option = next(row.option for row in all_rows(kind) if row.field == field)
     return {name: getattr(option, name) for name in ("ge", "gt", "le", "lt")}

@@ -29,7 +29,7 @@ def read_file(path: Path, limit: int, name: str, *, root: Path | None = None) ->
         root: A folder that it must lie in, links followed.
 
     Raises:
-        ArtifactError: If it is larger, no regular file, or outside.
+        ArtifactError: If it is larger, not a regular file, or outside.
         FileNotFoundError: If it is not there.
 
     Example:
@@ -41,7 +41,7 @@ def read_file(path: Path, limit: int, name: str, *, root: Path | None = None) ->
     if root is not None:
         stay_within(path, root, name)
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ArtifactError(f"{name} is no regular file; only such are read.")
+        raise ArtifactError(f"{name} is not a regular file; only regular files are read.")
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
@@ -119,7 +119,7 @@ def seal(artifact_path: str, data: bytes) -> dict[str, str]:
 
 
 def check_seal(tags: Mapping[str, str], artifact_path: str, data: bytes, name: str) -> None:
-    """Compare an artifact with its run's tag, where the run has one.
+    """Compare an artifact with its run's tag, if the run has one.
 
     Raises:
         IntegrityError: If they differ.

@@ -25,7 +25,7 @@ from fmce_mlflow.safety.credentials import hide_credentials
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 PASSING_STATUS = frozenset({408, 425, 429})
 STORES = ("botocore.", "boto3.", "google.", "azure.", "paramiko.")
-"""Packages whose errors tell nothing general about whether they pass; it is assumed."""
+"""Packages whose errors do not say whether they pass; it is assumed that they do."""
 
 T = TypeVar("T")
 
@@ -63,10 +63,10 @@ def retried(
     """Call until it succeeds, waiting twice as long after every failure that may pass, with jitter.
 
     Args:
-        call: What to do; it must bear being done again.
+        call: What to do; it must be safe to repeat.
         stopped: Ends the waiting.
         stop: When else to end it.
-        failed: Told of each failure that is followed by another try.
+        failed: Called with each failure that is followed by another try.
 
     Returns:
         What ``call`` returns.
@@ -75,7 +75,7 @@ def retried(
         Exception: The last failure.
     """
 
-    def tell(state: RetryCallState) -> None:
+    def note(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if error is not None:
             failed(error)
@@ -88,7 +88,7 @@ def retried(
         wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT) + wait_random(0, FIRST_WAIT),
         stop=lambda state: stopped.is_set() or (stop is not None and stop(state)),
         sleep=sleep,
-        before_sleep=tell,
+        before_sleep=note,
         reraise=True,
     )(call)
 

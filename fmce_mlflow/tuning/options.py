@@ -24,12 +24,12 @@ class StudyOptions(Options):
     resume: Annotated[bool, Option("Go on with a study that has ended, or whose first process died.")] = False
     seed: Annotated[int, Option("Test group, bags, initial weights and the search itself.", ge=0)] = 0
     heartbeat: Annotated[
-        int, Option("Seconds between signs of life of a trial; after three times that it is dead.", ge=1)
+        int, Option("Seconds between a trial's signs of life; after three times that without one it is dead.", ge=1)
     ] = 10
     grace: Annotated[
         int, Option("Seconds without a sign of life after which a trial counts as dead.", command=False)
     ] = 30
-    retries: Annotated[int, Option("How often a trial is tried again whose worker died.", ge=0)] = 2
+    retries: Annotated[int, Option("How often a trial whose worker died is tried again.", ge=0)] = 2
 
     def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
         """What does not go together, and what is empty."""

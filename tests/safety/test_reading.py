@@ -65,7 +65,7 @@ def test_only_regular_files_within_a_folder_are_read(tmp_path):
         with pytest.raises(ArtifactError, match="leads out of"):
             read_file(root / name, 100, "It", root=root)
     for name, folder in (("pipe", root), ("zero", Path("/dev"))):  # neither waits nor reads without end
-        with pytest.raises(ArtifactError, match="no regular file"):
+        with pytest.raises(ArtifactError, match="not a regular file"):
             read_file(folder / name, 100, "It", root=folder)
     (root / "file").write_bytes(bytes(100))
     assert read_file(root / "file", 100, "It", root=root) == bytes(100)
@@ -314,7 +314,7 @@ def test_json_options_are_bounded(option, tmp_path):
         assert result.exit_code == 2 and ("deeper than" in result.output or "at most" in result.output), result.output
     if "--space" in option:
         result = CliRunner().invoke(main, [*option, "/dev/zero"], prog_name="fmce")
-        assert result.exit_code == 2 and "no regular file" in result.output
+        assert result.exit_code == 2 and "not a regular file" in result.output
 
 
 @pytest.mark.parametrize("option", ["--saliency", "--saliency-target"])

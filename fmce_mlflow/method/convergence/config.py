@@ -1,4 +1,4 @@
-"""The constants of convergence; where the paper (arXiv 2405.04041) leaves one open, the default is ours."""
+"""The constants of convergence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIGNAL_NAMES: Mapping[Signal, str] = {"train": "training loss", "val": "validati
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvergenceConfig(Options):
-    """Every constant of the method. The paper names none of them: the defaults are ours.
+    """Every constant of the method. The paper (arXiv 2405.04041) names none of them: the defaults are ours.
 
     Example:
         >>> ConvergenceConfig(levels=1, window=0)

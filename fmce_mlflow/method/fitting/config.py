@@ -19,7 +19,7 @@ Protocol = Literal["images", "run", "architecture", "dataset"]
 class BagConfig(Options):
     """How bags are drawn."""
 
-    bag_size: Annotated[int, Option("Images in a bag; fewer where there are fewer.", ge=2)] = 64
+    bag_size: Annotated[int, Option("Images in a bag; all if there are fewer.", ge=2)] = 64
     bags_per_map: Annotated[int, Option("Bags drawn of each feature-map file, for training and for scoring.", ge=1)] = 6
     test_share: Annotated[float, Option("Share of the probe images that is in no training bag.", gt=0, lt=1)] = 0.5
     seed: Annotated[int, Option("Weights, bags, and the group that is held out.", ge=0)] = 0

@@ -49,7 +49,7 @@ class TrainingConfig(Options):
         int, Option("Seeds the initial weights, the order of images, augmentation and dropout.", ge=0, lt=2**63)
     ] = 0
     num_workers: Annotated[int, Option("Processes that read images.", ge=0)] = 0
-    cpu: Annotated[bool, Option("Stay on the CPU even where there is a GPU.")] = False
+    cpu: Annotated[bool, Option("Stay on the CPU even if there is a GPU.")] = False
 
     def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
         """What does not go together."""

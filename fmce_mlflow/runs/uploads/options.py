@@ -27,7 +27,7 @@ class UploadOptions(Options):
     limit: Annotated[
         int,
         Option(
-            "MiB that snapshots of a run may take there; training waits where one more would pass it.",
+            "MiB that snapshots of a run may take there; training waits if one more would exceed it.",
             name="spool-limit",
             ge=1,
         ),

@@ -34,10 +34,7 @@ class FmceError(Exception):
 
 
 class ConfigError(FmceError):
-    """Options that cannot work, all of them at once.
-
-    Args:
-        problems: One sentence per problem.
+    """Options that cannot work, all of them at once; one sentence per problem.
 
     Example:
         >>> str(ConfigError(["epochs must be at least 1, got 0"]))
@@ -91,13 +88,7 @@ class ConvergenceError(FmceError):
 
 
 class NonFiniteLossError(ConvergenceError):
-    """A NaN or infinite loss.
-
-    Args:
-        snapshot: The snapshot at which it came.
-        value: The loss.
-        what: Which loss it is.
-    """
+    """A NaN or infinite loss; ``what`` names the loss."""
 
     def __init__(self, snapshot: int, value: float, what: str = "loss") -> None:
         self.snapshot = snapshot
@@ -117,14 +108,7 @@ class ArtifactError(FmceError):
 
 
 class IntegrityError(ArtifactError):
-    """Bytes that are not the bytes that were written.
-
-    Args:
-        name: The artifact.
-        expected: sha256 recorded when it was written.
-        found: sha256 of what was read.
-        way_out: What to do next.
-    """
+    """Bytes that are not the bytes that were written, by their sha256."""
 
     def __init__(
         self, name: str, expected: str, found: str, way_out: str = "Restore the file, or record the run again."
@@ -138,12 +122,7 @@ class RunError(FmceError):
 
 
 class UploadError(FmceError):
-    """A tracking server or artifact store that does not take what was logged; nothing is lost.
-
-    Args:
-        why: What the server did.
-        folder: Where on disk the rest waits.
-        waiting: What waits there, in words.
+    """A tracking server or artifact store that does not take what was logged; what waits in ``folder`` is not lost.
 
     Example:
         >>> print(UploadError("MLflow at http://localhost:5000 does not answer.", "spool/3f2a", "2 snapshots"))
@@ -169,12 +148,7 @@ class PredictorError(FmceError):
 
 
 class PromotionRefused(FmceError):  # a verdict, and no defect
-    """A registered version that does not meet what its promotion requires.
-
-    Args:
-        what: The version and what it was to become.
-        unmet: One sentence per requirement that is not met, with its figure.
-        run_id: The evaluation run that has the figures.
+    """A registered version that does not meet what its promotion requires, with a sentence per unmet requirement.
 
     Example:
         >>> print(PromotionRefused("Version 1 of digits", ["fmcs_predicted>=0.9: not met, it is 0.31"], "3f2a"))

@@ -7,15 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(name: str, valid: Iterable[str], *, how_to_list: str = "") -> str:
-    """The tail of an error about an unknown name: near names, and how to list all.
-
-    Args:
-        name: What was asked for.
-        valid: The names there are.
-        how_to_list: A sentence that says how to see them all.
-
-    Returns:
-        A text that starts with a space, or an empty one.
+    """The tail of an error about an unknown name: near names, and how to see all. Starts with a space or is empty.
 
     Example:
         >>> did_you_mean("layer5", ["layer4", "conv1"])

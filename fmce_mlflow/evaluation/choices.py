@@ -30,36 +30,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What the user is to be told; grows in the course of an evaluation.
+    """What the user is to be told; grows in the course of an evaluation."""
 
-    Attributes:
-        choices: Sentences about what was chosen for the user.
-        warnings: Sentences about what the user should know before trusting a figure.
-    """
-
-    choices: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    choices: list[str] = field(default_factory=list)  # what was chosen for the user
+    warnings: list[str] = field(default_factory=list)  # what the user should know before trusting a figure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setup:
-    """What is evaluated, and how.
-
-    Attributes:
-        model: The model.
-        dataset: The images as MLflow has them.
-        inputs: The images as they are read.
-        preprocessing: What turns 8-bit images into the model's input.
-        probe: Places of the images that are used, int64 (n,), ascending.
-        config: How to evaluate.
-        predictor: FMCE-Net.
-    """
+    """What is evaluated, and how."""
 
     model: TorchModel
     dataset: EvaluationDataset
-    inputs: ImageInputs
-    preprocessing: Preprocessing | None
-    probe: NDArray[np.int64]
+    inputs: ImageInputs  # the images as they are read
+    preprocessing: Preprocessing | None  # turns 8-bit images into the model's input
+    probe: NDArray[np.int64]  # places of the images that are used, ascending
     config: EvaluationConfig
     predictor: Predictor
 

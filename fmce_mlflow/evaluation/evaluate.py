@@ -47,9 +47,6 @@ def evaluate_model(
         data: A dataset of ``mlflow.data.from_images``, a DataFrame or a 2-D array, as for ``mlflow.models.evaluate``.
         config: How to evaluate.
 
-    Returns:
-        What was found and logged.
-
     Raises:
         FmceError: For every mistake that a user can make.
     """

@@ -23,16 +23,10 @@ _NOT_IN_METRIC_NAMES = re.compile(r"[^\w.\-: ]", re.ASCII)  # nor "/", which MLf
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The model.
-
-    Attributes:
-        uri: Its URI.
-        title: What a reader calls it, where that is not its URI.
-        model_id: MLflow's id; empty where it has none.
-    """
+    """The model, as a reader calls it."""
 
     uri: str
-    title: str = ""
+    title: str = ""  # where it is not the URI
     model_id: str = ""
 
     @property
@@ -43,45 +37,26 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictorFacts:
-    """The FMCE-Net that scored.
-
-    Attributes:
-        name: Name or URI.
-        identity: What distinguishes it from every other, even if its name moves to another one.
-        limits: What its kind cannot do, as sentences.
-        corpus: What it was trained on, in a few words.
-        figures: By protocol (``run``, ``architecture`` …), the predictor's metrics: ``mae``, ``spearman``,
-            ``accuracy``, ``within_one``, ``coverage``; those that are there are shown.
-    """
+    """The FMCE-Net that scored."""
 
     name: str
-    identity: str = ""
-    limits: tuple[str, ...] = ()
-    corpus: str = ""
+    identity: str = ""  # what distinguishes it from every other, even if its name moves to another one
+    limits: tuple[str, ...] = ()  # what its kind cannot do, as sentences
+    corpus: str = ""  # what it was trained on, in a few words
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EvaluatedImages:
-    """The images that a model was evaluated on.
-
-    Attributes:
-        name: The dataset's.
-        indices: Their places in the dataset, int64 (n,), ascending.
-        digest: MLflow's digest; empty where there is none.
-        names: What each is called.
-        targets: Their labels, (n,), or None.
-        classes: What integer labels count; may be empty.
-        bag_size: Images in a bag; 0 where not known.
-    """
+    """The images that a model was evaluated on."""
 
     name: str
-    indices: NDArray[np.int64]
-    digest: str = ""
+    indices: NDArray[np.int64]  # their places in the dataset, ascending
+    digest: str = ""  # MLflow's
     names: Sequence[str] = ()
     targets: NDArray[Any] | None = None
-    classes: tuple[str, ...] = ()
-    bag_size: int = 0
+    classes: tuple[str, ...] = ()  # what integer labels count; may be empty
+    bag_size: int = 0  # 0 where not known
 
     @property
     def identity(self) -> str:
@@ -101,29 +76,17 @@ class EvaluatedImages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingRun:
-    """The run that trained the model.
-
-    Attributes:
-        run_id: The run.
-        snapshot: Its snapshot that the model is.
-        fmcs: The snapshot's FMCS from the run's losses; None where the run has no label for it.
-        convergence: The run's losses, judged as the run did; None where it does not say how.
-    """
+    """The run that trained the model."""
 
     run_id: str
-    snapshot: int
-    fmcs: float | None = None
-    convergence: Convergence | None = None
+    snapshot: int  # its snapshot that the model is
+    fmcs: float | None = None  # from the run's losses; None where the run has no label for the snapshot
+    convergence: Convergence | None = None  # None where the run does not say how its losses were judged
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image file.
-
-    Attributes:
-        png: Its bytes.
-        text: What it shows, for those who cannot see it.
-    """
+    """A PNG, and in words what it shows."""
 
     png: bytes
     text: str
@@ -133,32 +96,20 @@ class Picture:
 class Findings:
     """Everything that an evaluation found.
 
-    Attributes:
-        run_id: The evaluation's run.
-        model: The model.
-        predictor: The FMCE-Net.
-        images: The images.
-        modules: What was found of each, in the order asked for; at least one.
-        training: The run that trained the model, where it is known.
-        saliency: Grad-CAM over the first images, where it was taken.
-        choices: Sentences about what was chosen for the user. Text in backquotes is set as code.
-        warnings: Sentences about what the user should know before trusting a figure.
-        mature: FMCS from which a module counts as trained enough.
-
     Raises:
         ConfigError: No module, or figures that cannot be.
     """
 
-    run_id: str
+    run_id: str  # the evaluation's
     model: ModelFacts
     predictor: PredictorFacts
     images: EvaluatedImages
-    modules: tuple[ModuleFinding, ...]
+    modules: tuple[ModuleFinding, ...]  # in the order asked for; at least one
     training: TrainingRun | None = None
-    saliency: Picture | None = None
-    choices: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    mature: float = MATURE
+    saliency: Picture | None = None  # Grad-CAM over the first images, where it was taken
+    choices: tuple[str, ...] = ()  # sentences; text in backquotes is set as code
+    warnings: tuple[str, ...] = ()  # what the user should know before trusting a figure
+    mature: float = MATURE  # FMCS from which a module counts as trained enough
 
     def __post_init__(self) -> None:
         problems = [] if self.modules else ["a report needs at least one module, got none"]

@@ -68,12 +68,9 @@ class PageArtifact(EvaluationArtifact):
 
 
 def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
-    """Log tables, figure and report, and tag the run.
+    """Log tables, figure and report, and tag the run; gives the artifacts by name, as ``EvaluationResult`` has them.
 
     Artifacts of an earlier evaluation in the same run are replaced. A run that has a role keeps it.
-
-    Returns:
-        The artifacts by name, as ``mlflow.models.EvaluationResult`` has them.
 
     Raises:
         ArtifactError: If the server does not take them; says where they are kept.

@@ -31,13 +31,7 @@ _SHARES = frozenset({"accuracy", "within_one", "coverage"})
 
 
 def evaluation_page(findings: Findings) -> str:
-    """The page of an evaluation.
-
-    Args:
-        findings: What was found.
-
-    Returns:
-        HTML; write it as UTF-8.
+    """The page of an evaluation, HTML to be written as UTF-8.
 
     Example:
         >>> from fmce_mlflow.evaluation.findings import EvaluatedImages, ModelFacts, PredictorFacts

@@ -38,9 +38,8 @@ class FmceEvaluator(ModelEvaluator):
     def can_evaluate(cls, *, model_type: str | None, evaluator_config: Any, **kwargs: Any) -> bool:
         """Whether the call asks for fmce: by its model type, by naming the evaluator, or by a config that is its own.
 
-        Where no evaluator is named, MLflow asks every registered one while it chooses, and those it chose once more
-        before they evaluate. An evaluator that was named is asked the second time only, so that time shows that this
-        one was named; MLflow passes nothing else by which to know.
+        Where no evaluator is named, MLflow asks each one twice: while it chooses, and before it evaluates. One that was
+        named is asked the second time only, and MLflow passes nothing else by which to know that.
         """
         if model_type == MODEL_TYPE or sys._getframe(1).f_code.co_name == "_evaluate":
             return True
@@ -65,9 +64,6 @@ class FmceEvaluator(ModelEvaluator):
             model: What ``mlflow.pyfunc.load_model`` gave.
             model_id: The logged model to which MLflow ties the metrics; where it is None, they are logged here.
             **kwargs: About predictions, which fmce does not look at, and what later releases of MLflow may pass.
-
-        Returns:
-            Metrics and artifacts.
 
         Raises:
             MlflowException: For whatever keeps the model from being evaluated; says why.

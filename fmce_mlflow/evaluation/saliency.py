@@ -26,19 +26,12 @@ SHOWN = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saliency:
-    """What Grad-CAM shows of a model's modules.
+    """What Grad-CAM shows of a model's modules."""
 
-    Attributes:
-        indices: The images that were asked about, int64 (m,), at least one.
-        focus: By module, each image's focus, float64 (m,).
-        panel: The first images as they are seen by the model, uint8 (k, H, W, 3).
-        maps: By module, Grad-CAM of those, float32 (k, H, W).
-    """
-
-    indices: NDArray[np.int64]
-    focus: dict[str, NDArray[np.float64]]
-    panel: NDArray[np.uint8]
-    maps: dict[str, NDArray[np.float32]]
+    indices: NDArray[np.int64]  # the images that were asked about, at least one
+    focus: dict[str, NDArray[np.float64]]  # by module, each image's focus (m,)
+    panel: NDArray[np.uint8]  # the first images as the model sees them, (k, H, W, 3)
+    maps: dict[str, NDArray[np.float32]]  # by module, Grad-CAM of those, (k, H, W)
 
     def by_image(self, module: str, images: int) -> NDArray[np.float64]:
         """A module's focus for each of all images, float64 (images,); NaN for those that were not asked about."""

@@ -37,14 +37,7 @@ def state(module: ModuleFinding, mature: float = MATURE) -> State:
 
 
 def verdict(module: ModuleFinding, mature: float = MATURE) -> str:
-    """One module in a sentence or two, plain text.
-
-    Args:
-        module: What was found of it.
-        mature: FMCS from which it counts as trained enough.
-
-    Returns:
-        The sentences.
+    """One module in a sentence or two, plain text; from an FMCS of ``mature`` it counts as trained enough.
 
     Example:
         >>> import numpy as np

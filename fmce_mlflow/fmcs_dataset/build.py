@@ -37,7 +37,7 @@ def build_fmcs(
         jobs: What to train; the first says how runs are labelled.
         data: Images by data set.
         source_runs: Backbone runs to take instead of training.
-        unconverged: Runs that have not converged: ``drop`` them, or ``keep`` them without a label.
+        unconverged: Whether runs that have not converged are dropped, or kept without a label.
         uploads: How snapshots wait for a server.
 
     Raises:
@@ -69,10 +69,7 @@ def train_backbones(
     *,
     uploads: UploadOptions | None = None,
 ) -> tuple[list[str], dict[str, str]]:
-    """Train each job as a run nested in ``parent``; one that diverges is named and left out.
-
-    Returns:
-        The runs that were trained, and those that failed with the reason.
+    """Train each job as a run nested in ``parent``: the runs that were trained, and by run why it diverged.
 
     Raises:
         RunError: If every run failed.

@@ -27,20 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FmcsDataset:
-    """A labelled table of feature maps.
-
-    Attributes:
-        table: One row per (run, snapshot, module), with :data:`COLUMNS`.
-        left_out: By run id, why a run that was asked for is not in it, or one of its modules is not.
-        unlabelled: By run id, why a run that was kept has no label.
-        convergences: What was found of each run, by its id; of each module, by ``<run id>/<module>``, where the signal
-            is its drift.
-    """
+    """A labelled table of feature maps: one row per (run, snapshot, module), with :data:`COLUMNS`."""
 
     table: pd.DataFrame
-    left_out: dict[str, str]
-    unlabelled: dict[str, str]
-    convergences: dict[str, Convergence] = field(default_factory=dict)
+    left_out: dict[str, str]  # by run id, why the run or one of its modules is not in it
+    unlabelled: dict[str, str]  # by run id, why a run that was kept has no label
+    convergences: dict[str, Convergence] = field(default_factory=dict)  # by run, or run/module for drift
 
     def counts(self) -> pd.DataFrame:
         """Rows by run and module: snapshots, and marker snapshots by level."""
@@ -62,18 +54,15 @@ def build_fmcs_dataset(
     unconverged: Unconverged = "drop",
     modules: Sequence[str] = (),
 ) -> FmcsDataset:
-    """Label the feature maps of backbone runs.
+    """Label the feature maps of backbone runs, of any backbones and data; a snapshot without maps has no row.
 
     Args:
         client: MLflow client.
-        source_runs: Ids of backbone runs, of any backbones and data.
+        source_runs: Ids of the runs.
         config: The constants of convergence.
         signal: ``train`` or ``val`` loss, or each module's own ``drift``.
         unconverged: ``drop`` runs that cannot be labelled, or ``keep`` them without a label.
         modules: Only these modules, names or globs; all where empty.
-
-    Returns:
-        The table and the runs left out of it. A snapshot whose maps were not kept has no row.
 
     Raises:
         RunError: If a run does not exist, is no backbone run, lacks losses or maps, or if no run is left.

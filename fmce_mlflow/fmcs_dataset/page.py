@@ -33,18 +33,7 @@ def dataset_page(
     left_out: Mapping[str, str] | None = None,
     unlabelled: Mapping[str, str] | None = None,
 ) -> str:
-    """The page of an FMCS-dataset.
-
-    Args:
-        table: Its rows, with the columns of ``fmcs_dataset.COLUMNS``.
-        convergences: By run id, or ``<run id>/<module>`` where modules are labelled by their own drift.
-        run_id: The run that built it.
-        left_out: By run id, why a run or one of its modules is not in it.
-        unlabelled: By run id, why a run that was kept has no label.
-
-    Returns:
-        HTML; write it as UTF-8.
-    """
+    """The page of an FMCS-dataset, HTML to be written as UTF-8; the fields are those of ``FmcsDataset``."""
     left_out, unlabelled = left_out or {}, unlabelled or {}
     labels = table["fmcs"].dropna().to_numpy(float)
     groups = [

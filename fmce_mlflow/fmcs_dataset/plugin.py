@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 
 class FmcsDatasetSource(DatasetSource):
-    """The run that built an FMCS-dataset.
-
-    ``mlflow.data.get_source`` gives it back from the run's dataset input.
-
-    Args:
-        run_id: The run with role ``fmcs_dataset``.
-    """
+    """The run that built an FMCS-dataset, as ``mlflow.data.get_source`` gives it back from a run's dataset input."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id

@@ -17,21 +17,13 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A version held against the holder of a stage or alias.
-
-    Attributes:
-        target: The stage or alias.
-        holder: Its version; None where nobody holds it.
-        evidence: The holder's figures; None without a holder, or where it is the version itself.
-        checks: One per metric.
-        note: A sentence for the user.
-    """
+    """A version held against the holder of a stage or alias."""
 
     target: Target
-    holder: str | None
-    evidence: Evidence | None
-    checks: tuple[Check, ...]
-    note: str
+    holder: str | None  # its version; None where nobody holds the target
+    evidence: Evidence | None  # the holder's; None without a holder, or where it is the version itself
+    checks: tuple[Check, ...]  # one per metric
+    note: str  # for the user
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -46,26 +38,15 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome of a promotion.
-
-    Attributes:
-        name: The registered model.
-        version: Its version.
-        target: The stage or alias it was to get.
-        evidence: The run and the figures that decided.
-        checks: The requirements.
-        comparison: With the current holder, where asked for.
-        before: Who held the target when it was decided.
-        dry_run: Whether the registry was left alone.
-    """
+    """The outcome of a promotion."""
 
     name: str
     version: str
     target: Target
-    evidence: Evidence
-    checks: tuple[Check, ...]
+    evidence: Evidence  # the run and the figures that decided
+    checks: tuple[Check, ...]  # the requirements
     comparison: Comparison | None
-    before: tuple[str, ...]
+    before: tuple[str, ...]  # who held the target when it was decided
     dry_run: bool
 
     @property

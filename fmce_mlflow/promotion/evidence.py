@@ -23,21 +23,13 @@ PREDICTOR_KEYS = ("fmce.predictor", "predictor_used", "predictor")
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Figures of one version.
-
-    Attributes:
-        run_id: The run that logged them.
-        figures: Metric name → value.
-        images: What identifies the images that the run evaluated on: the evaluator's tag, else digests of datasets.
-        predictor: The FMCE-Net that predicted; empty where the run does not say.
-        modules: The modules that were scored; empty where the run does not say.
-    """
+    """Figures of one version, and what they were found with."""
 
     run_id: str
     figures: dict[str, float]
-    images: frozenset[str]
-    predictor: str
-    modules: str = ""
+    images: frozenset[str]  # what identifies the images: the evaluator's tag, else digests of datasets
+    predictor: str  # empty where the run does not say
+    modules: str = ""  # those that were scored; empty where the run does not say
 
     def incomparable(self, other: Evidence) -> str:
         """Why the figures of two evaluations cannot be compared; empty if they can."""
@@ -55,10 +47,7 @@ class Evidence:
 
 
 def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> Evidence:
-    """The figures that a run logged of a version.
-
-    Of a run with several models, such as a training that logged its checkpoints, only the metrics that are tied to the
-    version's model count.
+    """The figures that a run logged of a version; of a run with several models, those tied to the version's alone.
 
     Raises:
         RunError: If there is no such run, it failed, or it is about another model.

@@ -20,11 +20,7 @@ _RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a version is promoted to.
-
-    Attributes:
-        kind: ``alias`` or ``stage``.
-        name: Its name; a stage is Staging or Production.
+    """The alias or stage that a version is promoted to.
 
     Raises:
         ConfigError: If there is no such stage, or MLflow takes no such alias.

@@ -37,9 +37,6 @@ def promote(run: Run, options: PromotionOptions, *, evaluate: Evaluate | None = 
         options: What to promote, to what, and on which conditions.
         evaluate: Evaluates a model now; needed where the options name no evaluation run.
 
-    Returns:
-        The decision: the version was promoted, or on a dry run it would be.
-
     Raises:
         PromotionRefused: If a requirement is not met; the record says so too.
         FmceError: For every mistake that a user can make.

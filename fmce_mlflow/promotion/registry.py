@@ -62,20 +62,13 @@ def find_version(client: MlflowClient, model: str) -> ModelVersion:
 
 
 def model_id_of(version: ModelVersion) -> str:
-    """The id of a version's logged model; empty where it has none.
-
-    MLflow's own registry does not keep it (``ModelVersion.model_id`` is None), but the version's source names it.
-    """
+    """The id of a version's logged model, which the registry only names in its source; empty where there is none."""
     found = _LOGGED.fullmatch(version.source or "")
     return version.model_id or (found and (found[1] or found[2])) or ""
 
 
 def find_model(client: MlflowClient, name: str) -> RegisteredModel:
-    """A registered model, with its aliases and tags.
-
-    Raises:
-        RunError: If it is not there, with the near names.
-    """
+    """A registered model; RunError with the near names if it is not there."""
     try:
         return client.get_registered_model(name)
     except MlflowException as error:
@@ -122,8 +115,8 @@ def highest_holder(client: MlflowClient, name: str, target: Target) -> str | Non
 def move(client: MlflowClient, name: str, version: str, target: Target) -> None:
     """Give a stage or alias to a version; whoever held it before holds it no more.
 
-    An alias has one version by the registry's primary key. A stage has not: MLflow archives those that it saw in the
-    stage when it began, so a second transition at the same moment leaves two. They are archived here.
+    MLflow archives those that it saw in a stage when it began, so a second transition at the same moment leaves two
+    there. They are archived here.
     """
     if target.kind == "alias":
         until_committed(client.set_registered_model_alias, name, target.name, version)

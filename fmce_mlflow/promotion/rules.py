@@ -25,13 +25,7 @@ _REQUIREMENT = re.compile(r"\s*(?P<metric>[^<>=]+?)\s*(?P<operator>>=|<=|==|>|<)
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One condition on one logged metric.
-
-    Attributes:
-        metric: The metric's name.
-        operator: ``>=``, ``>``, ``<=``, ``<`` or ``==``.
-        threshold: What the figure is compared with.
-    """
+    """One condition on one logged metric."""
 
     metric: str
     operator: str
@@ -39,7 +33,7 @@ class Requirement:
 
     @classmethod
     def parse(cls, text: str) -> Requirement:
-        """Read ``name>=value``.
+        """Read ``name>=value``, with any of :data:`OPERATORS`.
 
         Raises:
             ConfigError: If it cannot be read.
@@ -72,14 +66,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A requirement and whether it is met.
-
-    Attributes:
-        requirement: In words.
-        metric: The metric.
-        figure: The version's figure.
-        holds: Whether the requirement is met.
-    """
+    """A requirement in words, the version's figure, and whether it is met."""
 
     requirement: str
     metric: str
@@ -129,20 +116,11 @@ def check_no_worse(
     holder_figures: Mapping[str, float],
     tolerance: float = 0.0,
 ) -> tuple[Check, ...]:
-    """Hold a version's figures against those of the version that is to be replaced.
+    """Hold a version's figures against those of the version that is to be replaced: a check per metric.
 
-    A metric of which more is required must not be lower, one of which less is required not higher. Requirements with
-    ``==`` have no better or worse; where there are no others, ``fmcs_predicted`` is compared.
-
-    Args:
-        requirements: They name the metrics and say which way is better.
-        figures: The version's.
-        holder: What the other version is called.
-        holder_figures: The other version's.
-        tolerance: How much worse a figure may be.
-
-    Returns:
-        A check per metric.
+    A metric of which more is required must not be lower, one of which less is required not higher, by more than
+    ``tolerance``. Requirements with ``==`` have no better or worse; where there are no others, ``fmcs_predicted`` is
+    compared.
 
     Raises:
         RunError: If a figure is missing.

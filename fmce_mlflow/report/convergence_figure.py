@@ -38,7 +38,7 @@ def convergence_figure(
 
     Sized for one column of a paper at 300 dpi. CQI more than two decades below the threshold is drawn at the lower
     edge of its logarithmic axis. A second loss that runs far above the first is cut, and the legend says how high it
-    goes.
+    goes. The figure belongs to no window: save it with ``figure.savefig`` or ``mlflow.log_figure``.
 
     Args:
         convergence: What to draw.
@@ -47,9 +47,6 @@ def convergence_figure(
             epochs.
         other: The same run judged by another signal, drawn muted behind.
         unit: Unit of the loss; None for no unit. Feature drift never has one.
-
-    Returns:
-        A figure that belongs to no window: save it with ``figure.savefig`` or ``mlflow.log_figure``.
 
     Raises:
         ConvergenceError: ``epochs`` or ``other`` of another length, or epochs that do not increase.

@@ -15,14 +15,8 @@ from fmce_mlflow.report.loss_curve import drawn_cqi, epoch_markers, extent, poin
 def loss_chart(convergence: Convergence, *, label: str, here: int | None = None, small: bool = False) -> Markup:
     """Loss over snapshots with markers and convergence point; below it, unless small, CQI with its threshold.
 
-    Args:
-        convergence: What to draw.
-        label: The text alternative.
-        here: The snapshot that the model is; marked where given.
-        small: One of many: the smoothed loss alone, without words.
-
-    Returns:
-        SVG.
+    ``label`` is the text alternative, ``here`` the snapshot that the model is. A small chart is one of many: the
+    smoothed loss alone, without words.
     """
     return _small_chart(convergence, label) if small else _large_chart(convergence, label, here)
 

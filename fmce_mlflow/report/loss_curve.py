@@ -22,11 +22,7 @@ class Marker(NamedTuple):
 
 
 def epoch_markers(convergence: Convergence, *, most_labels: int) -> list[Marker]:
-    """The epoch markers of a run.
-
-    Args:
-        convergence: The run.
-        most_labels: Of more markers, only every second, third … gets a label; the first and the last always do.
+    """The epoch markers of a run; of more than ``most_labels``, only every second, third … gets a label, and both ends.
 
     Example:
         >>> from fmce_mlflow.method.convergence.verdict import assess

@@ -22,16 +22,7 @@ _MOST_MODULES, _MOST_ROWS = 6, 12
 def saliency_figure(
     images: NDArray[np.uint8], saliency: Mapping[str, NDArray[np.float32]], labels: list[str], *, title: str
 ) -> Figure:
-    """Images in columns; below each, Grad-CAM by row, with its focus.
-
-    Args:
-        images: uint8 (n, H, W, 3).
-        saliency: Per row, its name and maps in [0, 1], float32 (n, H, W).
-        labels: Stand above the images, n of them.
-        title: Stands above all.
-
-    Returns:
-        A figure.
+    """Images (n, H, W, 3) in columns, labels above; below each, Grad-CAM (n, H, W) in [0, 1] by row, with its focus.
 
     Example:
         >>> figure = saliency_figure(
@@ -68,7 +59,7 @@ def history_figure(
     r"""How attention tightens: images in rows, snapshots in columns, a block of rows per module.
 
     Above each column stand its snapshot, its FMCS and the mean focus over all images; below each image its own focus,
-    or that nothing in it speaks for its class.
+    or that nothing in it speaks for its class. Of many modules the first 6 are shown, and then fewer images of each.
 
     Args:
         images: uint8 (n, H, W, 3).
@@ -76,9 +67,6 @@ def history_figure(
         labels: Stand beside the images, n of them.
         fmcs: FMCS by snapshot, None where there is none.
         title: Stands above all.
-
-    Returns:
-        A figure; of many modules, the first 6, and then fewer images of each.
 
     Example:
         >>> maps = np.ones((2, 8, 8), np.float32)

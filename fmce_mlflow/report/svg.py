@@ -21,15 +21,7 @@ Floats = NDArray[np.float64]
 def interval_chart(
     rows: Sequence[tuple[str, float, float, float, float | None]], *, mature: float, label: str
 ) -> Markup:
-    """FMCS with its interval, a row per module, on a scale from 0 to 1.
-
-    Args:
-        rows: Per module its name, FMCS, lower and upper end, and the measured FMCS where known.
-        mature: Marked by a line.
-        label: The text alternative.
-
-    Returns:
-        SVG.
+    """FMCS on a scale from 0 to 1, a row per module: its name, FMCS, both ends, and the measured FMCS where known.
 
     Example:
         >>> "conv5" in interval_chart([("conv5", 0.6, 0.5, 0.7, None)], mature=0.9, label="FMCS")
@@ -57,17 +49,9 @@ def interval_chart(
 
 
 def histogram_chart(values: ArrayLike, *, mark: float | None = None, label: str, quantity: str, count: str) -> Markup:
-    """How many values fall into each twentieth of [0, 1].
+    """How many values fall into each twentieth of [0, 1]; NaN is left out.
 
-    Args:
-        values: In [0, 1]; NaN is left out.
-        mark: A value to be marked by a line.
-        label: The text alternative.
-        quantity: What the values are; stands below.
-        count: What they are counted in; stands above.
-
-    Returns:
-        SVG.
+    ``quantity`` says below what the values are, ``count`` above what they are counted in; ``mark`` gets a line.
     """
     given = np.asarray(values, dtype=np.float64).ravel()
     counts, edges = np.histogram(np.clip(given[np.isfinite(given)], 0, 1), bins=20, range=(0, 1))
@@ -93,15 +77,7 @@ def histogram_chart(values: ArrayLike, *, mark: float | None = None, label: str,
 
 
 def levels_chart(levels: Sequence[float] | Floats, *, label: str) -> Markup:
-    """Probability of each of the K levels, as columns.
-
-    Args:
-        levels: K probabilities.
-        label: The text alternative.
-
-    Returns:
-        SVG.
-    """
+    """Probability of each of the K levels, as columns."""
     top, bottom, count = 18, 104, len(levels)
     x, y = Scale(0, count, RIGHT, NARROW - RIGHT), Scale(0, 1, bottom, top)
     width = x(1) - x(0)

@@ -23,14 +23,7 @@ _MORE_SNAPSHOTS = (
 
 
 def smooth(losses: ArrayLike, smoothing: float) -> Floats:
-    """Exponentially smoothed losses: s_0 = L_0, s_t = β·s_{t−1} + (1−β)·L_t.
-
-    Args:
-        losses: The loss of each snapshot, shape (E+1,).
-        smoothing: β in [0, 1).
-
-    Returns:
-        float64 of shape (E+1,), between the least and the greatest loss.
+    """Exponentially smoothed losses (E+1,): s_0 = L_0, s_t = β·s_{t−1} + (1−β)·L_t, with β in [0, 1).
 
     Raises:
         NonFiniteLossError: A NaN or infinite loss.
@@ -57,15 +50,12 @@ def cqi(losses: ArrayLike, *, smoothing: float, window: int, aggregation: Aggreg
     Before snapshot w the mean is over the t differences there are. ``mean-abs`` averages |d| instead: the plain sum
     telescopes to s_t − s_{t−w}, so a loss that swings with a period near w looks still.
 
-    Args:
-        losses: The loss of each snapshot, shape (E+1,); errors as of :func:`smooth`.
-        smoothing: β in [0, 1).
-        window: w ≥ 1.
-        aggregation: ``mean`` or ``mean-abs``.
-
     Returns:
         float64 of shape (E+1,) in [0, 1], without unit: a fraction of the loss range per snapshot. Snapshot 0 has no
         difference yet and is NaN. Losses that are all equal give 0 from snapshot 1 on.
+
+    Raises:
+        ConvergenceError: As :func:`smooth`.
 
     Example:
         >>> cqi([4, 2, 0], smoothing=0.5, window=1).tolist()
@@ -92,10 +82,7 @@ def cqi(losses: ArrayLike, *, smoothing: float, window: int, aggregation: Aggreg
 def convergence_point(cqi: ArrayLike, threshold: float, rule: Rule) -> int | None:
     """The convergence point T, None where no snapshot qualifies.
 
-    Args:
-        cqi: CQI of each snapshot, shape (E+1,); NaN counts as not below.
-        threshold: μ.
-        rule: ``first``: the first t with CQI_t < μ. ``settled``: the first t from which CQI stays below μ.
+    ``first`` is the first t with CQI_t < μ, ``settled`` the first t from which CQI stays below μ. NaN is not below.
 
     Example:
         >>> plateau_then_fall = [float("nan"), 0.002, 0.001, 0.2, 0.1, 0.004, 0.003]
@@ -112,10 +99,7 @@ def convergence_point(cqi: ArrayLike, threshold: float, rule: Rule) -> int | Non
 
 
 def markers(point: int, levels: int) -> tuple[int, ...]:
-    """Epoch markers evenly spaced in snapshots: round(T·k/(K−1)) for k = 0 … K−1, halves rounded up.
-
-    Returns:
-        K different snapshots, the first 0, the last T.
+    """Epoch markers evenly spaced in snapshots, from 0 to T: round(T·k/(K−1)) for k = 0 … K−1, halves rounded up.
 
     Raises:
         TooFewSnapshotsError: T < K−1.
@@ -132,17 +116,9 @@ def markers(point: int, levels: int) -> tuple[int, ...]:
 def loss_markers(smoothed: ArrayLike, point: int, levels: int) -> tuple[int, ...]:
     """Epoch markers evenly spaced in loss: the first snapshots that have lost k/(K−1) of it.
 
-    What counts as lost is (s_0 − m_t) / (s_0 − m_T), where m is the running minimum of the smoothed loss, so a
-    passing rise takes nothing back.
-
-    Args:
-        smoothed: The smoothed loss, shape (E+1,).
-        point: T.
-        levels: K ≥ 2.
-
-    Returns:
-        K different snapshots, the first 0. The last is T, or the earlier snapshot where the smoothed loss had already
-        been as low as it gets by T.
+    What counts as lost is (s_0 − m_t) / (s_0 − m_T), where m is the running minimum of the smoothed loss s, so a
+    passing rise takes nothing back. Of the K different snapshots the first is 0, and the last is T, or an earlier one
+    where the smoothed loss had already been as low as it gets by T.
 
     Raises:
         TooFewSnapshotsError: T < K−1, or the loss crosses several levels within one snapshot.
@@ -176,9 +152,7 @@ def loss_markers(smoothed: ArrayLike, point: int, levels: int) -> tuple[int, ...
 def fmcs(markers: Sequence[int], snapshots: int) -> Floats:
     """Feature Map Convergence Score of each of E+1 snapshots, from the K marker snapshots, the first of which is 0.
 
-    Returns:
-        float64 of shape (E+1,) in [0, 1], non-decreasing: k/(K−1) at marker k, linear in snapshots between markers, 1
-        after the last.
+    It is k/(K−1) at marker k, linear in snapshots between markers, 1 after the last.
 
     Example:
         >>> fmcs((0, 2, 6), 8).tolist()

@@ -26,29 +26,17 @@ from fmce_mlflow.method.convergence.labels import (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Convergence:
-    """What a loss sequence says about a run.
-
-    Attributes:
-        config: The constants it was found with.
-        signal: Which sequence was judged.
-        losses: The sequence, float64 (E+1,).
-        smoothed: Its smoothed values, float64 (E+1,).
-        cqi: CQI, float64 (E+1,), NaN at snapshot 0.
-        point: T, or None where the run has not converged.
-        markers: The K marker snapshots, or None.
-        fmcs: The label of each snapshot, float64 (E+1,) in [0, 1], or None.
-        problem: Why it has no labels, for another reason than that it has not converged.
-    """
+    """What a sequence of E+1 losses says about a run."""
 
     config: ConvergenceConfig
-    signal: Signal
-    losses: Floats
-    smoothed: Floats
-    cqi: Floats
-    point: int | None
-    markers: tuple[int, ...] | None
-    fmcs: Floats | None
-    problem: str | None = None
+    signal: Signal  # which sequence was judged
+    losses: Floats  # (E+1,)
+    smoothed: Floats  # (E+1,)
+    cqi: Floats  # (E+1,), NaN at snapshot 0
+    point: int | None  # T; None where the run has not converged
+    markers: tuple[int, ...] | None  # the K marker snapshots
+    fmcs: Floats | None  # the label of each snapshot, (E+1,) in [0, 1]
+    problem: str | None = None  # why it has no labels, for another reason than that it has not converged
 
     @property
     def converged(self) -> bool:
@@ -141,11 +129,7 @@ def assess(
         config: The constants; the defaults where None.
         signal: Which sequence it is; only the wording depends on it.
         strict: Raise where the sequence cannot be labelled, although it converged or because nothing changed in it,
-            such as the drift of a frozen module. Otherwise ``problem`` says why and what to do: what such a run logged
-            stays useful.
-
-    Returns:
-        A :class:`Convergence`; where the run has not converged, its ``point``, ``markers`` and ``fmcs`` are None.
+            such as the drift of a frozen module. Otherwise ``problem`` says why and what to do.
 
     Raises:
         NonFiniteLossError: A NaN or infinite loss, with its snapshot.

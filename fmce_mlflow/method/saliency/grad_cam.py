@@ -69,10 +69,9 @@ def grad_cam(
 
 
 def cams(model: nn.Module, modules: Sequence[str], images: Tensor, targets: ScoreTargets = None) -> dict[str, Maps]:
-    """Grad-CAM of several modules in their maps' own resolution: one forward and one backward pass.
+    """Grad-CAM of several modules in their maps' own resolution, float32 (n, h, w) in [0, 1]: one pass each way.
 
-    Arguments and errors are those of :func:`grad_cam`. Gives, by module, float32 (n, h, w), each image's map scaled to
-    [0, 1].
+    Arguments and errors are those of :func:`grad_cam`.
     """
     with torch.inference_mode(False), capture(model, modules, grad=True) as forward:
         pixels = as_input(unwrap(model), images)
@@ -98,13 +97,9 @@ def resized(cam: Maps, size: Sequence[int]) -> Maps:
 
 
 def focus(saliency: Maps) -> NDArray[np.float64]:
-    """How concentrated saliency is: 1 − (Σ s)² / (P · Σ s²) over an image's P pixels.
+    """How concentrated non-negative saliency (n, H, W) is, (n,): 1 − (Σ s)² / (P · Σ s²) over an image's P pixels.
 
-    Args:
-        saliency: Non-negative, (n, H, W).
-
-    Returns:
-        float64 (n,): 0 where it is the same everywhere or there is none, 1 − 1/P where all of it is in one pixel.
+    0 where it is the same everywhere or there is none, 1 − 1/P where all of it is in one pixel.
 
     Example:
         >>> focus(np.array([[[1.0, 1.0]], [[2.0, 0.0]]], dtype=np.float32)).tolist()

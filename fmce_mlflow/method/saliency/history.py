@@ -26,30 +26,19 @@ Kept: TypeAlias = NDArray[np.uint8]
 
 @dataclass(slots=True)
 class SaliencyHistory:
-    """Attention of a network over its training, in a few kilobytes per snapshot.
+    """Attention of a network over its training, in a few kilobytes per snapshot."""
 
-    Attributes:
-        inputs: The network's input, float (n, 3, H, W).
-        labels: True classes, n of them: what each image is asked about.
-        modules: Functional modules.
-        kept: By module, Grad-CAM in the map's own resolution, uint8 (S, n, h, w), of the last S snapshots.
-        problem: Why there is none, where there is none.
-    """
-
-    inputs: Tensor
-    labels: list[int]
+    inputs: Tensor  # the network's input, float (n, 3, H, W)
+    labels: list[int]  # true classes: what each image is asked about
     modules: tuple[str, ...]
-    kept: dict[str, Kept] = field(default_factory=dict)
-    problem: str | None = None
+    kept: dict[str, Kept] = field(default_factory=dict)  # by module, of the last S snapshots, (S, n, h, w)
+    problem: str | None = None  # why there is none, where there is none
 
     def take(self, model: nn.Module) -> dict[str, float]:
-        """Look at the network as it is now.
+        """Look at the network as it is now: mean focus by module; empty where there is a problem.
 
         Nothing of it changes: mode, gradients, running statistics, random state. Where a module has no Grad-CAM, the
         history says so in ``problem`` and takes no more.
-
-        Returns:
-            Mean focus by module; empty where there is a problem.
         """
         if self.problem is not None:
             return {}
@@ -68,14 +57,9 @@ class SaliencyHistory:
         return {module: float(focus(resized(maps, size)).mean()) for module, maps in found.items()}
 
     def at(self, snapshots: Sequence[int], last: int) -> dict[str, dict[int, Maps]]:
-        """What was kept of some snapshots.
+        """What was kept of some snapshots, where ``last`` was taken last; those that were not kept are left out.
 
-        Args:
-            snapshots: Those wanted; those that were not kept are left out.
-            last: The snapshot that was taken last.
-
-        Returns:
-            By module and snapshot, float32 (n, H, W) in [0, 1] of the input's size.
+        By module and snapshot, float32 (n, H, W) in [0, 1] of the input's size.
         """
         found: dict[str, dict[int, Maps]] = {}
         for module, kept in self.kept.items():
@@ -89,14 +73,9 @@ class SaliencyHistory:
 
 
 def input_images(inputs: Tensor, preprocessing: Preprocessing | None) -> NDArray[np.uint8]:
-    """A network's input as pictures to look at.
+    """A network's input (n, C, H, W) as pictures, uint8 (n, H, W, 3); of fewer than three channels, one as gray.
 
-    Args:
-        inputs: float (n, C, H, W).
-        preprocessing: What made them, to be undone; where None, each is stretched from its least to its greatest value.
-
-    Returns:
-        uint8 (n, H, W, 3); of more than three channels the first three, of fewer the first one as gray.
+    ``preprocessing`` is undone; where None, each picture is stretched from its least to its greatest value.
 
     Example:
         >>> input_images(torch.zeros(2, 3, 4, 4), None).shape

@@ -10,19 +10,11 @@ BAGS = 8
 
 
 def bag_order(n: int, *, bag_size: int, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which of n images come when, and how they are cut into bags.
+    """Which of n images come when, and the sizes of the bags that they are cut into.
 
     The images are shuffled. Where they make :data:`BAGS` bags or more, each image is in one, and the bags have almost
     the same size, at most ``bag_size``. Fewer images are dealt in several rounds, each shuffled anew, and the last bag
     of a round is filled up from its beginning. Where there are images for one bag only, there is one.
-
-    Args:
-        n: Images.
-        bag_size: Images in a bag.
-        seed: Shuffles.
-
-    Returns:
-        Positions of images in order, and the bags' sizes, which add up to their number.
 
     Example:
         >>> order, sizes = bag_order(100, bag_size=64)

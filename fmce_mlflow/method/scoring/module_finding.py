@@ -22,11 +22,9 @@ class ModuleFinding:
     """What FMCE-Net says of one functional module over all its bags, and what else an evaluation found of it.
 
     Attributes:
-        name: Its dotted name.
         fmcs: Predicted FMCS, in [0, 1]: the mean over bags.
         std: √(mean of the bags' variances + variance between bags); 0 where the net gives none.
-        low: Lower end of the 90 % interval, fmcs − 1.645·std, in [0, 1].
-        high: Upper end.
+        low: Lower end of the 90 % interval, fmcs − 1.645·std, in [0, 1]; ``high`` is the upper end.
         levels: Mean probability of each of the K levels, float64 (K,).
         level: The level that the net decides for, 0 … K − 1.
         distance: How far its features lie from those of the net's training corpus: root mean square in the corpus's
@@ -84,17 +82,11 @@ class ModuleFinding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredBag:
-    """A bag of one module.
+    """A bag of one module."""
 
-    Attributes:
-        images: Which images are in it, int64 (b,).
-        prediction: What the net says of it.
-        distance: How far it lies from the net's training corpus; NaN where unknown.
-    """
-
-    images: NDArray[np.int64]
+    images: NDArray[np.int64]  # which images are in it, (b,)
     prediction: Prediction
-    distance: float
+    distance: float  # from the net's training corpus; NaN where unknown
 
 
 def merge_bags(
@@ -130,11 +122,7 @@ def merge_bags(
 
 
 def is_far(distance: float, info: Mapping[str, Any]) -> bool:
-    """Whether a distance is beyond what the predictor's training corpus spans.
-
-    Args:
-        distance: Of a :class:`ModuleFinding`.
-        info: The predictor's; ``corpus_distance`` in it, ``{"far": number}``, takes precedence over :data:`FAR`.
+    """Whether a module's distance is beyond the predictor's own limit, ``corpus_distance.far`` of its info, else FAR.
 
     Example:
         >>> is_far(2.5, {}), is_far(2.5, {"corpus_distance": {"far": 3.0}}), is_far(float("nan"), {})

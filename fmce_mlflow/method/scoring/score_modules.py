@@ -93,15 +93,7 @@ def untrained_features(
 ) -> dict[str, Tensor]:
     """Features of an untrained network's modules, against which those of the trained one are contrasted.
 
-    Args:
-        network: The network with fresh weights.
-        modules: As for :func:`score_modules`.
-        pixels: Its input in batches, float32 (b, C, H, W).
-        fixed_batch: As for :func:`score_modules`.
-
-    Returns:
-        By name of the map, the mean over bags of their features, float32 (FEATURES,); nothing where a module's fresh
-        weights give no finite maps.
+    By name of the map, their mean over bags, float32 (FEATURES,); nothing where fresh weights give no finite maps.
     """
     parts: dict[str, list[Tensor]] = {}
     with capture(network, modules) as forward:

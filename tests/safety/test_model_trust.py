@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from fmce_mlflow.cli.main import COMMANDS, main
 from fmce_mlflow.errors import ModelError
 from fmce_mlflow.method.networks.archive_weights import read_weights
 from fmce_mlflow.runs.torch_models import load_torch_model
@@ -98,7 +99,7 @@ LOADERS = {
     "exec": set(),
     "compile": set(),
     "__import__": set(),
-    "importlib.import_module": {"method/networks/backbones.py"},
+    "importlib.import_module": {"method/networks/backbones.py", "cli/main.py"},  # the latter its own commands alone
     "os.system": set(),
     "subprocess.run": set(),
     "subprocess.Popen": set(),
@@ -113,3 +114,11 @@ def test_what_can_execute_its_argument_is_called_nowhere_else():
             if isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in found:
                 found[name].add(path.relative_to(PACKAGE).as_posix())
     assert found == LOADERS
+
+
+def test_the_command_line_imports_its_own_commands_alone():
+    assert main.commands["sync"].name == "sync"
+    for place, _ in COMMANDS.values():
+        assert (PACKAGE / "cli" / f"{place.partition(':')[0]}.py").is_file(), place
+    with pytest.raises(KeyError):
+        main.commands["os:system"]

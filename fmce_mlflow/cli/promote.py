@@ -61,7 +61,7 @@ def promote_command(ctx: click.Context, /, choices: Choices) -> None:
     run = open_run(client, ctx, name="promotion")
     evaluate = None
     if data is not None:
-        from fmce_mlflow.evaluation.nested import nested_evaluations
+        from fmce_mlflow.evaluation.evaluate import nested_evaluations
 
         evaluate = nested_evaluations(run, data, config)
     try:

@@ -16,7 +16,7 @@ from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.demo.options import StoryOptions
 from fmce_mlflow.errors import PromotionRefused, RunError
-from fmce_mlflow.evaluation.nested import nested_evaluations
+from fmce_mlflow.evaluation.evaluate import nested_evaluations
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.fmcs_dataset.build import build_fmcs
 from fmce_mlflow.image_dataset.plugin import from_images

@@ -24,28 +24,22 @@ from fmce_mlflow.evaluation.log import log_findings, log_metrics
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.evaluation.provenance import find_training_run, model_facts, predictor_facts
 from fmce_mlflow.evaluation.saliency import take_saliency
-from fmce_mlflow.method.scoring.bag_order import bag_order
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, is_far
-from fmce_mlflow.method.scoring.score_modules import score_modules
+from fmce_mlflow.method.scoring.score_modules import bag_order, score_modules
 from fmce_mlflow.predictor.find import NamedPredictor, find_predictor
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import TorchModel, load_torch_model, torch_model_of
 from fmce_mlflow.wording import counted
 
-MOST_NAMED = 5
-"""Unreadable images that a warning names."""
+MOST_NAMED = 5  # unreadable images that a warning names
 
 
 def evaluate_model(
     run: Run, model_uri: str, data: Any, config: EvaluationConfig | Mapping[str, Any] | None
 ) -> Findings:
-    """Evaluate a model and log what was found to a run, whatever run is active.
+    """Evaluate a model and log what was found to an open run, whatever run is active.
 
-    Args:
-        run: The run, open; the caller closes it.
-        model_uri: As :func:`~fmce_mlflow.runs.torch_models.load_torch_model` takes it.
-        data: A dataset of ``mlflow.data.from_images``, a DataFrame or a 2-D array, as for ``mlflow.models.evaluate``.
-        config: How to evaluate.
+    ``data`` is a dataset of ``mlflow.data.from_images``, or a DataFrame or 2-D array as for ``mlflow.models.evaluate``.
 
     Raises:
         FmceError: For every mistake that a user can make.
@@ -61,6 +55,19 @@ def evaluate_model(
     log_findings(run, findings)
     log_metrics(run, findings, dataset)
     return findings
+
+
+def nested_evaluations(run: Run, data: Any, config: EvaluationConfig) -> Callable[[str], str]:
+    """For ``promote``: a function that evaluates the model of a URI in a run below ``run`` and gives that run's id."""
+
+    def evaluate(model_uri: str) -> str:
+        with run.nested(f"evaluation of {model_uri}", role="evaluation").closing() as below:
+            found = evaluate_model(below, model_uri, data, config)
+        for text in (found.summary, *found.warnings):
+            run.say(f"{model_uri}: {text}")
+        return below.id
+
+    return evaluate
 
 
 def evaluate_loaded(

@@ -16,8 +16,7 @@ from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 
-MATURE = 0.9
-"""FMCS from which a module counts as trained enough to build on; a bar of ours, not the paper's."""
+MATURE = 0.9  # FMCS from which a module counts as trained enough to build on; a bar of ours, not the paper's
 _NOT_IN_METRIC_NAMES = re.compile(r"[^\w.\-: ]", re.ASCII)  # nor "/", which MLflow takes for a folder
 
 
@@ -43,7 +42,7 @@ class PredictorFacts:
     identity: str = ""  # what distinguishes it from every other, even if its name moves to another one
     limits: tuple[str, ...] = ()  # what its kind cannot do, as sentences
     corpus: str = ""  # what it was trained on, in a few words
-    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by protocol (run …), mae, spearman …
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from mlflow.data.evaluation_dataset import EvaluationDataset
 
 MODULES, SAMPLES, SALIENCY, REPORT = "fmce_modules", "fmce_samples", "fmce_saliency", "fmce_report"
-NOTE = "**FMCE**"
-"""How the run's description begins where it is ours."""
+NOTE = "**FMCE**"  # how the run's description begins where it is ours
 _NOTE_TAG = "mlflow.note.content"  # what the MLflow UI shows as the run's description
 _TABLES_TAG = "mlflow.loggedArtifacts"  # what the MLflow UI shows as tables
 _REFUSALS = (MlflowException, requests.exceptions.RequestException, OSError)
@@ -36,9 +35,6 @@ _REFUSALS = (MlflowException, requests.exceptions.RequestException, OSError)
 
 class TableArtifact(EvaluationArtifact):
     """A table, in the JSON that ``mlflow.load_table`` reads; its content is a DataFrame."""
-
-    def __init__(self, uri: str, content: pd.DataFrame | None = None) -> None:
-        super().__init__(uri, content)  # type: ignore[no-untyped-call]
 
     def _save(self, output_artifact_path: str) -> None:
         Path(output_artifact_path).write_text(table_json(self._content), encoding="utf-8")
@@ -55,16 +51,12 @@ class TableArtifact(EvaluationArtifact):
 class PageArtifact(EvaluationArtifact):
     """An HTML page; its content is the text."""
 
-    def __init__(self, uri: str, content: str | None = None) -> None:
-        super().__init__(uri, content)  # type: ignore[no-untyped-call]
-
     def _save(self, output_artifact_path: str) -> None:
         Path(output_artifact_path).write_text(self._content, encoding="utf-8")
 
     def _load_content_from_file(self, local_artifact_path: str) -> str:
-        text = Path(local_artifact_path).read_text(encoding="utf-8")
-        self._content = text
-        return text
+        self._content: str = Path(local_artifact_path).read_text(encoding="utf-8")
+        return self._content
 
 
 def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
@@ -77,11 +69,12 @@ def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
     """
     logged = run.fetch()
     root = logged.info.artifact_uri.rstrip("/")
+    tables = {MODULES: findings.module_table(), SAMPLES: findings.sample_table()}
     artifacts: dict[str, EvaluationArtifact] = {
-        MODULES: TableArtifact(f"{root}/{MODULES}.json", findings.module_table()),
-        SAMPLES: TableArtifact(f"{root}/{SAMPLES}.json", findings.sample_table()),
-        REPORT: PageArtifact(f"{root}/{REPORT}.html", evaluation_page(findings)),
+        name: TableArtifact(f"{root}/{name}.json", table)  # type: ignore[no-untyped-call]
+        for name, table in tables.items()
     }
+    artifacts[REPORT] = PageArtifact(f"{root}/{REPORT}.html", evaluation_page(findings))  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         for artifact in artifacts.values():
             artifact._save(str(Path(folder, Path(artifact.uri).name)))

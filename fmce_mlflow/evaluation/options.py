@@ -21,8 +21,7 @@ OF_OTHERS = frozenset(
 )  # fmt: skip
 """Keys of MLflow's own evaluators: a flat config goes to every evaluator, so these may be in it."""
 
-SALIENCY_IMAGES = 32
-"""Images over which focus is taken if saliency is simply on."""
+SALIENCY_IMAGES = 32  # images over which focus is taken if saliency is simply on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

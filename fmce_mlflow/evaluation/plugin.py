@@ -57,13 +57,8 @@ class FmceEvaluator(ModelEvaluator):
     ) -> EvaluationResult:
         """Evaluate the model's functional modules and log what is found to the run.
 
-        Args:
-            dataset: The images.
-            run_id: The run.
-            evaluator_config: See :class:`~fmce_mlflow.evaluation.options.EvaluationConfig`.
-            model: What ``mlflow.pyfunc.load_model`` gave.
-            model_id: The logged model to which MLflow ties the metrics; where it is None, they are logged here.
-            **kwargs: About predictions, which fmce does not look at, and what later releases of MLflow may pass.
+        MLflow ties the metrics to the logged model ``model_id``; where that is None, they are logged here. ``kwargs``
+        are about predictions, which fmce does not look at, and what later releases of MLflow may pass.
 
         Raises:
             MlflowException: For whatever keeps the model from being evaluated; says why.

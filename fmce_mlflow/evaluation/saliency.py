@@ -20,8 +20,7 @@ from fmce_mlflow.method.saliency.history import input_images
 from fmce_mlflow.report.saliency_figure import saliency_figure
 from fmce_mlflow.runs.torch_models import TorchModel
 
-SHOWN = 8
-"""The most images in the panel."""
+SHOWN = 8  # the most images in the panel
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -63,11 +63,7 @@ def build_fmcs(
 
 
 def train_backbones(
-    parent: Run,
-    jobs: Sequence[BackboneOptions],
-    data: Mapping[str, ImageData],
-    *,
-    uploads: UploadOptions | None = None,
+    parent: Run, jobs: Sequence[BackboneOptions], data: Mapping[str, ImageData], *, uploads: UploadOptions | None = None
 ) -> tuple[list[str], dict[str, str]]:
     """Train each job as a run nested in ``parent``: the runs that were trained, and by run why it diverged.
 

@@ -14,10 +14,8 @@ from fmce_mlflow.report.svg import histogram_chart
 from fmce_mlflow.report.templating import render
 from fmce_mlflow.wording import counted, some
 
-MOST_CURVES = 60
-"""Curves that are drawn; of more runs, the first."""
-WIDE = 4
-"""Backbones from which on a predictor has something to learn about one that it has not seen."""
+MOST_CURVES = 60  # curves that are drawn; of more runs, the first
+WIDE = 4  # backbones from which on a predictor has something to learn about one that it has not seen
 COLUMNS = {
     "run": "name", "backbone": "name", "data": "name", "seed": "number", "module": "name", "maps": "number",
     "T": "number", "markers": "name", "snapshots": "number",

@@ -13,18 +13,12 @@ from fmce_mlflow.promotion.registry import find_model, until_committed
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TICKET = "fmce.promoting."
-"""Tags of a registered model that start with this are the tickets of promotions in progress."""
+TICKET = "fmce.promoting."  # tags of a registered model that start with this are the tickets of promotions in progress
 
 
 @contextmanager
 def one_at_a_time(
-    client: MlflowClient,
-    name: str,
-    *,
-    say: Callable[[str], None] = print,
-    dead_after: float = 60.0,
-    poll: float = 0.1,
+    client: MlflowClient, name: str, *, say: Callable[[str], None] = print, dead_after: float = 60.0, poll: float = 0.1
 ) -> Iterator[None]:
     """Hold off every other promotion of a registered model while the block runs.
 

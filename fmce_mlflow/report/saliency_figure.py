@@ -56,17 +56,11 @@ def history_figure(
     fmcs: Mapping[int, float | None],
     title: str,
 ) -> Figure:
-    r"""How attention tightens: images in rows, snapshots in columns, a block of rows per module.
+    r"""How attention tightens: images (n, H, W, 3) in rows, snapshots in columns, a block of rows per module.
 
-    Above each column stand its snapshot, its FMCS and the mean focus over all images; below each image its own focus,
-    or that nothing in it speaks for its class. Of many modules the first 6 are shown, and then fewer images of each.
-
-    Args:
-        images: uint8 (n, H, W, 3).
-        saliency: By module and snapshot, maps in [0, 1], float32 (n, H, W).
-        labels: Stand beside the images, n of them.
-        fmcs: FMCS by snapshot, None where there is none.
-        title: Stands above all.
+    ``saliency`` has by module and snapshot maps in [0, 1], float32 (n, H, W). Above each column stand its snapshot, its
+    FMCS where there is one, and the mean focus over all images; below each image its own focus, or that nothing in it
+    speaks for its class. Of many modules the first 6 are shown, and then fewer images of each.
 
     Example:
         >>> maps = np.ones((2, 8, 8), np.float32)

@@ -14,15 +14,7 @@ from fmce_mlflow.wording import counted
 
 
 def render(template: str, **values: Any) -> str:
-    """A template with values in it.
-
-    Args:
-        template: Its file's name under ``templates/``.
-        **values: Text is escaped; Markup is not.
-
-    Returns:
-        HTML; Markdown of a template named ``….md.j2``.
-    """
+    """A template of ``templates/`` with values in it: HTML, text in which is escaped, or Markdown of a ``….md.j2``."""
     return _environment().get_template(template).render(version=fmce_mlflow.__version__, **values)
 
 

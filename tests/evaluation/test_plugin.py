@@ -26,8 +26,7 @@ from fmce_mlflow.image_dataset.classifier import image_classifier
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.saliency.grad_cam import focus, grad_cam
-from fmce_mlflow.method.scoring.bag_order import bag_order
-from fmce_mlflow.method.scoring.score_modules import score_modules
+from fmce_mlflow.method.scoring.score_modules import bag_order, score_modules
 from fmce_mlflow.predictor.find import KEPT, _kept, find_predictor
 from fmce_mlflow.predictor.flavor import log_predictor, save_model
 from fmce_mlflow.runs.run import Run

@@ -18,7 +18,10 @@ SIGNAL_NAMES: Mapping[Signal, str] = {"train": "training loss", "val": "validati
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvergenceConfig(Options):
-    """Every constant of the method. The paper (arXiv 2405.04041) names none of them: the defaults are ours.
+    """Every constant of the method. The paper names none of them: the defaults are ours.
+
+    Raises:
+        ConfigError: Values that cannot be used, all of them at once.
 
     Example:
         >>> ConvergenceConfig(levels=1, window=0)

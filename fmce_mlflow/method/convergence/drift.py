@@ -17,16 +17,10 @@ from fmce_mlflow.method.convergence.labels import Floats, finite_sequence
 
 
 def centered_gram(maps: ArrayLike) -> Floats:
-    """Inner products between images of their feature maps, after the mean map is taken off.
+    """Inner products of the maps (n, ...) of n ≥ 2 images, less the mean map: float64 (n, n), its rows summing to 0.
 
-    Keeping this (n, n) matrix from one snapshot to the next makes drift cost one product of maps per snapshot.
-    float16 and float32 are multiplied in float32 and summed in float64, a block of features at a time.
-
-    Args:
-        maps: Feature maps of n ≥ 2 images, shape (n, ...), any float type.
-
-    Returns:
-        float64 of shape (n, n), symmetric, its rows summing to 0.
+    Keeping this matrix from one snapshot to the next makes drift cost one product of maps per snapshot. float16 and
+    float32 are multiplied in float32 and summed in float64, a block of features at a time.
 
     Raises:
         ConvergenceError: Fewer than two images, or NaN or infinite values.
@@ -103,7 +97,7 @@ def linear_cka(x: ArrayLike, y: ArrayLike) -> float:
 def drift_sequence(drifts: ArrayLike) -> Floats:
     """A module's drifts from snapshot t−1 to t, t = 1 … E, as a sequence (E+1,) for :func:`assess`.
 
-    The untrained network has drifted from nothing: snapshot 0 has no drift, and repeats that of snapshot 1.
+    Snapshot 0, the untrained network, has no drift and repeats that of snapshot 1.
 
     Raises:
         NonFiniteLossError: A NaN or infinite drift.

@@ -190,7 +190,7 @@ def _check_movement(values: Floats, name: str) -> None:
 
 
 def disagreement(train: Convergence, val: Convergence) -> str | None:
-    """What the training loss and the loss of the network in eval mode tell differently about one run.
+    """Where the training loss and the validation loss, which is measured in eval mode, disagree about one run; or None.
 
     Where BatchNorm statistics lag, the training loss can converge while the network in eval mode is still at chance;
     labels from the training loss are then wrong. They disagree, looked for in this order, where
@@ -199,13 +199,6 @@ def disagreement(train: Convergence, val: Convergence) -> str | None:
       was lower, or it never fell,
     - one has converged and the other has not,
     - their T differ by more than 3 snapshots and more than a quarter of the later one.
-
-    Args:
-        train: Judged by the training loss.
-        val: The same run judged by the validation loss, measured in eval mode.
-
-    Returns:
-        A sentence, or None where they agree.
 
     Raises:
         ConvergenceError: Sequences of different length.

@@ -18,8 +18,7 @@ from fmce_mlflow.method.saliency.grad_cam import Maps, cams, focus, resized
 
 IMAGES = 6
 """Probe images that are looked at; the probe takes classes in turn, so they are of as many classes as there can be."""
-LARGEST = 56
-"""Larger maps are pooled to this height and width before they are kept."""
+LARGEST = 56  # larger maps are pooled to this height and width before they are kept
 
 Kept: TypeAlias = NDArray[np.uint8]
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from fmce_mlflow.method.fmce_net.belief import NORMAL_90, Prediction
 
-FAR = 2.0
-"""Distance from the corpus from which a predictor that has no threshold of its own is not to be trusted."""
+FAR = 2.0  # distance from the corpus from which a predictor that has no threshold of its own is not to be trusted
 Floats = NDArray[np.float64]
 NOTHING: Floats = np.zeros(0)
 
@@ -90,12 +89,7 @@ class ScoredBag:
 
 
 def merge_bags(
-    name: str,
-    shape: tuple[int, int, int],
-    bags: Sequence[ScoredBag],
-    *,
-    images: int,
-    decide: Callable[[Floats], int],
+    name: str, shape: tuple[int, int, int], bags: Sequence[ScoredBag], *, images: int, decide: Callable[[Floats], int]
 ) -> ModuleFinding:
     """All bags of a module together, at least one; ``decide`` gets a level from probabilities, as the net does."""
     fmcs = np.array([bag.prediction.fmcs for bag in bags])

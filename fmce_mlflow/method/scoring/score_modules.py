@@ -25,11 +25,35 @@ from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.forward import CHANNELS_LAST_FROM, run_network, takes_channels_last
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, ScoredBag, merge_bags
 
-AHEAD = 2
-"""The most bags that wait to be reduced."""
+AHEAD = 2  # the most bags that wait to be reduced
+BAGS = 8  # that a module is scored on at least, where there are images for more than one
 
-REFERENCE_IMAGES, REFERENCE_BAG = 128, 64
-"""Images that an untrained network is shown, and how many make a bag."""
+REFERENCE_IMAGES, REFERENCE_BAG = 128, 64  # that an untrained network is shown, and that make a bag
+
+
+def bag_order(n: int, *, bag_size: int, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of n images come when, and the sizes of the bags that they are cut into.
+
+    The images are shuffled. Where they make :data:`BAGS` bags or more, each image is in one, and the bags have almost
+    the same size, at most ``bag_size``. Fewer images are dealt in several rounds, each shuffled anew, and the last bag
+    of a round is filled up from its beginning. Where there are images for one bag only, there is one.
+
+    Example:
+        >>> order, sizes = bag_order(100, bag_size=64)
+        >>> sizes.tolist(), len(np.unique(order))
+        ([64, 64, 64, 64, 64, 64, 64, 64], 100)
+        >>> bag_order(1000, bag_size=64)[1].tolist()[-2:]
+        [62, 62]
+    """
+    rng = np.random.default_rng(seed)
+    if n <= bag_size:
+        return rng.permutation(n), np.array([n])
+    per_round = -(-n // bag_size)
+    if per_round >= BAGS:
+        return rng.permutation(n), np.array([len(part) for part in np.array_split(np.arange(n), per_round)])
+    rounds = -(-BAGS // per_round)
+    order = np.concatenate([np.resize(rng.permutation(n), per_round * bag_size) for _ in range(rounds)])
+    return order, np.full(rounds * per_round, bag_size)
 
 
 def score_modules(

@@ -33,22 +33,13 @@ QUEUED = 512
 
 @dataclass(frozen=True, slots=True)
 class Bags:
-    """Statistics of N bags.
+    """Statistics of N bags."""
 
-    Attributes:
-        table: The rows they were drawn from, with at least run_id, backbone, dataset, module, snapshot, fmcs, level.
-        row: Position in ``table`` of each bag, int64 (N,).
-        test_images: Whether the bag is of the images kept from training, bool (N,).
-        features: :func:`~fmce_mlflow.method.fmce_net.statistics.bag_features` of each, float32 (N, FEATURES); of many
-            bags a memory map of a file, see :func:`~fmce_mlflow.method.fitting.row_store.new_rows`.
-        scalars: Figures that baselines use, float32 (N, 2), see :data:`SCALARS`.
-    """
-
-    table: pd.DataFrame
-    row: NDArray[np.int64]
-    test_images: NDArray[np.bool_]
-    features: NDArray[np.float32]
-    scalars: NDArray[np.float32]
+    table: pd.DataFrame  # rows with at least run_id, backbone, dataset, module, snapshot, fmcs, level
+    row: NDArray[np.int64]  # (N,), position in the table
+    test_images: NDArray[np.bool_]  # (N,), of the images kept from training
+    features: NDArray[np.float32]  # (N, FEATURES), see `bag_features`; of many bags a memory map of a file
+    scalars: NDArray[np.float32]  # (N, 2), for baselines, see `SCALARS`
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of the table, by bag."""
@@ -56,17 +47,15 @@ class Bags:
 
     @property
     def fmcs(self) -> NDArray[np.float64]:
-        """The label of each bag, float64 (N,)."""
+        """Labels, float64 (N,)."""
         return self.table["fmcs"].to_numpy(dtype=np.float64)[self.row]
 
     @property
     def references(self) -> NDArray[np.float32]:
         """Features of the same module before training, float32 (N, FEATURES): mean of the bags of its snapshot 0.
 
-        Bags of training images have those of training images as theirs, bags of test images those of test images.
-
-        Raises:
-            PredictorError: If snapshot 0 of a run is not in the table.
+        Bags of training images have those of training images as theirs, bags of test images those of test images. A
+        ``PredictorError`` where snapshot 0 of a run is not in the table.
         """
         means, group = self._untrained()
         return means[group]
@@ -108,10 +97,10 @@ def collect_bags(
     threads: int = 2,
     progress: Callable[[int], Any] | None = None,
 ) -> Bags:
-    """Draw bags of every row of an FMCS-dataset and keep their statistics.
+    """Draw bags of every labelled row of an FMCS-dataset and keep their statistics.
 
     Args:
-        table: The FMCS-dataset's rows; those without a label are left out.
+        table: The FMCS-dataset's rows.
         read: Gives the maps (n, C, H, W) of a row, as one of ``table.itertuples()``.
         config: How bags are drawn.
         threads: Rows that are read and reduced at a time.
@@ -160,13 +149,9 @@ def collect_bags(
 
 
 def effective_rank(maps: torch.Tensor) -> float:
-    """Effective rank (Roy and Vetterli 2007) of the images' centred maps: the exponential of their spectrum's entropy.
+    """Effective rank (Roy and Vetterli 2007) of centred maps (n, C, H, W): the exponential of their spectrum's entropy.
 
-    Args:
-        maps: float32 (n, C, H, W).
-
-    Returns:
-        Between 1 and n − 1; 0 for maps that are all alike.
+    Between 1 and n − 1; 0 for maps that are all alike.
 
     Example:
         >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])[:, :, None, None]), 3)

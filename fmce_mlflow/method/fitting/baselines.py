@@ -61,17 +61,13 @@ BASELINES: Mapping[str, Baseline] = {
 def run_baselines(
     bags: Bags, train: NDArray[np.int64], test: NDArray[np.int64], levels: int
 ) -> dict[str, list[Prediction]]:
-    """Fit every baseline and predict.
+    """Predictions of some bags by every baseline, fitted to others; their level is the nearest, without an interval.
 
     Args:
         bags: Statistics of N bags.
         train: Positions of the bags to fit, int64.
         test: Positions of the bags to predict, int64.
         levels: K.
-
-    Returns:
-        Predictions by baseline, in the order of ``test``; their level is the nearest to their FMCS, and they give no
-        interval.
     """
     return {name: as_predictions(fit(bags, train, test, levels), levels) for name, fit in BASELINES.items()}
 

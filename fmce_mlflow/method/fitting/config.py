@@ -25,11 +25,7 @@ class BagConfig(Options):
     seed: Annotated[int, Option("Weights, bags, and the group that is held out.", ge=0)] = 0
 
     def images(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which of n probe images are for training bags, and which for test bags.
-
-        Raises:
-            PredictorError: If either part has fewer than two.
-        """
+        """Which of n probe images are for training bags, and which for test bags; at least two each, or an error."""
         import numpy as np  # not above: --help needs this class, and numpy would take half its time
 
         order = np.random.default_rng(self.seed).permutation(n)
@@ -42,15 +38,12 @@ class BagConfig(Options):
         return np.sort(order[test:]), np.sort(order[:test])
 
     def bag(self, row: int, number: int, n: int) -> NDArray[np.int64]:
-        """Which images are in a bag.
+        """Which of n images are in a bag of a row: positions, ascending, at most ``bag_size`` of them.
 
         Args:
             row: Position of the row in the table of labelled rows.
             number: 0 … 2·bags_per_map − 1; the second half are bags of test images.
             n: Probe images.
-
-        Returns:
-            Positions of images, ascending, at most ``bag_size`` of them.
         """
         import numpy as np
 

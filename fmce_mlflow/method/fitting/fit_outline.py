@@ -34,18 +34,15 @@ def fit_outline(
     validation: tuple[Tensor, Tensor] | None = None,
     report: AfterPass | None = None,
 ) -> Fitted[OutlineNet]:
-    """Fit an ``OutlineNet`` to single images' maps.
+    """Fit an ``OutlineNet`` to single images' maps; its interval is not calibrated.
 
     Args:
-        maps: Feature maps of marker snapshots, float16 or float32 (n, C, H, W).
+        maps: Of marker snapshots, float16 or float32 (n, C, H, W).
         levels: Their levels, int64 (n,).
         net_config: Shape of the net.
         config: How to fit.
         validation: Maps and levels of other images; the weights of the pass that is best on them are kept.
         report: Called after each pass with its figures; may raise to stop.
-
-    Returns:
-        The net with the weights of its best pass; its interval is not calibrated.
     """
     config = config or FitConfig()
     torch.manual_seed(config.seed)
@@ -83,11 +80,7 @@ def _outline_error(net: OutlineNet, maps: Tensor, levels: Tensor) -> tuple[float
 
 
 def outline_shape(table: pd.DataFrame) -> tuple[int, int, int]:
-    """The (C, H, W) that all maps of a table share.
-
-    Raises:
-        PredictorError: If they share none; the message names the shapes.
-    """
+    """The (C, H, W) that all maps of a table share; a ``PredictorError`` that names the shapes, if they share none."""
     shapes = table[["channels", "height", "width"]].drop_duplicates()
     if len(shapes) != 1:
         listed = ", ".join("×".join(map(str, shape)) for shape in shapes.itertuples(index=False))
@@ -106,8 +99,6 @@ def fit_outline_split(
     bags: BagConfig,
     options: Mapping[str, Any],
     config: FitConfig,
-    *,
-    report: AfterPass | None = None,
 ) -> Fitted[OutlineNet]:
     """Fit an outline net to the training rows of a split.
 
@@ -116,12 +107,8 @@ def fit_outline_split(
         read: Gives the maps (n, C, H, W) of a row.
         split: Which rows are for training.
         bags: Which probe images are for training.
-        options: Fields of :class:`OutlineConfig` besides the shape.
+        options: Fields of the net's config besides the shape.
         config: How to fit.
-        report: Called after each pass with its figures.
-
-    Returns:
-        The net with the weights of its best pass; its interval is not calibrated.
 
     Raises:
         PredictorError: Maps of several shapes, or no marker snapshot to train on.
@@ -147,18 +134,11 @@ def fit_outline_split(
     }
     channels, height, width = shape
     net_config = OutlineConfig(channels=channels, height=height, width=width, **options)
-    return fit_outline(*tensors["train"], net_config, config, validation=tensors["validation"], report=report)
+    return fit_outline(*tensors["train"], net_config, config, validation=tensors["validation"])
 
 
 def predict_outline(net: OutlineNet, table: pd.DataFrame, read: Read, split: Split, bags: BagConfig) -> Predicted:
     """Score the test rows of a split on bags of test images, those that ``collect_bags`` draws too.
-
-    Args:
-        net: The net, in eval mode.
-        table: Labelled rows of an FMCS-dataset.
-        read: Gives the maps (n, C, H, W) of a row.
-        split: Which rows to score.
-        bags: How bags are drawn.
 
     Returns:
         The predictions, and as ``image_accuracy`` the share of single test images at marker snapshots whose level is

@@ -59,9 +59,6 @@ def fit_set(
         config: How to fit.
         report: Called after each pass over the validation folds; may raise to stop.
 
-    Returns:
-        The net, fitted to all of ``train``.
-
     Raises:
         PredictorError: If there is no bag to train on.
     """
@@ -86,16 +83,7 @@ def fit_set(
 
 
 def predict_bags(net: SetNet, bags: Bags, index: NDArray[np.int64]) -> list[Prediction]:
-    """Predictions of a set net for some bags.
-
-    Args:
-        net: The net, in eval mode.
-        bags: Statistics of N bags.
-        index: Positions of bags, int64 (B,).
-
-    Returns:
-        B predictions, in the order of ``index``.
-    """
+    """Predictions of a set net in eval mode for the bags at some positions, int64 (B,)."""
     rows = bags.rows(reference=net.config.reference)
     return [found for part in parts(index) for found in net.predict_features(rows.take(part))]
 

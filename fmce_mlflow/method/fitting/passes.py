@@ -21,19 +21,12 @@ N = TypeVar("N", bound=nn.Module)
 
 @dataclass(frozen=True, slots=True)
 class Fitted(Generic[N]):
-    """A fitted net and how it came about.
-
-    Attributes:
-        net: The net, in eval mode.
-        epochs: Passes over the training data that its weights come from.
-        validation: Mean absolute error on held-out groups after each pass, mean over folds; empty without folds.
-        calibrated: Whether its interval was set on held-out groups.
-    """
+    """A fitted net in eval mode, and how it came about."""
 
     net: N
-    epochs: int
-    validation: list[float] = field(default_factory=list)
-    calibrated: bool = False
+    epochs: int  # passes over the training data that its weights come from
+    validation: list[float] = field(default_factory=list)  # mean absolute error after each pass, mean over folds
+    calibrated: bool = False  # its interval was set on held-out groups
 
 
 def optimizer(net: nn.Module, config: FitConfig, steps: int) -> tuple[Optimizer, LambdaLR]:

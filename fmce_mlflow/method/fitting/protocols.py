@@ -41,32 +41,22 @@ _NEEDS: Mapping[Protocol, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What is trained on and what is scored.
-
-    Attributes:
-        protocol: The protocol.
-        held_out: The group that is held out, empty under ``images``.
-        train: Rows of the table to train on, bool (rows,).
-        test: Rows to score, bool (rows,).
-    """
+    """What is trained on and what is scored."""
 
     protocol: Protocol
-    held_out: str
-    train: NDArray[np.bool_]
-    test: NDArray[np.bool_]
+    held_out: str  # the group; empty under `images`
+    train: NDArray[np.bool_]  # rows of the table, (rows,)
+    test: NDArray[np.bool_]  # (rows,)
 
 
 def splits(table: pd.DataFrame, protocol: Protocol, *, cross_validate: bool = True, seed: int = 0) -> list[Split]:
-    """The splits of a protocol.
+    """The splits of a protocol, at least one.
 
     Args:
         table: Rows with run_id, backbone and dataset.
         protocol: The protocol.
         cross_validate: Hold out each group in turn; else one, drawn by ``seed``.
         seed: Draws the group.
-
-    Returns:
-        At least one split.
 
     Raises:
         ConfigError: An unknown protocol.
@@ -97,17 +87,11 @@ def splits(table: pd.DataFrame, protocol: Protocol, *, cross_validate: bool = Tr
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """Predictions of bags, before they are scored.
+    """Predictions of bags, before they are scored."""
 
-    Attributes:
-        rows: One row of an FMCS-dataset's table per bag.
-        predictions: One per bag.
-        metrics: Figures that only the predictor itself can give, by name.
-    """
-
-    rows: pd.DataFrame
+    rows: pd.DataFrame  # of an FMCS-dataset, one per bag
     predictions: list[Prediction]
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)  # figures that only the predictor itself can give
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +120,8 @@ def score(rows: pd.DataFrame, predictions: Sequence[Prediction], levels: int) ->
         levels: K.
 
     Returns:
-        The figures; accuracy and what follows from it are NaN where no marker snapshot was scored, coverage where the
-        predictor gives no interval.
+        The figures, without accuracy and what follows from it where no marker snapshot was scored, and without coverage
+        where the predictor gives no interval.
     """
     truth = rows["fmcs"].to_numpy(dtype=np.float64)
     found = np.array([p.fmcs for p in predictions])

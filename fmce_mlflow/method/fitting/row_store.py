@@ -32,9 +32,7 @@ class DiskTable(np.memmap):
 
 
 def new_rows(count: int, width: int, *, in_memory: int = IN_MEMORY) -> NDArray[np.float32]:
-    """An empty table, float32 (count, width): in memory, or where it is larger, on disk.
-
-    The disk is that of temporary files, which ``TMPDIR`` moves.
+    """An empty table, float32 (count, width): in memory, or where it is larger, on the disk of temporary files.
 
     Example:
         >>> isinstance(new_rows(10, 4), DiskTable), isinstance(new_rows(10, 4, in_memory=100), DiskTable)
@@ -53,10 +51,10 @@ def let_go(rows: NDArray[np.float32]) -> None:
 
 
 class Rows:
-    """Rows of a table by their positions, taken a batch at a time.
+    """Rows of a table (N, F), of :func:`new_rows`, by their positions, taken a batch at a time.
 
     Args:
-        table: float32 (N, F), of :func:`new_rows`.
+        table: float32 (N, F).
         references: float32 (G, F): what a row is also compared with, by group; None for rows alone.
         group: Group of each row, int64 (N,).
     """
@@ -107,15 +105,6 @@ class Rows:
         return mean.float(), (squares / count).sqrt().float()
 
     def quantiles(self, index: NDArray[np.int64], shares: Tensor, *, most: int = 2**14) -> Tensor:
-        """Quantiles over rows, linearly interpolated; of many rows, those of ``most`` that are evenly spaced.
-
-        Args:
-            index: Positions of rows, int64 (B,).
-            shares: Which quantiles, in [0, 1], (Q,).
-            most: Rows that are looked at.
-
-        Returns:
-            float32 (F, Q).
-        """
+        """Quantiles over rows, float32 (F, Q), interpolated; of many rows, those of ``most`` that are evenly spaced."""
         kept = index[np.linspace(0, len(index) - 1, min(most, len(index))).astype(np.int64)]
         return torch.from_numpy(np.quantile(self.take(kept).numpy(), shares.numpy(), axis=0).T.astype(np.float32))

@@ -11,13 +11,7 @@ from torch import nn
 
 
 def spectral_alpha(module: nn.Module) -> float:
-    """Exponent of the power law in the tail of a module's weight spectra, as of :func:`mean_alpha`.
-
-    Args:
-        module: The functional module.
-
-    Returns:
-        α > 1 over its linear and ungrouped convolution weights; NaN where none has 10 eigenvalues.
+    """As :func:`mean_alpha`, of a module's linear and ungrouped convolution weights.
 
     Example:
         >>> bool(spectral_alpha(nn.Conv2d(16, 32, 3)) > 1)

@@ -20,23 +20,14 @@ NORMAL_90 = 1.6448536269514722  # half width of a normal distribution's central 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What FMCE-Net says of one bag.
+    """What FMCE-Net says of one bag."""
 
-    Attributes:
-        fmcs: Feature Map Convergence Score, in [0, 1].
-        std: Its uncertainty as a standard deviation; 0 where the network gives none.
-        low: Lower end of the 90 % interval, in [0, 1].
-        high: Upper end.
-        levels: Probability of each of the K levels, float64 (K,), summing to 1.
-        level: The level that it decides for, 0 … K − 1; see the networks' ``decide``.
-    """
-
-    fmcs: float
-    std: float
-    low: float
+    fmcs: float  # in [0, 1]
+    std: float  # its standard deviation; 0 where the network gives none
+    low: float  # lower end of the 90 % interval, in [0, 1]
     high: float
-    levels: NDArray[np.float64]
-    level: int
+    levels: NDArray[np.float64]  # (K,), probabilities
+    level: int  # the one it decides for, 0 … K − 1
 
     @classmethod
     def normal(cls, fmcs: float, std: float, levels: NDArray[np.float64], level: int) -> Prediction:
@@ -46,26 +37,13 @@ class Prediction:
 
 
 def normal_deviates() -> Tensor:
-    """Normal deviates of the middles of :data:`KNOTS` shares of equal size, float32 (KNOTS,).
-
-    Example:
-        >>> deviates = normal_deviates()
-        >>> [round(value, 2) for value in (deviates[0].item(), deviates[KNOTS // 2].item(), deviates[-1].item())]
-        [-2.42, 0.02, 2.42]
-    """
+    """Normal deviates of the middles of :data:`KNOTS` shares of equal size, float32 (KNOTS,), within ±2.42."""
     deviates: Tensor = torch.special.ndtri((torch.arange(KNOTS, dtype=torch.float64) + 0.5) / KNOTS)
     return deviates.float()
 
 
 def soft_labels(fmcs: Tensor, width: float = 0.04) -> Tensor:
-    """FMCS as a belief over bins: a normal distribution of deviation ``width``, cut to [0, 1].
-
-    Args:
-        fmcs: (B,), in [0, 1].
-        width: Deviation, in units of FMCS.
-
-    Returns:
-        float32 (B, BINS), rows summing to 1.
+    """FMCS (B,) as a belief over bins, float32 (B, BINS): a normal distribution of deviation ``width``, cut to [0, 1].
 
     Example:
         >>> soft_labels(torch.tensor([0.5])).argmax().item() == (BINS - 1) // 2

@@ -1,10 +1,4 @@
-"""Shapes of FMCE-Net.
-
-``OutlineNet`` follows the published outline (arXiv 2405.04041): one image's map in, channels in the order of that
-backbone, K levels out. Its widths and depths are ours, for the outline leaves them open. ``SetNet`` is ours: a bag
-in, blind to the order of channels and of images, any C, H and W; FMCS, levels and an uncertainty out. Only the second
-kind can score a training run that it has not seen.
-"""
+"""Shapes of FMCE-Net, of its two kinds."""
 
 from __future__ import annotations
 

@@ -29,19 +29,12 @@ FmceNet: TypeAlias = SetNet | OutlineNet
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitData:
-    """What nets of any kind are fitted to and scored on.
+    """What nets of any kind are fitted to and scored on."""
 
-    Attributes:
-        table: Labelled rows of an FMCS-dataset.
-        read: Gives the maps (n, C, H, W) of a row.
-        drawn: How bags are drawn.
-        bags: Their statistics; None where the net needs none and no baseline is fitted.
-    """
-
-    table: pd.DataFrame
-    read: Read
+    table: pd.DataFrame  # labelled rows of an FMCS-dataset
+    read: Read  # gives a row's maps (n, C, H, W)
     drawn: BagConfig
-    bags: Bags | None
+    bags: Bags | None  # None where the net needs none and no baseline is fitted
 
     def scored(self, split: Split) -> tuple[np.ndarray[Any, np.dtype[np.int64]], pd.DataFrame]:
         """Positions of the bags of test images that a split scores, and their rows."""
@@ -55,11 +48,7 @@ class FitData:
         return split.train[bags.row] & ~bags.test_images
 
     def known_bags(self) -> Bags:
-        """The bags' statistics.
-
-        Raises:
-            PredictorError: If there are none.
-        """
+        """The bags' statistics; a ``PredictorError`` where there are none."""
         if self.bags is None:
             raise PredictorError("This needs the statistics of bags; draw them with `collect_bags`.")
         return self.bags
@@ -67,31 +56,18 @@ class FitData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetKind:
-    """One kind of FMCE-Net.
+    """One kind of FMCE-Net; code elsewhere asks its row."""
 
-    Attributes:
-        name: Its name in options, files and metrics.
-        config: The config of its shape.
-        net: Its class.
-        needs_bags: Whether it is fitted to the statistics of bags, not to maps.
-        calibrates: Whether its interval is set on groups that are held out, where there are several.
-        check: Raises a ``PredictorError`` where the rows of an FMCS-dataset do not fit it, before any map is read.
-        fit: Fits a net of some shape to a split's training rows; to everything where the split is None.
-        predict: Predicts the test bags of a split.
-        seen: Bags with the features that a net of some shape sees, for baselines that are to see the same.
-        limits: What it cannot do, as sentences for people.
-    """
-
-    name: Kind
+    name: Kind  # in options, files and metrics
     config: type[SetConfig] | type[OutlineConfig]
     net: Callable[[Any], FmceNet]
-    needs_bags: bool
-    calibrates: bool
-    check: Callable[[pd.DataFrame], object]
-    fit: Callable[[FitData, Split | None, Mapping[str, Any], FitConfig], Fitted[Any]]
+    needs_bags: bool  # fitted to the statistics of bags, not to maps
+    calibrates: bool  # its interval is set on groups that are held out, where there are several
+    check: Callable[[pd.DataFrame], object]  # raises where rows do not fit, before maps are read
+    fit: Callable[[FitData, Split | None, Mapping[str, Any], FitConfig], Fitted[Any]]  # None: to everything
     predict: Callable[[Any, FitData, Split], Predicted]
-    seen: Callable[[Bags, Mapping[str, Any]], Bags]
-    limits: tuple[str, ...]
+    seen: Callable[[Bags, Mapping[str, Any]], Bags]  # bags with the features that the net sees, for the baselines
+    limits: tuple[str, ...]  # what it cannot do, as sentences for people
 
     def build(self, config: Mapping[str, Any]) -> FmceNet:
         """A new net from the dictionary of its config.

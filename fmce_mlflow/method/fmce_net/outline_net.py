@@ -1,7 +1,6 @@
 """The ``outline`` kind of FMCE-Net, after the published outline (arXiv 2405.04041).
 
-One image's map in, channels in the order of that backbone, K levels out. Its widths and depths are ours, since the
-outline leaves them open. It cannot score a training run that it has not seen.
+Its widths and depths are ours, since the outline leaves them open.
 """
 
 from __future__ import annotations
@@ -21,13 +20,10 @@ from fmce_mlflow.method.fmce_net.statistics import check_bag
 
 
 class OutlineNet(nn.Module):
-    """Predicts the level of one image's feature map, as published: convolution, then self-attention over positions.
+    """Predicts the level of one image's feature map: convolution, then self-attention over positions.
 
     It reads channels by their place, so it can only score runs it was trained on; a bag's score is the mean of its
     images'.
-
-    Args:
-        config: Its shape.
 
     Example:
         >>> net = OutlineNet(OutlineConfig(channels=16, height=4, width=4))
@@ -52,14 +48,7 @@ class OutlineNet(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(d), nn.Dropout(config.dropout), nn.Linear(d, config.levels))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Scores of the levels.
-
-        Args:
-            maps: float32 (n, C, H, W).
-
-        Returns:
-            Logits, (n, K).
-        """
+        """Logits of the levels, (n, K), from maps (n, C, H, W), float32."""
         x = self.inward(self.norm(maps))  # (n, d, H, W)
         for block in self.blocks:
             x = F.relu(x + block(x))
@@ -71,16 +60,10 @@ class OutlineNet(nn.Module):
 
     @torch.no_grad()
     def predict(self, maps: Tensor | NDArray[Any]) -> Prediction:
-        """Score one bag by the mean of its images' levels; ``std`` is the deviation of that belief.
-
-        Args:
-            maps: (n, C, H, W), floating point, of the C, H and W that it was trained on.
-
-        Returns:
-            The prediction; the net should be in eval mode.
+        """Score one bag (n, C, H, W) by the mean of its images' levels; ``std`` is the deviation of that belief.
 
         Raises:
-            PredictorError: Another shape, fewer than two images, or NaN or infinite values.
+            PredictorError: Another C, H or W than it was trained on, fewer than two images, or NaN or infinite values.
         """
         bag = check_bag(torch.as_tensor(maps))
         c = self.config
@@ -100,11 +83,7 @@ class OutlineNet(nn.Module):
 
     @staticmethod
     def decide(levels: NDArray[np.float64]) -> int:
-        """The most probable level, as published.
-
-        Args:
-            levels: Probabilities of the K levels, (K,).
-        """
+        """The most probable level, as published."""
         return int(levels.argmax())
 
 

@@ -1,6 +1,6 @@
 """The ``set`` kind of FMCE-Net, which is ours and can score a training run that it has not seen.
 
-A bag in, blind to the order of channels and of images, any C, H and W; FMCS, levels and an uncertainty out.
+A bag in, any C, H, W; FMCS, levels and an uncertainty out.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ class SetNet(nn.Module):
     """Predicts FMCS from a bag, whatever the order of its channels and images.
 
     The bag's features (:func:`~fmce_mlflow.method.fmce_net.statistics.bag_features`), which do not know that order,
-    pass through an ensemble of small networks; each spreads its belief over :data:`BINS` bins of FMCS.
-
-    Args:
-        config: Its shape.
+    pass through an ensemble of small networks; each spreads its belief over :data:`BINS` bins of FMCS. Methods take
+    features of B bags, (B, FEATURES), or (B, 2·FEATURES) beside a reference, see :func:`with_reference`. It should be
+    in eval mode when it predicts.
 
     Example:
         >>> net = SetNet(SetConfig(members=1)).eval()
@@ -74,14 +73,9 @@ class SetNet(nn.Module):
         return bool(self.std_scale != 1)
 
     def standardize(self, features: Tensor) -> Tensor:
-        """Features in units of their deviation over the training corpus, cut at ±5, those that the net sees.
+        """Features that the net sees, in units of their deviation over the corpus, cut at ±5: (B, F).
 
-        Args:
-            features: (B, FEATURES); with a reference (B, 2·FEATURES), see :func:`with_reference`. Without one, a net
-                that knows references takes the corpus's mean contrast.
-
-        Returns:
-            (B, F), F of them by ``config.statistics`` and ``config.reference``.
+        A net that knows references takes the corpus's mean contrast where none is given.
         """
         features = features.float()
         if self.config.reference and features.shape[1] == FEATURES:
@@ -90,13 +84,9 @@ class SetNet(nn.Module):
         return seen_features(scaled, self.config)
 
     def normalize(self, features: Tensor) -> Tensor:
-        """Features as the net's members take them in, by ``config.scaling``; a contrast that is missing is 0.
+        """Features as the net's members take them in, (B, F); a contrast that is missing is 0.
 
-        Args:
-            features: As for :meth:`standardize`.
-
-        Returns:
-            (B, F): with ``standard`` as of :meth:`standardize`; with ``quantile`` normal deviates within ±2.42.
+        As :meth:`standardize`, or with ``quantile`` normal deviates within ±2.42.
         """
         if self.config.scaling == "standard":
             return self.standardize(features)
@@ -106,26 +96,16 @@ class SetNet(nn.Module):
         return seen_features(scaled.T, self.config)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Belief over the bins of FMCS, averaged over members.
-
-        Args:
-            features: Of B bags, as for :meth:`standardize`.
-
-        Returns:
-            Probabilities, float32 (B, BINS).
-        """
+        """Belief over the bins of FMCS, averaged over members, float32 (B, BINS)."""
         seen = self.normalize(features)
         return torch.stack([member(seen).softmax(1) for member in self.members]).mean(0)
 
     def summarize(self, belief: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """FMCS, uncertainty and levels of a belief.
-
-        Args:
-            belief: (B, BINS).
+        """FMCS, uncertainty and levels of a belief (B, BINS).
 
         Returns:
-            FMCS (B,), the belief's median; its standard deviation (B,), scaled so that ±1.645 of it is a 90 % interval
-            on unseen groups; probabilities of the levels (B, K).
+            The belief's median (B,); its standard deviation (B,), scaled so that ±1.645 of it is a 90 % interval on
+            unseen groups; probabilities of the levels (B, K).
         """
         mean = belief @ self.bins
         variance = (belief @ self.bins.square() - mean.square()).clamp_min(1e-6)
@@ -136,12 +116,8 @@ class SetNet(nn.Module):
         """Score one bag.
 
         Args:
-            maps: The feature maps of one module for n ≥ 2 images, (n, C, H, W), floating point.
-            reference: Those of the same module before training, (m, C, H, W); nets without ``config.reference`` do not
-                look at them.
-
-        Returns:
-            The prediction; the net should be in eval mode.
+            maps: Of one module for n ≥ 2 images, (n, C, H, W), floating point.
+            reference: Those of the same module before training, (m, C, H, W); only nets with ``config.reference`` look.
 
         Raises:
             PredictorError: Another shape, fewer than two images, or NaN or infinite values.
@@ -153,18 +129,7 @@ class SetNet(nn.Module):
 
     @torch.no_grad()
     def score(self, maps: Tensor | NDArray[Any], reference: Tensor | None = None) -> tuple[Prediction, float]:
-        """Score one bag and say how far it lies from what the net was fitted to.
-
-        Args:
-            maps: As for :meth:`predict`.
-            reference: Features of the module before training, float32 (FEATURES,).
-
-        Returns:
-            The prediction, and :meth:`distance`.
-
-        Raises:
-            PredictorError: As :meth:`predict`.
-        """
+        """As :meth:`predict`, with the reference's features (FEATURES,), and the bag's :meth:`distance`."""
         features = bag_features(torch.as_tensor(maps))[None]
         if reference is not None and self.wants_reference:
             features = with_reference(features, reference)
@@ -174,16 +139,13 @@ class SetNet(nn.Module):
     def distance(self, features: Tensor) -> float:
         """How far bags lie from the training corpus: the root mean square of their standardised features, 0 to 5.
 
-        It is about 1 within the corpus. Features count at most 5 standard deviations, as for the net itself.
-
-        Args:
-            features: Of B bags, as for :meth:`standardize`.
+        It is about 1 within the corpus.
         """
         return float(self.standardize(features).square().mean().sqrt())
 
     @torch.no_grad()
     def predict_features(self, features: Tensor) -> list[Prediction]:
-        """Score bags from their features, as for :meth:`standardize`; the net should be in eval mode."""
+        """Score bags from their features."""
         fmcs, std, levels = (part.cpu().double().numpy() for part in self.summarize(self(features)))
         each = zip(fmcs.tolist(), std.tolist(), levels, strict=True)
         return [Prediction.normal(f, s, p, self.decide(p)) for f, s, p in each]
@@ -191,9 +153,6 @@ class SetNet(nn.Module):
     @staticmethod
     def decide(levels: NDArray[np.float64]) -> int:
         """The level nearest to the expected one: levels are in order, and to be two off is worse than one.
-
-        Args:
-            levels: Probabilities of the K levels, (K,).
 
         Example:
             >>> SetNet.decide(np.array([0.4, 0.0, 0.3, 0.3]))
@@ -203,24 +162,12 @@ class SetNet(nn.Module):
 
 
 def with_reference(features: Tensor, reference: Tensor) -> Tensor:
-    """Features of bags beside their contrast with the module before training.
-
-    Args:
-        features: Of B bags, (B, FEATURES).
-        reference: Of bags of the untrained module, (B, FEATURES) or (FEATURES,).
-
-    Returns:
-        (B, 2·FEATURES): the features, and what they have gained over the reference.
-
-    Example:
-        >>> with_reference(torch.ones(3, FEATURES), torch.ones(FEATURES))[:, FEATURES:].any().item()
-        False
-    """
+    """Features (B, FEATURES) beside what they have gained over the module's before training: (B, 2·FEATURES)."""
     return torch.cat([features, features - reference], 1)
 
 
 def seen_features(features: Tensor, config: SetConfig) -> Tensor:
-    """Those of the features, as for :meth:`SetNet.standardize`, that a net of this shape sees: (B, F).
+    """Those of the features that a net of this shape sees: (B, F).
 
     Example:
         >>> seen_features(torch.ones(3, 2 * FEATURES), SetConfig(statistics="bag", reference=True)).shape[1]

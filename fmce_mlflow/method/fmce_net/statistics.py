@@ -32,19 +32,15 @@ CHANNEL_STATISTICS: tuple[str, ...] = (
     "image means, median",
     "image means, 0.9 quantile",
 )
-"""Names of the columns of :func:`channel_statistics`."""
 
 SPECTRUM = 16
 COSINE_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 _SPATIAL_QUANTILES = (0.1, 0.5, 0.9)
 _PER_VIEW = 2 * len(COSINE_QUANTILES) + SPECTRUM + 6
 BAG_STATISTICS = 2 * _PER_VIEW + len(_SPATIAL_QUANTILES) + 1
-"""Length of the vector of :func:`bag_statistics`."""
 
-_POOLS = ("mean", "deviation", "0.05 quantile", "0.25 quantile", "median", "0.75 quantile", "0.95 quantile")
 _POOL_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-POOLED_STATISTICS = len(_POOLS) * len(CHANNEL_STATISTICS)
-"""Length of the vector of :func:`pooled_statistics`."""
+POOLED_STATISTICS = (2 + len(_POOL_QUANTILES)) * len(CHANNEL_STATISTICS)
 
 _NEIGHBOURS = (1, 3, 6, 11)
 _DISTANT = (1, 3, 6)
@@ -56,7 +52,6 @@ _PER_CLUSTERS = (
     len(_NEIGHBOUR_QUANTILES) * (len(_NEIGHBOURS) + len(_DISTANT)) + len(_CUMULATED) + len(_ALIKE) + len(_POWERS)
 )
 CLUSTER_STATISTICS = 2 * _PER_CLUSTERS
-"""Length of the vector of :func:`cluster_statistics`."""
 FEATURES = POOLED_STATISTICS + BAG_STATISTICS + CLUSTER_STATISTICS
 """Length of the vector of :func:`bag_features`."""
 
@@ -69,13 +64,7 @@ _ZERO = 1e-3  # of the bag's root mean square
 
 
 def check_bag(maps: Tensor) -> Tensor:
-    """A bag as float32, or an error that says what is wrong with it.
-
-    Args:
-        maps: (n, C, H, W), any floating dtype.
-
-    Returns:
-        float32 (n, C, H, W), on the CPU.
+    """A bag (n, C, H, W) as float32 on the CPU, or an error that says what is wrong with it.
 
     Raises:
         PredictorError: Another shape, fewer than two images, or NaN or infinite values.
@@ -104,14 +93,11 @@ def check_bag(maps: Tensor) -> Tensor:
 
 
 def bag_features(maps: Tensor) -> Tensor:
-    """All that the ``set`` net sees of a bag.
-
-    Args:
-        maps: Feature maps of one module for n images, (n, C, H, W), n ≥ 2, any floating dtype.
+    """All that the ``set`` net sees of a bag (n, C, H, W), n ≥ 2, of any floating dtype.
 
     Returns:
-        float32 (:data:`FEATURES`,): :func:`pooled_statistics`, :func:`bag_statistics` and :func:`cluster_statistics`.
-        The order of channels and of images does not matter, nor the scale of the maps.
+        float32 (:data:`FEATURES`,): statistics of channels, pooled over them; of the bag as a whole; of how its images
+        fall into clusters. The order of channels and of images does not matter, nor the scale of the maps.
 
     Raises:
         PredictorError: Another shape, fewer than two images, or NaN or infinite values.
@@ -124,61 +110,24 @@ def bag_features(maps: Tensor) -> Tensor:
     bag = check_bag(maps)
     if max(bag.shape[2:]) > READ_SIZE:
         bag = F.adaptive_avg_pool2d(bag, (min(bag.shape[2], READ_SIZE), min(bag.shape[3], READ_SIZE)))
-    positions = _positions(bag)
-    grams = _grams(positions)
+    positions = bag.permute(0, 2, 3, 1).flatten(1, 2).contiguous()  # (n, P, C), so that sums run along channels
+    grams = _Gram(positions.flatten(1)), _Gram(positions.mean(1, dtype=torch.float64))
     return torch.cat([_pooled(positions), *map(_view, grams), _spatial(positions), *map(_clusters, grams)])
 
 
-def _positions(maps: Tensor) -> Tensor:
-    """(n, C, H, W) → (n, P, C): sums over images and positions then run along contiguous channels."""
-    return maps.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
-
-
-def _grams(positions: Tensor) -> tuple[_Gram, _Gram]:
-    """Inner products between the maps of images, (n, P, C), and between their means over positions."""
-    return _Gram(positions.flatten(1)), _Gram(positions.mean(1, dtype=torch.float64))
-
-
-def pooled_statistics(maps: Tensor) -> Tensor:
-    """:func:`channel_statistics`, pooled over channels by mean, deviation and five quantiles.
-
-    Args:
-        maps: float32 (n, C, H, W), n ≥ 2, finite.
-
-    Returns:
-        float32 (:data:`POOLED_STATISTICS`,).
-    """
-    return _pooled(_positions(maps))
-
-
 def _pooled(positions: Tensor) -> Tensor:
-    each = _of_all_channels(positions)  # (C, S)
+    """:func:`channel_statistics`, pooled over channels by mean, deviation and five quantiles."""
+    each = channel_statistics(positions)  # (C, S)
     ordered = _sorted(each)
     pooled = [each.mean(0), each.std(0, correction=0), *(_ordered_quantile(ordered, q) for q in _POOL_QUANTILES)]
     return torch.cat(pooled)  # (pools · S,)
 
 
-def channel_statistics(maps: Tensor) -> Tensor:
-    """Statistics of every channel over images and positions.
+def channel_statistics(positions: Tensor) -> Tensor:
+    """Statistics of every channel over images and positions, (n, P, C) → (C, S); see :data:`CHANNEL_STATISTICS`.
 
     Each value v is squashed to sign(v)·log(1 + |v|), for activations have heavy tails.
-
-    Args:
-        maps: float32 (n, C, H, W), n ≥ 2, finite.
-
-    Returns:
-        float32 (C, S), S columns named by :data:`CHANNEL_STATISTICS`; the order of images and the scale of the maps do
-        not matter, and the rows follow the order of channels.
-
-    Example:
-        >>> channel_statistics(torch.rand(4, 8, 2, 2)).shape == (8, len(CHANNEL_STATISTICS))
-        True
     """
-    return _of_all_channels(_positions(maps))
-
-
-def _of_all_channels(positions: Tensor) -> Tensor:
-    """:func:`channel_statistics` of (n, P, C)."""
     rms = _rms(positions)
     width = max(1, _BLOCK // positions[..., 0].numel())
     blocks = positions.split(width, dim=2)  # temporaries of a block stay in the processor's cache
@@ -222,49 +171,6 @@ def _of_channels(positions: Tensor, rms: Tensor) -> Tensor:
     )
 
 
-def bag_statistics(maps: Tensor) -> Tensor:
-    """Statistics of a bag as a whole.
-
-    Twice, for the maps as they are and of their means over positions: quantiles of the cosines between pairs of images,
-    before and after the mean image is taken off; the share of energy that is variation between images; the spectrum of
-    the centred Gram matrix (its first logarithmic eigenvalue shares, normalised entropy and participation ratio);
-    spread of the images' norms. Then how alike the positions of an image are, and how their norms spread.
-
-    Args:
-        maps: float32 (n, C, H, W), n ≥ 2, finite.
-
-    Returns:
-        float32 (:data:`BAG_STATISTICS`,); neither the order of channels or images nor the scale of the maps matters.
-
-    Example:
-        >>> bag_statistics(torch.rand(4, 8, 2, 2)).shape == (BAG_STATISTICS,)
-        True
-    """
-    positions = _positions(maps)
-    return torch.cat([*map(_view, _grams(positions)), _spatial(positions)])
-
-
-def cluster_statistics(maps: Tensor) -> Tensor:
-    """How the images of a bag fall into clusters.
-
-    Twice, as :func:`bag_statistics`: quantiles over images of the cosine with the first, third, sixth and eleventh
-    nearest other image, the mean image taken off; of the squared distance to the first, third and sixth nearest, over
-    the mean one; the share of variance in the first 1 … 24 principal directions; the share of pairs with a cosine above
-    0.3, 0.5, 0.7 and 0.9, and the cosines' second to fourth moments.
-
-    Args:
-        maps: float32 (n, C, H, W), n ≥ 2, finite.
-
-    Returns:
-        float32 (:data:`CLUSTER_STATISTICS`,); neither the order of channels or images nor the scale matters.
-
-    Example:
-        >>> cluster_statistics(torch.rand(4, 8, 2, 2)).shape == (CLUSTER_STATISTICS,)
-        True
-    """
-    return torch.cat([_clusters(gram) for gram in _grams(_positions(maps))])
-
-
 def _rms(maps: Tensor) -> Tensor:
     rms: Tensor = torch.linalg.vector_norm(maps) / math.sqrt(maps.numel())
     return rms.clamp_min(_TINY)
@@ -297,7 +203,12 @@ class _Gram:
 
 
 def _view(of: _Gram) -> Tensor:
-    """Statistics of n vectors by their inner products: float32 (_PER_VIEW,)."""
+    """Statistics of n vectors by their inner products: float32 (_PER_VIEW,).
+
+    Quantiles of the cosines between pairs, before and after the mean is taken off; the spectrum of the centred Gram
+    matrix; the share of energy that is variation, the spectrum's normalised entropy and participation ratio; the
+    spread of norms.
+    """
     gram, shares = of.gram, of.shares
     n = len(gram)
     norms = gram.diagonal().clamp_min(_TINY).sqrt()  # (n,)
@@ -326,7 +237,11 @@ def _view(of: _Gram) -> Tensor:
 
 
 def _clusters(of: _Gram) -> Tensor:
-    """Statistics of how n vectors cluster: float32 (_PER_CLUSTERS,)."""
+    """Statistics of how n vectors, their mean taken off, fall into clusters: float32 (_PER_CLUSTERS,).
+
+    Quantiles over vectors of the cosine with some near ones, and of the squared distance to some over the mean one; the
+    share of variance in the first principal directions; the share of pairs that are alike, and their cosines' moments.
+    """
     n = len(of.centred)
     lengths = of.centred.diagonal().clamp_min(_TINY)  # (n,)
     cosines = (of.centred / (lengths.sqrt()[:, None] * lengths.sqrt())).clamp(-1, 1)  # (n, n)

@@ -14,19 +14,27 @@ from fmce_mlflow.method.fmce_net.statistics import (
     CLUSTER_STATISTICS,
     COSINE_QUANTILES,
     FEATURES,
+    POOLED_STATISTICS,
     SPECTRUM,
     bag_features,
-    bag_statistics,
     channel_statistics,
     check_bag,
-    cluster_statistics,
-    pooled_statistics,
 )
 
 
 def maps_of(seed: int, n: int = 9, c: int = 6, h: int = 3, w: int = 2, relu: bool = True) -> np.ndarray:
     x = np.random.default_rng(seed).normal(size=(n, c, h, w)).astype(np.float32)
     return np.maximum(x, 0) if relu else x
+
+
+def positions(maps: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(maps).flatten(2).mT.contiguous()  # (n, P, C)
+
+
+def parts_of_features(maps: np.ndarray) -> list[np.ndarray]:
+    """Pooled, of the bag as a whole, and of clusters."""
+    sizes = [POOLED_STATISTICS, BAG_STATISTICS, CLUSTER_STATISTICS]
+    return [part.numpy() for part in bag_features(torch.from_numpy(maps)).split(sizes)]
 
 
 def squash(v):
@@ -108,7 +116,7 @@ def slow_spatial(maps: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("relu", [True, False])
 def test_channel_statistics_equal_the_slow_ones(shape, relu):
     maps = maps_of(1, *shape, relu=relu)
-    found = channel_statistics(torch.from_numpy(maps)).numpy()
+    found = channel_statistics(positions(maps)).numpy()
     np.testing.assert_allclose(found, slow_channel_statistics(maps), atol=2e-4)
 
 
@@ -116,16 +124,16 @@ def test_channel_statistics_equal_the_slow_ones(shape, relu):
 def test_bag_statistics_equal_the_slow_ones(n):
     maps = maps_of(2, n, 7, 3, 3) + 0.05
     expected = np.concatenate([slow_view(maps.reshape(n, -1)), slow_view(maps.mean((2, 3))), slow_spatial(maps)])
-    found = bag_statistics(torch.from_numpy(maps)).numpy()
+    found = parts_of_features(maps)[1]
     assert found.shape == (BAG_STATISTICS,)
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_pooling_over_channels_by_hand():
-    maps = torch.from_numpy(maps_of(3))
-    each = channel_statistics(maps).numpy()
+    maps = maps_of(3)
+    each = channel_statistics(positions(maps)).numpy()
     expected = np.concatenate([each.mean(0), each.std(0), *np.quantile(each, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)])
-    np.testing.assert_allclose(pooled_statistics(maps).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(parts_of_features(maps)[0], expected, atol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -172,7 +180,7 @@ def test_what_is_no_bag(maps, message):
 
 
 def test_names_and_columns_agree():
-    assert channel_statistics(torch.rand(3, 5, 2, 2)).shape == (5, len(CHANNEL_STATISTICS))
+    assert channel_statistics(torch.rand(3, 4, 5)).shape == (5, len(CHANNEL_STATISTICS))
 
 
 def slow_clusters(vectors: np.ndarray) -> np.ndarray:
@@ -203,7 +211,7 @@ def slow_clusters(vectors: np.ndarray) -> np.ndarray:
 def test_cluster_statistics_by_their_definitions(n):
     maps = maps_of(4, n=n)
     expected = np.concatenate([slow_clusters(maps.reshape(n, -1)), slow_clusters(maps.mean((2, 3)))])
-    found = cluster_statistics(torch.from_numpy(maps))
+    found = parts_of_features(maps)[2]
     assert found.shape == (CLUSTER_STATISTICS,)
     np.testing.assert_allclose(found, expected, atol=2e-4)
 

@@ -47,38 +47,20 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A registered version and what became of it.
-
-    Attributes:
-        version: Its number.
-        snapshot: The snapshot of its run that it is.
-        measured: FMCS by the losses of its run.
-        predicted: FMCS by FMCE-Net.
-        accuracy: On the held-out images, at that snapshot.
-        evaluation_run: The run with its figures.
-        decision: ``promoted`` or ``refused``.
-    """
+    """A registered version and what became of it."""
 
     version: str
     snapshot: int
-    measured: float
-    predicted: float
-    accuracy: float
+    measured: float  # FMCS by the losses of its run
+    predicted: float  # FMCS by FMCE-Net
+    accuracy: float  # on the held-out images
     evaluation_run: str
-    decision: str
+    decision: str  # `promoted` or `refused`
 
 
 @dataclass(frozen=True, slots=True)
 class StoryResult:
-    """How the story ended.
-
-    Attributes:
-        run_id: The run that has all others below it.
-        predictor: FMCE-Net's URI.
-        early: The version from early in the training.
-        final: The trained version.
-        seconds: Wall time by part.
-    """
+    """How the story ended: the run that has all others below it, FMCE-Net's URI, both versions, wall time by part."""
 
     run_id: str
     predictor: str
@@ -94,9 +76,6 @@ def tell_story(run: Run, options: StoryOptions, *, data: ImageData | None = None
         run: The run below which all others are; the caller closes it.
         options: What to do.
         data: The images, if they are at hand.
-
-    Returns:
-        The two versions and what became of them.
 
     Raises:
         RunError: If the trained version is refused or the early one promoted.

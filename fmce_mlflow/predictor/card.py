@@ -28,25 +28,13 @@ _COLUMNS = {
 }
 
 
-_FAILS = 0.2
-"""Mean error of FMCS from which a card names what was held out as a failure: most of a level is lost."""
+_FAILS = 0.2  # mean error of FMCS from which a card names what was held out as a failure: most of a level is lost
 
 
 def predictor_info(
     table: pd.DataFrame, source: str, params: Mapping[str, str], scores: Mapping[Any, Mapping[str, Scores]]
 ) -> dict[str, Any]:
-    """JSON values about a predictor.
-
-    Args:
-        table: The FMCS-dataset's labelled rows.
-        source: The run they come from.
-        params: How the net was made.
-        scores: By protocol and predictor.
-
-    Returns:
-        ``corpus``, ``params``, ``figures`` (protocol → predictor → metric → value), ``failures`` (protocol → what the
-        net was farthest off on, by backbone and data set) and ``fmcs_run``.
-    """
+    """JSON values about a predictor: corpus, params, figures by protocol and predictor, failures, and the run."""
     each = table.groupby(["backbone", "dataset", "module"], sort=False, observed=True)
     corpus = each.agg(
         runs=("run_id", "nunique"), maps=("snapshot", "size"), channels=("channels", "first"),
@@ -83,15 +71,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def model_card(info: Mapping[str, Any], net: FmceNet) -> str:
-    """The model card, Markdown.
-
-    Args:
-        info: From :func:`predictor_info`.
-        net: The net it is about.
-
-    Returns:
-        The card.
-    """
+    """The model card of a net, Markdown, by :func:`predictor_info`."""
     figures = info["figures"]
     intervals = {protocol: group.get(net.kind, {}) for protocol, group in figures.items()}
     failures = {protocol: found for protocol, found in info.get("failures", {}).items() if found}

@@ -11,24 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmce_mlflow.method.fmce_net.belief import Prediction
+from fmce_mlflow.report.style import BLUE, GREY, INK, SMALL, TEXT, VERMILION, thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TEXT, _SMALL = 8, 7
-_INK, _BLUE, _VERMILION, _GREY = "#222222", "#0072B2", "#D55E00", "#888888"
-
 
 def confusion_figure(confusion: NDArray[np.int64], *, title: str) -> Figure:
-    """Bags by true and predicted level.
-
-    Args:
-        confusion: int64 (K, K), rows by true level.
-        title: Stands above.
-
-    Returns:
-        A figure; each cell has its count and the share of its row.
+    """Bags by true (rows) and predicted level, int64 (K, K): each cell has its count and the share of its row.
 
     Example:
         >>> figure = confusion_figure(np.eye(3, dtype=np.int64), title="set net")
@@ -42,23 +33,21 @@ def confusion_figure(confusion: NDArray[np.int64], *, title: str) -> Figure:
     figure = Figure(figsize=(3.3, 3.2), dpi=200, layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    size = _SMALL if levels <= 8 else max(3.0, 56 / levels)
+    size = SMALL if levels <= 8 else max(3.0, 56 / levels)
     for (row, column), count in np.ndenumerate(confusion):
         if count:
-            color = "white" if shares[row, column] > 0.55 else _INK
+            color = "white" if shares[row, column] > 0.55 else INK
             text = f"{count}\n{shares[row, column]:.0%}" if levels <= 8 else str(count)
             axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
-    axes.set_xticks(range(levels))
-    axes.set_yticks(range(levels))
-    axes.tick_params(labelsize=_SMALL, length=0)
-    axes.set_xticks(np.arange(levels - 1) + 0.5, minor=True)
-    axes.set_yticks(np.arange(levels - 1) + 0.5, minor=True)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(range(levels))
+        axis.set_ticks(np.arange(levels - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.0)  # between cells
-    axes.tick_params(which="minor", length=0)
+    axes.tick_params(which="both", labelsize=SMALL, length=0)
     axes.spines[:].set_linewidth(0.6)
-    axes.set_xlabel("Predicted level", fontsize=_TEXT)
-    axes.set_ylabel("True level", fontsize=_TEXT)
-    axes.set_title(textwrap.fill(title, 48), fontsize=_TEXT + 0.5, color=_INK)
+    axes.set_xlabel("Predicted level", fontsize=TEXT)
+    axes.set_ylabel("True level", fontsize=TEXT)
+    axes.set_title(textwrap.fill(title, 48), fontsize=TEXT + 0.5, color=INK)
     return figure
 
 
@@ -66,12 +55,9 @@ def predictions_figure(rows: pd.DataFrame, predictions: Sequence[Prediction], *,
     """Predicted against true FMCS, and both over the snapshots of the run that is predicted worst.
 
     Args:
-        rows: One row per bag with run_id, backbone, dataset, module, snapshot and fmcs.
+        rows: One per bag with run_id, backbone, dataset, module, snapshot and fmcs.
         predictions: One per bag.
         title: Stands above.
-
-    Returns:
-        A figure of two panels.
     """
     from matplotlib.figure import Figure
 
@@ -83,16 +69,15 @@ def predictions_figure(rows: pd.DataFrame, predictions: Sequence[Prediction], *,
     figure = Figure(figsize=(6.6, 3.1), dpi=200, layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes in (left, right):
-        axes.tick_params(labelsize=_SMALL, width=0.6, length=2.5)
-        axes.spines[["top", "right"]].set_visible(False)
-    left.plot([0, 1], [0, 1], "-", color=_GREY, linewidth=0.8, zorder=1)
-    left.plot(means["fmcs"], means["found"], "o", color=_BLUE, markersize=2.6, alpha=0.5, mew=0, zorder=2)
+        thin(axes)
+    left.plot([0, 1], [0, 1], "-", color=GREY, linewidth=0.8, zorder=1)
+    left.plot(means["fmcs"], means["found"], "o", color=BLUE, markersize=2.6, alpha=0.5, mew=0, zorder=2)
     left.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-    left.set_xlabel("True FMCS", fontsize=_TEXT)
-    left.set_ylabel("Predicted FMCS", fontsize=_TEXT)
-    left.set_title("Means of each snapshot's bags", fontsize=_SMALL, color=_INK)
+    left.set_xlabel("True FMCS", fontsize=TEXT)
+    left.set_ylabel("Predicted FMCS", fontsize=TEXT)
+    left.set_title("Means of each snapshot's bags", fontsize=SMALL, color=INK)
     _draw_worst(right, means)
-    figure.suptitle(textwrap.fill(title, 90), fontsize=_TEXT + 0.5, color=_INK)
+    figure.suptitle(textwrap.fill(title, 90), fontsize=TEXT + 0.5, color=INK)
     return figure
 
 
@@ -106,15 +91,15 @@ def _draw_worst(axes: Axes, means: pd.DataFrame) -> None:
     part = means[(means[keys] == list(worst)).all(axis=1)].sort_values("snapshot")
     if (part["high"] > part["low"]).any():
         axes.fill_between(
-            part["snapshot"], part["low"], part["high"], color=_BLUE, alpha=0.15, linewidth=0, label="90 % interval"
+            part["snapshot"], part["low"], part["high"], color=BLUE, alpha=0.15, linewidth=0, label="90 % interval"
         )
-    axes.plot(part["snapshot"], part["fmcs"], "-", color=_VERMILION, linewidth=1.2, label="true")
-    axes.plot(part["snapshot"], part["found"], "o-", color=_BLUE, linewidth=0.9, markersize=2.6, label="predicted")
+    axes.plot(part["snapshot"], part["fmcs"], "-", color=VERMILION, linewidth=1.2, label="true")
+    axes.plot(part["snapshot"], part["found"], "o-", color=BLUE, linewidth=0.9, markersize=2.6, label="predicted")
     axes.set_ylim(-0.03, 1.03)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("Snapshot", fontsize=_TEXT)
-    axes.set_ylabel("FMCS", fontsize=_TEXT)
+    axes.set_xlabel("Snapshot", fontsize=TEXT)
+    axes.set_ylabel("FMCS", fontsize=TEXT)
     which = f"Worst of {len(errors)}: " if len(errors) > 1 else ""
     name = textwrap.fill(f"{which}{worst[1]} on {worst[2]}, {worst[3]}", 56)
-    axes.set_title(f"{name}\nMAE {errors.max():.3f}", fontsize=_SMALL, color=_INK)
-    axes.legend(fontsize=_SMALL, frameon=False, loc="lower right")
+    axes.set_title(f"{name}\nMAE {errors.max():.3f}", fontsize=SMALL, color=INK)
+    axes.legend(fontsize=SMALL, frameon=False, loc="lower right")

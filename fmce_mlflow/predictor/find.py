@@ -23,9 +23,7 @@ from fmce_mlflow.runs.logged_models import tracking
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KEPT = 4
-"""Predictors that stay in memory, those used last."""
-
+KEPT = 4  # predictors that stay in memory, those used last
 HOW_TO_GET_ONE = (
     "Train one with `fmce build-fmcs` and `fmce train-fmce-net --register-as fmcs`, then name it: "
     'evaluator_config={"predictor": "models:/fmcs/1"}, or `--predictor models:/fmcs/1` on the command line.'
@@ -37,40 +35,27 @@ _lock = Lock()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedPredictor:
-    """A predictor and what to call it.
-
-    Attributes:
-        predictor: The net and what is known about it.
-        name: What the user called it, or ``bundled``.
-        identity: What distinguishes it from every other, also where a name moves: ``models:/m-…`` of a logged model,
-            else the name and the sha256 of its weights.
-    """
+    """A predictor and what to call it."""
 
     predictor: Predictor
-    name: str
+    name: str  # what the user called it, or `bundled`
     identity: str
 
 
 @cache
 def bundled_predictor() -> Predictor | None:
-    """The predictor that comes with this package; None where its files are missing.
-
-    It was fitted by ``research/corpus_fit.py``; its model card says on what, and how good it is.
-    """
+    """The predictor that comes with this package; None where its files are missing."""
     folder = files("fmce_mlflow.predictor") / "resources" / "fmce_net"
     with as_file(folder) as path:
         return load_predictor(path) if (path / "MLmodel").is_file() else None
 
 
 def find_predictor(uri: str | None, client: MlflowClient | None = None) -> NamedPredictor:
-    """The predictor that an evaluation uses.
+    """The predictor that an evaluation uses, its weights read once and then kept.
 
     Args:
         uri: Any MLflow model URI, or a model's folder; None for the bundled one.
         client: Client of the server that has it; MLflow's own tracking URI where None.
-
-    Returns:
-        The predictor. Its weights are read once and then kept; a name that moved to another version gives that.
 
     Raises:
         PredictorError: If there is no such model, or it is no FMCE-Net; without a URI, if none is bundled.

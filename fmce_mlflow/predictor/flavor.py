@@ -38,6 +38,7 @@ from fmce_mlflow.method.fmce_net.kinds import FmceNet, kind_named
 from fmce_mlflow.predictor.table_rows import Form, bags_of, table_signature
 from fmce_mlflow.runs.logged_models import log_saved_model
 from fmce_mlflow.safety.reading import check_header, parse_json, read_file
+from fmce_mlflow.wording import some
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,17 +58,11 @@ MAX_HEADER = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A net and what is known about it.
-
-    Attributes:
-        net: FMCE-Net, in eval mode.
-        info: JSON values: protocol figures, training corpus, how bags were drawn.
-        card: The model card, Markdown.
-    """
+    """A net in eval mode and what is known about it."""
 
     net: FmceNet
-    info: dict[str, Any] = field(default_factory=dict)
-    card: str = ""
+    info: dict[str, Any] = field(default_factory=dict)  # JSON values, of `predictor_info`
+    card: str = ""  # Markdown
 
 
 def save_model(
@@ -78,7 +73,7 @@ def save_model(
     Args:
         path: A folder; made if it is not there.
         predictor: What to write.
-        mlflow_model: MLflow's description, to be completed; a new one where None.
+        mlflow_model: MLflow's description, to be completed.
         form: What the model takes: None for one bag, an array; else a table with a bag in each row, for Spark, see
             :mod:`fmce_mlflow.predictor.table_rows`.
 
@@ -124,12 +119,6 @@ def save_model(
 def load_predictor(path: str | Path) -> Predictor:
     """Read a predictor from a local MLflow model folder; every file is checked before it is parsed.
 
-    Args:
-        path: The folder that has ``MLmodel``.
-
-    Returns:
-        The predictor, its net on the CPU and in eval mode.
-
     Raises:
         PredictorError: If it is no FMCE-Net, of another format version, or not what its description says.
         IntegrityError: If a file is not what was written.
@@ -169,11 +158,7 @@ def load_predictor(path: str | Path) -> Predictor:
 
 
 def log_predictor(run: Run, predictor: Predictor, *, name: str = "fmce_net") -> str:
-    """Log a predictor to a run.
-
-    Returns:
-        The logged model's id; ``models:/<id>`` loads it.
-    """
+    """Log a predictor to a run; the id that it returns makes ``models:/<id>``."""
     return log_saved_model(run.client, run.id, lambda path, model: save_model(path, predictor, model), name=name)
 
 
@@ -223,13 +208,13 @@ def _net(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> FmceN
         raise ValueError(
             "the weights are not those of this config. "
             + " ".join(
-                f"{what}: {', '.join(names[:3])}."
+                f"{what}: {some(names, most=3)}."
                 for what, names in (("Missing", lacks), ("Unknown", other), ("Another shape", wrong))
                 if names
             )
         )
     if strange := [name for name, value in tensors.items() if not value.isfinite().all()]:
-        raise ValueError(f"the weights have NaN or infinite values: {', '.join(strange[:3])}.")
+        raise ValueError(f"the weights have NaN or infinite values: {some(strange, most=3)}.")
     net = kind_named(kind).build(config)
     net.load_state_dict(tensors)
     return net
@@ -243,17 +228,14 @@ def _info(value: Any) -> dict[str, Any]:
         raise ValueError(f"info.params is {reprlib.repr(params)}.")
     for row in corpus if isinstance(corpus, list) else [corpus]:
         plain = isinstance(row, dict) and not any(isinstance(v, (dict, list)) for v in row.values())
-        if not plain or not _is_count(row.get("runs", 0)):
+        runs = row.get("runs", 0) if plain else None
+        if not isinstance(runs, int) or not 0 <= runs < 2**53:
             raise ValueError(f"info.corpus has {reprlib.repr(row)}.")
     layer = [figures]
     while layer := [inner for outer in layer if isinstance(outer, dict) for inner in outer.values()]:
         if any(isinstance(inner, int) and abs(inner) > 2**53 for inner in layer):
             raise ValueError("info.figures has a number that cannot be.")
     return info
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and 0 <= value < 2**53
 
 
 def _read(root: Path, name: str, hashes: Mapping[str, Any], limit: int) -> bytes:

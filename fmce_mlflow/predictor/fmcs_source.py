@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def latest_fmcs_run(client: MlflowClient) -> str:
-    """The FMCS-dataset run that finished last.
-
-    Raises:
-        RunError: If there is none.
-    """
+    """The FMCS-dataset run that finished last; a ``RunError`` if there is none."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found = client.search_runs(
         experiments,
@@ -37,11 +33,7 @@ def latest_fmcs_run(client: MlflowClient) -> str:
 
 
 def artifact_reader(client: MlflowClient) -> Read:
-    """Reads the maps of an FMCS-dataset's rows from their runs, each file checked against the row's sha256.
-
-    Returns:
-        A function from a row to maps, float16 (n, C, H, W).
-    """
+    """Reads the maps (n, C, H, W) of an FMCS-dataset's rows from their runs, checked against the row's sha256."""
 
     @lru_cache(maxsize=8)  # the rows of a run stand together, and an index of many maps is large
     def reader_of(run_id: str) -> FeatureMapReader:

@@ -24,19 +24,11 @@ ARCHIVE = "data/model.pt2"
 def snapshot_alphas(
     client: MlflowClient, table: pd.DataFrame, *, progress: Callable[[int], Any] | None = None
 ) -> NDArray[np.float64]:
-    """Spectral alpha of each row's module, where its run has logged a model at its snapshot.
+    """Spectral alpha of each row's module, where its run has logged a model at its snapshot; NaN elsewhere, (rows,).
 
     ``fmce train-backbone --log-checkpoints`` logs a model at each marker. Nothing in a model is executed: only those in
     MLflow's format ``pt2`` are read, pickles are not. A run with a model of one snapshot only, as every run has of its
-    last, says nothing of how alpha changes in training and is left out.
-
-    Args:
-        client: MLflow client.
-        table: An FMCS-dataset's rows.
-        progress: Called with 1 for each model read.
-
-    Returns:
-        Alpha by row, float64 (rows,), NaN where there is none.
+    last, says nothing of how alpha changes in training and is left out. ``progress`` gets 1 for each model read.
     """
     alphas = np.full(len(table), np.nan)
     for run_id, rows in table.reset_index(drop=True).groupby("run_id", sort=False):

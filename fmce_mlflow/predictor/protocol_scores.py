@@ -18,35 +18,23 @@ from fmce_mlflow.method.fmce_net.kinds import FitData, NetKind
 from fmce_mlflow.predictor.figures import confusion_figure, predictions_figure
 from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.runs.run import Run
+from fmce_mlflow.wording import counted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """What is fitted, and to what.
-
-    Attributes:
-        options: The run's.
-        kind: The kind of net.
-        shape: Fields of its config besides those that follow from the maps.
-        data: What it is fitted to.
-        alphas: Spectral alpha of each row of the table, float64 (rows,), NaN where unknown.
-        levels: K.
-    """
+    """What is fitted, and to what."""
 
     options: NetOptions
     kind: NetKind
-    shape: Mapping[str, Any]
+    shape: Mapping[str, Any]  # fields of the net's config besides those that follow from the maps
     data: FitData
-    alphas: NDArray[np.float64]
+    alphas: NDArray[np.float64]  # by row of the table, NaN where unknown
     levels: int
 
 
 def score_protocol(run: Run, task: Task, protocol: Protocol) -> dict[str, Scores]:
-    """Score a kind of net and the baselines by a protocol; log the figures and say them.
-
-    Returns:
-        By predictor: the net's kind, then the baselines.
-    """
+    """Score a kind of net and the baselines by a protocol; log the figures and say them."""
     options, own = task.options, task.kind.name
     folds = splits(task.data.table, protocol, cross_validate=options.cross_validate, seed=options.fit.seed)
     found: dict[str, list[Predicted]] = {}
@@ -57,7 +45,7 @@ def score_protocol(run: Run, task: Task, protocol: Protocol) -> dict[str, Scores
     scores = {name: _scored(predicted, task.levels) for name, predicted in whole.items()}
     _log(run, protocol, own, scores, whole[own])
     held = f", {folds[0].held_out} held out" if len(folds) == 1 and folds[0].held_out else ""
-    run.say(f"Protocol {protocol}, {len(folds)} fold{'s' if len(folds) > 1 else ''}{held}:")
+    run.say(f"Protocol {protocol}, {counted(len(folds), 'fold')}{held}:")
     for name, one in scores.items():
         run.say(_line(name, one.metrics, scores[own].metrics["maps"]))
     return scores

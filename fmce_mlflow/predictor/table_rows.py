@@ -35,11 +35,7 @@ MAX_HEADER = 2**20
 def table_signature(outputs: Schema, form: Form = "files") -> ModelSignature:
     """Rows with a bag each in, a row of figures for each out.
 
-    Raises:
-        ConfigError: An unknown form.
-
     Example:
-        >>> from mlflow.types import ColSpec, Schema
         >>> table_signature(Schema([ColSpec("double", "fmcs")])).inputs.input_names()
         ['content']
     """
@@ -52,7 +48,7 @@ def table_signature(outputs: Schema, form: Form = "files") -> ModelSignature:
 
 
 def bags_of(table: pd.DataFrame) -> Iterator[NDArray[np.floating[Any]]]:
-    """The bags of a table, one after the other, each (n, C, H, W).
+    """The bags of a table, each (n, C, H, W).
 
     Raises:
         PredictorError: If the table has neither form's columns, or a row makes no bag; names the row, from 0.

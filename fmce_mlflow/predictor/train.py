@@ -32,17 +32,11 @@ BY_RUN = "results_by_run.json"
 
 @dataclass(frozen=True, slots=True)
 class NetResult:
-    """What an FMCE-Net run came to.
-
-    Attributes:
-        run_id: The MLflow run.
-        model_uri: The net fitted to all groups.
-        scores: By protocol and predictor: the net's kind, then the baselines.
-    """
+    """What an FMCE-Net run came to."""
 
     run_id: str
-    model_uri: str
-    scores: dict[Protocol, dict[str, Scores]]
+    model_uri: str  # the net fitted to all groups
+    scores: dict[Protocol, dict[str, Scores]]  # the net's kind, then the baselines
 
 
 def train_fmce_net(run: Run, options: NetOptions) -> NetResult:
@@ -54,9 +48,6 @@ def train_fmce_net(run: Run, options: NetOptions) -> NetResult:
     Args:
         run: The run, with role ``fmce_net`` from here on; the caller closes it.
         options: What to do.
-
-    Returns:
-        The figures and the model.
 
     Raises:
         FmceError: For every mistake that a user can make.

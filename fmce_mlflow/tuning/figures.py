@@ -15,6 +15,7 @@ import numpy as np
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
+from fmce_mlflow.report.style import BLUE, GREY, SMALL, TEXT, VERMILION, thin
 from fmce_mlflow.tuning.mirror import origin
 from fmce_mlflow.tuning.storage import quiet
 
@@ -23,28 +24,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from optuna import Study
 
-_TEXT, _SMALL = 8, 7
-_INK, _BLUE, _VERMILION, _GREY = "#222222", "#0072B2", "#D55E00", "#888888"
 _SMALLEST = 1e-6  # of what a logarithmic axis shows
-_ERROR = "Validation MAE of FMCS"
 
 
 def trials_figure(trials: Sequence[FrozenTrial]) -> Figure:
-    """Validation error of each trial, and the best so far.
-
-    Args:
-        trials: Trials, at least one with a value.
-
-    Returns:
-        A figure with a logarithmic axis of errors; pruned trials stand at their last value, failed ones at the bottom.
-    """
+    """Validation error of each trial, and the best so far; pruned ones at their last value, failed at the bottom."""
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure((4.8, 2.8))
     ordered = sorted(trials, key=origin)
     for state, marker, color, size, label in (
-        (TrialState.PRUNED, "x", _GREY, 3.5, "pruned, last value"),
-        (TrialState.COMPLETE, "o", _BLUE, 3, "complete"),
+        (TrialState.PRUNED, "x", GREY, 3.5, "pruned, last value"),
+        (TrialState.COMPLETE, "o", BLUE, 3, "complete"),
     ):
         points = [(origin(t), max(t.value, _SMALLEST)) for t in ordered if t.state is state and t.value is not None]
         if points:
@@ -53,28 +44,21 @@ def trials_figure(trials: Sequence[FrozenTrial]) -> Figure:
         if points and state is TrialState.COMPLETE:
             best = [*np.minimum.accumulate(y), min(y)]
             last = max(origin(t) for t in ordered)
-            axes.plot([*x, last], best, "-", drawstyle="steps-post", color=_VERMILION, linewidth=1.2,
+            axes.plot([*x, last], best, "-", drawstyle="steps-post", color=VERMILION, linewidth=1.2,
                       label="best so far", zorder=1)  # fmt: skip
     failed = [origin(t) for t in ordered if t.state is TrialState.FAIL]
     if failed:
-        axes.plot(failed, [0.015] * len(failed), "|", color=_VERMILION, markersize=6, markeredgewidth=1.2,
+        axes.plot(failed, [0.015] * len(failed), "|", color=VERMILION, markersize=6, markeredgewidth=1.2,
                   transform=axes.get_xaxis_transform(), label="failed")  # fmt: skip
     _error_axis(axes)
-    axes.set_xlabel("Trial", fontsize=_TEXT)
+    axes.set_xlabel("Trial", fontsize=TEXT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside upper center", ncols=4, fontsize=_SMALL, frameon=False, columnspacing=1.2)
+    figure.legend(loc="outside upper center", ncols=4, fontsize=SMALL, frameon=False, columnspacing=1.2)
     return figure
 
 
 def curves_figure(trials: Sequence[FrozenTrial]) -> Figure:
-    """Validation error of each trial by pass.
-
-    Args:
-        trials: Trials, at least one with a value that it reported.
-
-    Returns:
-        A figure with a logarithmic axis of errors; a pruned trial's curve ends where it was given up.
-    """
+    """Validation error of each trial by pass; a pruned trial's curve ends where it was given up."""
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure((4.8, 2.8))
@@ -82,36 +66,28 @@ def curves_figure(trials: Sequence[FrozenTrial]) -> Figure:
     first = min(complete, key=lambda t: (t.value, origin(t)), default=None)
     seen: set[str] = set()
     for trial in sorted(trials, key=lambda t: (t is first, t.state is TrialState.COMPLETE)):
-        label, color, width = "pruned or failed", _GREY, 0.5
+        label, color, width = "pruned or failed", GREY, 0.5
         if trial.state is TrialState.COMPLETE:
-            label, color, width = "complete", _BLUE, 0.6
+            label, color, width = "complete", BLUE, 0.6
         if trial is first:
-            label, color, width = f"best, trial {origin(trial)}", _VERMILION, 1.3
+            label, color, width = f"best, trial {origin(trial)}", VERMILION, 1.3
         curve = sorted((step, value) for step, value in trial.intermediate_values.items() if np.isfinite(value))
         if curve:
             x, y = zip(*curve, strict=True)
             shown = "_" if label in seen else label
             axes.plot(x, np.maximum(y, _SMALLEST), color=color, linewidth=width, alpha=0.85, label=shown)
             if trial.state is not TrialState.COMPLETE:
-                axes.plot(x[-1], max(y[-1], _SMALLEST), "x", color=_GREY, markersize=2.5, markeredgewidth=0.7)
+                axes.plot(x[-1], max(y[-1], _SMALLEST), "x", color=GREY, markersize=2.5, markeredgewidth=0.7)
             seen.add(label)
     _error_axis(axes)
-    axes.set_xlabel("Pass over the training bags", fontsize=_TEXT)
+    axes.set_xlabel("Pass over the training bags", fontsize=TEXT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside upper center", ncols=3, fontsize=_SMALL, frameon=False, columnspacing=1.2)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=SMALL, frameon=False, columnspacing=1.2)
     return figure
 
 
 def importance_figure(study: Study, names: list[str]) -> Figure:
-    """How much of the validation error's variance each hyperparameter explains, as Optuna draws it.
-
-    Args:
-        study: The study.
-        names: The hyperparameters to show.
-
-    Returns:
-        A figure, the largest share on top.
-    """
+    """How much of the validation error's variance each hyperparameter explains, as Optuna draws it."""
     import matplotlib.pyplot as plt
     from optuna.visualization.matplotlib import plot_param_importances
 
@@ -131,9 +107,7 @@ def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=size, dpi=200, layout="constrained")
     axes = figure.subplots()
-    axes.tick_params(labelsize=_SMALL, width=0.6, length=2.5)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_linewidth(0.6)
+    thin(axes)
     return figure, axes
 
 
@@ -148,5 +122,4 @@ def _error_axis(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide else (1, 1.5, 2, 3, 4, 5, 6, 8)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.tick_params(axis="y", which="both", labelsize=_SMALL, width=0.6, length=2.5)
-    axes.set_ylabel(_ERROR, fontsize=_TEXT)
+    axes.set_ylabel("Validation MAE of FMCS", fontsize=TEXT)

@@ -21,10 +21,8 @@ from fmce_mlflow.runs.run import PARENT_TAG, Run
 from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.tuning.storage import quiet
 
-RUN = "fmce.run"
-"""In a trial's user_attrs, its MLflow run; in a study's, the study's."""
-WHY = "fmce.why"
-"""In a trial's user_attrs, why it was pruned or failed."""
+RUN = "fmce.run"  # in a trial's user_attrs, its MLflow run; in a study's, the study's
+WHY = "fmce.why"  # in a trial's user_attrs, why it was pruned or failed
 METRIC = "validation_mae"
 STATES = {
     TrialState.WAITING: "waiting",
@@ -34,7 +32,6 @@ STATES = {
     TrialState.FAIL: "failed",
 }
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
-_BATCH = 900  # MLflow takes at most 1,000 entries at a time
 _FLUSH_SECONDS = 5.0
 
 
@@ -52,11 +49,7 @@ def retries(trial: FrozenTrial) -> int:
 
 
 class TrialMirror:
-    """Writes trials to MLflow.
-
-    Args:
-        study_run: The study's run, in whose experiment the trials' runs are made.
-    """
+    """Writes trials to MLflow, as runs below the study's."""
 
     def __init__(self, study_run: Run) -> None:
         self.client, self.study_run = study_run.client, study_run
@@ -67,12 +60,7 @@ class TrialMirror:
         self._pending: Future[None] | None = None
 
     def open(self, trial: Trial, frozen: FrozenTrial) -> str:
-        """The id of the run of a trial that begins: a new one, or that of the trial it retries.
-
-        Args:
-            trial: The trial.
-            frozen: The same, as it was when it began.
-        """
+        """The id of the run of a trial that begins: a new one, or that of the trial it retries."""
         run_id = frozen.user_attrs.get(RUN)
         retried = retries(frozen)
         if retried and run_id is None:
@@ -106,13 +94,7 @@ class TrialMirror:
             self._flushed = time.monotonic()
 
     def close(self, trial: FrozenTrial, why: str = "", *, run_id: str | None = None) -> None:
-        """Write all of a finished trial and end its run; does nothing for a trial that has no run.
-
-        Args:
-            trial: The trial.
-            why: Why it ended, where the trial does not say.
-            run_id: Its run, where the trial does not say.
-        """
+        """Write all of a finished trial and end its run; ``why`` and ``run_id`` where the trial does not say them."""
         run_id = trial.user_attrs.get(RUN, run_id)
         if run_id is None:
             return
@@ -161,18 +143,11 @@ class TrialMirror:
     ) -> None:
         """Log what is not there yet, in as few calls as there can be; a step that is there keeps its value."""
         now = int(time.time() * 1000)
-        known = self._known(run_id)
+        if run_id not in self._logged:
+            self._logged[run_id] = {m.step for m in self.client.get_metric_history(run_id, METRIC)}
+        known = self._logged[run_id]
         new = {step: value for step, value in values.items() if step not in known and math.isfinite(value)}
         metrics = [*(Metric(METRIC, value, now, step) for step, value in new.items()), *more]
         given = [Param(k, str(v)) for k, v in params.items()]
-        told = [RunTag(k, v) for k, v in tags.items()]
-        for start in range(0, max(1, len(metrics)), _BATCH):
-            self.client.log_batch(run_id, metrics[start : start + _BATCH], given, told)
-            given, told = [], []
+        self.client.log_batch(run_id, metrics, given, [RunTag(k, v) for k, v in tags.items()])
         known.update(new)
-
-    def _known(self, run_id: str) -> set[int]:
-        """Steps that a run has already."""
-        if run_id not in self._logged:
-            self._logged[run_id] = {m.step for m in self.client.get_metric_history(run_id, METRIC)}
-        return self._logged[run_id]

@@ -40,14 +40,13 @@ def tune_fmce_net(
 ) -> TuneResult:
     """Search for the hyperparameters of a ``set`` net, then fit the best to all groups and log it.
 
+    The study's run is closed, whatever happens, by the process that leads the study.
+
     Args:
         client: MLflow client.
         options: What to do.
         open_run: Gives the id of the MLflow run of a new study.
         say: Prints a line for the user.
-
-    Returns:
-        What was found. The study's run is closed, whatever happens, by the process that leads the study.
 
     Raises:
         FmceError: For every mistake that a user can make.

@@ -32,11 +32,6 @@ class NetObjective:
     """Mean absolute error of a ``set`` net on validation groups, at its best pass; reported after each pass.
 
     The test group and the test images are in no trial.
-
-    Attributes:
-        bags: Gives the bags; those of test images are not used.
-        fixed: What is the same in all trials.
-        space: What is not.
     """
 
     bags: BagSource
@@ -44,11 +39,7 @@ class NetObjective:
     space: Space = field(default_factory=lambda: dict(DEFAULT_SPACE))
 
     def __call__(self, trial: Trial, report: ReportStep) -> float:
-        """Fit a trial's net to all validation folds side by side.
-
-        Raises:
-            ArithmeticError: If the error is NaN or infinite.
-        """
+        """Fit a trial's net to all validation folds side by side; an ``ArithmeticError`` where training diverged."""
         values = suggest(trial, self.space)
         bag_config, net_config, fit_config = self.fixed.configs(values, levels=5)  # levels do not matter to the loss
         bags = self.bags(bag_config)
@@ -73,18 +64,7 @@ class NetObjective:
 
 
 def tuning_rows(table: pd.DataFrame, fixed: Fixed) -> NDArray[np.bool_]:
-    """Rows that trials may see: all but the test group's.
-
-    Args:
-        table: Rows with run_id, backbone and dataset.
-        fixed: Protocol and seed.
-
-    Returns:
-        bool (rows,).
-
-    Raises:
-        RunError: If fewer than two groups are left to validate on.
-    """
+    """Rows that trials may see, bool (rows,): all but the test group's, of at least two groups, or a ``RunError``."""
     split = splits(table, fixed.protocol, cross_validate=False, seed=fixed.seed)[0]
     column = GROUP_COLUMN[fixed.protocol]
     left = table.loc[split.train, column].nunique()

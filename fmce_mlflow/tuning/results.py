@@ -57,13 +57,7 @@ def _log_best(run: Run, first: FrozenTrial) -> None:
 
 
 def log_best_net(run: Run, model_id: str, figures: Mapping[str, Mapping[str, float]]) -> None:
-    """Make the best net an output of the study's run, beside its figures on the test group.
-
-    Args:
-        run: The study's run.
-        model_id: The logged model.
-        figures: By protocol and metric.
-    """
+    """Make the best net an output of the study's run, beside its figures on the test group by protocol and metric."""
     run.log_metrics(
         {
             f"{protocol}/{name}": value
@@ -80,11 +74,7 @@ def log_best_net(run: Run, model_id: str, figures: Mapping[str, Mapping[str, flo
 def importance(study: optuna.Study) -> dict[str, float]:
     """Share of the validation error's variance that each hyperparameter explains (fANOVA, Hutter et al. 2014).
 
-    Args:
-        study: The study.
-
-    Returns:
-        By hyperparameter, largest first; empty where there are too few complete trials, or they do not differ.
+    Largest first; empty where there are too few complete trials, or they do not differ.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     searched = {name for t in complete for name, distribution in t.distributions.items() if not distribution.single()}

@@ -73,9 +73,6 @@ def parse_space(text: str) -> Space:
         text: JSON object by hyperparameter: a list of choices, ``{"low": …, "high": …}`` with ``"log": true`` or
             ``"step": …`` where wanted, or one value that is kept.
 
-    Returns:
-        The whole space.
-
     Raises:
         ConfigError: Names everything that cannot be read or is out of range.
 

@@ -19,11 +19,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 
 from fmce_mlflow.errors import ConfigError, RunError
 
-ANSWER_WITHIN = 5
-"""Seconds within which a database server has to answer, unless the URL has a ``connect_timeout``."""
-LOCKED_FOR = 60
-"""Seconds that a worker waits while another one writes to sqlite."""
-
+ANSWER_WITHIN = 5  # seconds within which a database server has to answer, unless the URL has a `connect_timeout`
+LOCKED_FOR = 60  # seconds that a worker waits while another one writes to sqlite
 _POSTGRES_DRIVERS = ("psycopg", "psycopg2")
 StaleCallback = Callable[[optuna.Study, FrozenTrial], None]
 
@@ -58,9 +55,6 @@ def open_storage(url: str, *, heartbeat: int, grace: int, on_stale: StaleCallbac
         grace: Seconds without one after which a trial counts as dead.
         on_stale: Called with a trial that was found dead, once.
 
-    Returns:
-        The storage.
-
     Raises:
         ConfigError: If it does not answer, or cannot be used; the message has no password.
     """
@@ -86,14 +80,7 @@ def open_storage(url: str, *, heartbeat: int, grace: int, on_stale: StaleCallbac
 
 @contextmanager
 def storage_errors(url: str) -> Iterator[None]:
-    """Turn what comes of a storage that stops answering into one message.
-
-    Args:
-        url: The storage's URL.
-
-    Raises:
-        RunError: If the storage failed within.
-    """
+    """Turn what comes of a storage that stops answering into one message, a ``RunError``."""
     try:
         yield
     except Exception as error:

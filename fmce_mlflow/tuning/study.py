@@ -20,9 +20,8 @@ from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
 from fmce_mlflow.tuning.options import StudyOptions
-from fmce_mlflow.tuning.orphans import reconcile
 from fmce_mlflow.tuning.storage import open_storage, shown, storage_errors
-from fmce_mlflow.tuning.trials import TOTAL, best, counted, tally
+from fmce_mlflow.tuning.trials import TOTAL, best, counted, reconcile, tally
 from fmce_mlflow.tuning.worker import Job, Objective
 from fmce_mlflow.tuning.workers import run_workers
 from fmce_mlflow.wording import did_you_mean
@@ -32,42 +31,25 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-Settings = Mapping[str, Mapping[str, str]]
-"""What a study's trials must share, as text by kind and name."""
-
-SETTINGS = "fmce.settings"
-"""In a study's user_attrs, its settings as JSON."""
+Settings = Mapping[str, Mapping[str, str]]  # what a study's trials must share, as text by kind and name
+SETTINGS = "fmce.settings"  # in a study's user_attrs, its settings as JSON
 _OWNER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class TuneResult:
-    """What a search came to.
-
-    Attributes:
-        run_id: The study's run.
-        joined: Whether another process leads the study; it then fits the best net.
-        best: Hyperparameters of the best trial.
-        value: Its validation error.
-        model_uri: The best net, fitted to all groups; empty where joined.
-    """
+    """What a search came to."""
 
     run_id: str
-    joined: bool
-    best: dict[str, Any]
-    value: float
-    model_uri: str
+    joined: bool  # whether another process leads the study; it then fits the best net
+    best: dict[str, Any]  # hyperparameters of the best trial
+    value: float  # its validation error
+    model_uri: str  # the best net, fitted to all groups; empty where joined
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A study that is there.
-
-    Attributes:
-        study: The study.
-        run: Its MLflow run.
-        joined: Whether another process leads it.
-    """
+    """A study that is there, its MLflow run, and whether another process leads it."""
 
     study: optuna.Study
     run: Run
@@ -94,9 +76,6 @@ def tune(
         open_run: Gives the id of the MLflow run of a new study.
         refit: Takes the study's run and the best trial; logs a model and returns its id.
         say: Prints a line for the user.
-
-    Returns:
-        What was found.
     """
     opened = open_study(client, options, settings, open_run, say=say)
     job = Job(

@@ -26,18 +26,12 @@ class FmcsBags:
 
     Drawing them takes longer than most trials, so they are kept: in memory, and in a folder where the other workers of
     this machine find them. Of one map, n bags are the first n of more, so the most that the search knows are drawn.
-
-    Attributes:
-        tracking_uri: MLflow.
-        fmcs_run: The run with the FMCS-dataset.
-        bags_per_map: At most so many bags of a map are asked for.
-        folder: Where drawn bags are kept, closed to other users; ours alone, for what is in it is trusted.
     """
 
     tracking_uri: str
     fmcs_run: str
-    bags_per_map: int
-    folder: str
+    bags_per_map: int  # at most so many are asked for
+    folder: str  # closed to other users; ours alone, for what is in it is trusted
     _kept: dict[BagConfig, Bags] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -68,16 +62,7 @@ class FmcsBags:
 
 
 def first_training_bags(bags: Bags, drawn: int, wanted: int) -> Bags:
-    """Those of training images alone, and of each map the first few.
-
-    Args:
-        bags: From :func:`~fmce_mlflow.method.fitting.bags.collect_bags`.
-        drawn: Its bags per map.
-        wanted: Bags per map that are wanted.
-
-    Returns:
-        The bags that ``collect_bags`` draws for training at ``bags_per_map=wanted``.
-    """
+    """The bags that ``collect_bags`` draws for training at ``bags_per_map=wanted``, of those that it has drawn."""
     kept = ~bags.test_images & (np.arange(len(bags.row)) % (2 * drawn) < wanted)
     by_bag: dict[str, Any] = {f.name: getattr(bags, f.name)[kept] for f in fields(bags) if f.name != "table"}
     return replace(bags, **by_bag)

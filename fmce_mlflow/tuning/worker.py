@@ -21,16 +21,14 @@ from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety import interrupts
 from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.tuning.mirror import RUN, STATES, WHY, TrialMirror, origin, retries
-from fmce_mlflow.tuning.orphans import drop_unborn, leave_out
 from fmce_mlflow.tuning.storage import open_storage, quiet, storage_errors
-from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, best, counted
+from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, best, counted, drop_unborn, leave_out
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 POLL_SECONDS = 0.25
-PRUNE_EVERY = 5
-"""Steps between two comparisons with other trials, each of which reads them; every step is reported."""
+PRUNE_EVERY = 5  # steps between two comparisons with other trials, each of which reads them; every step is reported
 ReportStep = Callable[[int, float], None]
 
 
@@ -38,38 +36,22 @@ class Objective(Protocol):
     """What a study minimises; it travels to worker processes by pickle."""
 
     def __call__(self, trial: Trial, report: ReportStep) -> float:
-        """The value of a trial.
-
-        Args:
-            trial: Gives the hyperparameters.
-            report: Takes each step and its value; raises where the trial is to end.
-        """
+        """The value of a trial; ``report`` takes each step and its value, and raises where the trial is to end."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """All that a worker process needs.
-
-    Attributes:
-        tracking_uri: MLflow.
-        storage: The storage's URL.
-        study_name: The study, which is there and has its MLflow run.
-        objective: What to minimise.
-        seed: Seeds the sampler; each worker must have its own.
-        heartbeat: Seconds between two signs of life of a running trial.
-        grace: Seconds without one after which a trial counts as dead.
-        retries: How often a trial whose worker died is tried again.
-    """
+    """All that a worker process needs of a study that is there and has its MLflow run."""
 
     tracking_uri: str
     storage: str
     study_name: str
     objective: Objective
-    seed: int
-    heartbeat: int = 10
-    grace: int = 30
-    retries: int = 2
+    seed: int  # of the sampler; each worker's own
+    heartbeat: int = 10  # seconds between signs of life of a running trial
+    grace: int = 30  # seconds without one after which it is dead
+    retries: int = 2  # of a trial whose worker died
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,8 +126,8 @@ def run_trials(
         stop: Asked at every step; where true, the trial is given up as at Ctrl-C.
 
     Raises:
-        FmceError: If the objective raised one: no other trial would fare better.
-        RunError: If the storage or MLflow stops answering.
+        FmceError: If the objective raised one (no other trial would fare better), the storage or MLflow stops
+            answering.
         KeyboardInterrupt: At Ctrl-C, the trial's end written.
     """
     with storage_errors(job.storage), quiet(), interrupts.stoppable(), interrupts.held():

@@ -22,22 +22,14 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # read once, when a process begins
-STOP_SECONDS = 30.0
-"""How long workers have to write their trials' ends after Ctrl-C."""
+STOP_SECONDS = 30.0  # how long workers have to write their trials' ends after Ctrl-C
 
 
 def run_workers(job: Job, client: MlflowClient, workers: int, *, say: Callable[[str], None] = print) -> None:
-    """Run a study's trials in this process, or in several.
-
-    Args:
-        job: What to run.
-        client: MLflow client.
-        workers: Processes; with one, it is this process.
-        say: Prints a line.
+    """Run a study's trials in this process, or in several where there are more ``workers``.
 
     Raises:
-        FmceError: What a worker raised.
-        RunError: If every worker was killed.
+        FmceError: What a worker raised; a ``RunError`` if every worker was killed.
         KeyboardInterrupt: At Ctrl-C, once every worker has ended.
     """
     if workers == 1:

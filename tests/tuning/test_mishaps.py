@@ -15,9 +15,8 @@ from optuna.trial import TrialState
 from fmce_mlflow.errors import RunError
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
-from fmce_mlflow.tuning.orphans import drop, reconcile
 from fmce_mlflow.tuning.study import open_study, tune
-from fmce_mlflow.tuning.trials import NOT_COUNTED, counted, tally
+from fmce_mlflow.tuning.trials import NOT_COUNTED, counted, drop, reconcile, tally
 from fmce_mlflow.tuning.worker import load_study, run_trials
 from tests.conftest import new_run
 from tests.helpers.studies import SETTINGS, Parabola

@@ -36,12 +36,11 @@ from fmce_mlflow.tuning.mirror import RUN, TrialMirror
 from fmce_mlflow.tuning.net_study import _possible, tune_fmce_net
 from fmce_mlflow.tuning.objective import NetObjective, tuning_rows
 from fmce_mlflow.tuning.options import Fixed, StudyOptions, TuneOptions
-from fmce_mlflow.tuning.orphans import reconcile
 from fmce_mlflow.tuning.results import importance
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, canonical, parse_space, suggest
 from fmce_mlflow.tuning.study import open_study, tune
 from fmce_mlflow.tuning.trial_bags import FmcsBags
-from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, counted, tally
+from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, counted, reconcile, tally
 from fmce_mlflow.tuning.worker import run_trials
 from fmce_mlflow.tuning.workers import run_workers
 from tests.conftest import new_client, new_run

@@ -24,11 +24,8 @@ from fmce_mlflow.method.fitting.row_store import Rows, let_go, new_rows
 from fmce_mlflow.method.fmce_net.statistics import FEATURES, bag_features, check_bag
 
 Read = Callable[[Any], NDArray[np.floating[Any]]]
-SCALARS = ("activation deviation", "effective rank")
-"""Columns of :attr:`Bags.scalars`."""
-
-QUEUED = 512
-"""Rows that wait for a thread."""
+SCALARS = ("activation deviation", "effective rank")  # columns of `scalars`
+QUEUED = 512  # rows that wait for a thread
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,7 @@ from fmce_mlflow.method.fmce_net.belief import Prediction
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.fmce_net.set_net import seen_features
 
-MOST_TREE_BAGS = 50_000
-"""Bags to which extra-trees are fitted at most; a forest of more takes gigabytes."""
-
+MOST_TREE_BAGS = 50_000  # bags to which extra-trees are fitted at most; a forest of more takes gigabytes
 Baseline = Callable[[Bags, NDArray[np.int64], NDArray[np.int64], int], NDArray[np.float64]]
 
 

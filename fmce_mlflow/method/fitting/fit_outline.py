@@ -21,8 +21,7 @@ from fmce_mlflow.method.fmce_net.belief import Prediction
 from fmce_mlflow.method.fmce_net.config import OutlineConfig
 from fmce_mlflow.method.fmce_net.outline_net import OutlineNet
 
-VALIDATION_SHARE = 0.2
-"""Share of the training images that early stopping looks at."""
+VALIDATION_SHARE = 0.2  # share of the training images that early stopping looks at
 
 
 def fit_outline(

@@ -30,14 +30,11 @@ from fmce_mlflow.method.fmce_net.set_net import SetNet
 REFERENCE_DROPOUT = 0.15
 """Share of training bags whose contrast with the untrained module is hidden from a net that sees references."""
 
-PART = 2**12
-"""Bags whose features are read at a time."""
-
+PART = 2**12  # bags whose features are read at a time
 SCALE_FLOOR = 1e-2
 """Added to a feature's deviation, so that one that hardly varies in training is not blown up elsewhere."""
 
-KNOT_FLOOR = 1e-3
-"""Deviation by which a feature's quantiles are spread, for the same reason."""
+KNOT_FLOOR = 1e-3  # deviation by which a feature's quantiles are spread, for the same reason
 
 
 def fit_set(

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-IN_MEMORY = 32 * 2**20
-"""Bytes up to which a table is kept in memory."""
+IN_MEMORY = 32 * 2**20  # bytes up to which a table is kept in memory
 _PAGES_LET_GO = getattr(mmap, "MADV_DONTNEED", None)
 
 

@@ -9,12 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BINS = 41
-"""Bins of FMCS in [0, 1] over which ``SetNet`` spreads its belief; bin b stands for b / (BINS − 1)."""
-
-KNOTS = 64
-"""Quantiles of each feature over the training corpus that a net with ``scaling="quantile"`` keeps."""
-
+BINS = 41  # bins of FMCS in [0, 1] over which `SetNet` spreads its belief; bin b stands for b / (BINS − 1)
+KNOTS = 64  # quantiles of each feature over the training corpus that a net with `scaling="quantile"` keeps
 NORMAL_90 = 1.6448536269514722  # half width of a normal distribution's central 90 %, in standard deviations
 
 

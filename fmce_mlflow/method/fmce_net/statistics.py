@@ -52,9 +52,7 @@ _PER_CLUSTERS = (
     len(_NEIGHBOUR_QUANTILES) * (len(_NEIGHBOURS) + len(_DISTANT)) + len(_CUMULATED) + len(_ALIKE) + len(_POWERS)
 )
 CLUSTER_STATISTICS = 2 * _PER_CLUSTERS
-FEATURES = POOLED_STATISTICS + BAG_STATISTICS + CLUSTER_STATISTICS
-"""Length of the vector of :func:`bag_features`."""
-
+FEATURES = POOLED_STATISTICS + BAG_STATISTICS + CLUSTER_STATISTICS  # length of the vector of `bag_features`
 READ_SIZE = 4
 """Larger maps are average-pooled to this height and width first, so that features do not depend on the resolution."""
 
@@ -128,7 +126,7 @@ def channel_statistics(positions: Tensor) -> Tensor:
 
     Each value v is squashed to sign(v)·log(1 + |v|), for activations have heavy tails.
     """
-    rms = _rms(positions)
+    rms = (torch.linalg.vector_norm(positions) / math.sqrt(positions.numel())).clamp_min(_TINY)
     width = max(1, _BLOCK // positions[..., 0].numel())
     blocks = positions.split(width, dim=2)  # temporaries of a block stay in the processor's cache
     values = torch.cat([_of_channels(block, rms) for block in blocks])  # (C, S)
@@ -169,11 +167,6 @@ def _of_channels(positions: Tensor, rms: Tensor) -> Tensor:
         ],
         dim=1,
     )
-
-
-def _rms(maps: Tensor) -> Tensor:
-    rms: Tensor = torch.linalg.vector_norm(maps) / math.sqrt(maps.numel())
-    return rms.clamp_min(_TINY)
 
 
 def _sorted(values: Tensor) -> Tensor:

@@ -78,10 +78,7 @@ def begin(folder: Path, objective, name: str, trials: int, **more) -> tuple[Job,
     storage = f"sqlite:///{folder / 'optuna.db'}"
     options = StudyOptions(study_name=name, storage=storage, trials=trials, **more)
     opened = open_study(client, options, {}, lambda: client.create_run(experiment).info.run_id, say=lambda _: None)
-    job = Job(
-        tracking_uri=client.tracking_uri, storage=storage, study_name=name, objective=objective, seed=0,
-        heartbeat=options.heartbeat, grace=options.grace,
-    )  # fmt: skip
+    job = Job(tracking_uri=client.tracking_uri, options=options, objective=objective, seed=0)
     return job, client, opened.study
 
 

@@ -269,7 +269,7 @@ def main() -> None:
         for record in info["corpus"]:
             if record["backbone"] == RANDOM_NETWORKS:
                 record |= dict.fromkeys(("channels", "height", "width"), "various")
-        inputs = torch.from_numpy(bags.inputs(reference=shape.reference))
+        inputs = bags.rows(reference=shape.reference).take(np.arange(len(bags.row)))
         distances = fitted.net.standardize(inputs).square().mean(1).sqrt().numpy()
         info["corpus_distance"] = {"far": float(np.quantile(distances, 0.99)), "median": float(np.median(distances))}
         flavor.save_model(args.out, flavor.Predictor(fitted.net, info, model_card(info, fitted.net)))

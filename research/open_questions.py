@@ -74,7 +74,7 @@ def ask(client: MlflowClient, key: str, run_id: str, net: torch.nn.Module) -> di
     point = int(verdict.point)
     module = found.table["module"].iloc[0]
     bags = collect_bags(found.table, artifact_reader(client), BagConfig(bags_per_map=2))
-    predicted = net.predict_features(torch.from_numpy(bags.inputs(reference=net.config.reference)))
+    predicted = predict_bags(net, bags, np.arange(len(bags.row)))
     per_bag = pd.DataFrame(
         {
             "snapshot": bags.column("snapshot"),

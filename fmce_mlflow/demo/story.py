@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -224,18 +224,10 @@ def _chapter(client: MlflowClient, model: Registered, evaluation_run: str, decis
 
 def _summarise(run: Run, options: StoryOptions, result: StoryResult) -> None:
     """The summary, in the run and for the user."""
-    rows = [result.early, result.final]
-    table = pd.DataFrame(
-        {
-            "version": [row.version for row in rows],
-            "snapshot": [row.snapshot for row in rows],
-            "FMCS measured": [round(row.measured, 3) for row in rows],
-            "FMCS predicted": [round(row.predicted, 3) for row in rows],
-            "accuracy": [round(row.accuracy, 3) for row in rows],
-            "decision": [row.decision for row in rows],
-        }
-    )
-    run.client.log_table(run.id, table.assign(evaluation_run=[row.evaluation_run for row in rows]), SUMMARY)
+    chapters = pd.DataFrame([asdict(result.early), asdict(result.final)]).round(3)
+    chapters = chapters.rename(columns={"measured": "FMCS measured", "predicted": "FMCS predicted"})
+    table = chapters.drop(columns="evaluation_run")
+    run.client.log_table(run.id, table.assign(evaluation_run=chapters["evaluation_run"]), SUMMARY)
     run.log_metrics({f"seconds/{name.lower()}": value for name, value in result.seconds.items()})
     required = ", ".join(map(str, options.require))
     run.say(f"\nModel {options.register_as}, required: {required}\n{table.to_string(index=False)}")

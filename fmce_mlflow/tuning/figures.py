@@ -1,9 +1,8 @@
 """Plots of a study.
 
-Optuna draws the importance of hyperparameters. Its other two plots lack what a reader of a study needs: its history
-leaves out trials that were pruned or failed, and numbers retries as trials of their own; its learning curves have a
-legend line per trial, and show neither which were given up nor which is the best. Both have linear axes, on which the
-good trials are one line. So these two are drawn here.
+Optuna draws the importance of hyperparameters. Its history leaves out trials that were pruned or failed, and its
+learning curves show neither those nor the best one; both have linear axes, on which the good trials are one line. So
+these two are drawn here.
 """
 
 from __future__ import annotations

@@ -37,13 +37,16 @@ def log_study(run: Run, study: optuna.Study) -> None:
         run.log_metrics({f"best_{METRIC}": first.value}, step=len(done), timestamp=now)
         _log_best(run, first)
     _log_table(run, trials_table(done))
+    figures: dict[str, Figure] = {}
     if any(trial.value is not None for trial in done):
-        _log_figure(run, trials_figure(done), "optimization_history")
+        figures["optimization_history"] = trials_figure(done)
     if any(trial.intermediate_values for trial in done):
-        _log_figure(run, curves_figure(done), "learning_curves")
+        figures["learning_curves"] = curves_figure(done)
     if shares := importance(study):
-        _log_figure(run, importance_figure(study, list(shares)), "importance")
+        figures["importance"] = importance_figure(study, list(shares))
         run.log_json(shares, "importance.json")
+    for name, figure in figures.items():
+        run.client.log_figure(run.id, figure, f"plots/{name}.png", save_kwargs={"dpi": 200})
 
 
 def _log_best(run: Run, first: FrozenTrial) -> None:
@@ -52,7 +55,8 @@ def _log_best(run: Run, first: FrozenTrial) -> None:
     run.client.log_batch(run.id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
     record = {"trial": origin(first), "run_id": first.user_attrs[RUN], METRIC: first.value, "params": first.params}
     run.log_json(record, BEST)
-    chosen = ", ".join(f"{name} {_short(value)}" for name, value in first.params.items())
+    shown = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in first.params.items()}
+    chosen = ", ".join(f"{name} {value}" for name, value in shown.items())
     run.say(f"Best trial {origin(first)}, validation MAE {first.value:.4f}: {chosen}")
 
 
@@ -116,11 +120,3 @@ def _log_table(run: Run, table: pd.DataFrame) -> None:
         run.client.log_text(run.id, table.to_json(orient="split", index=False), TABLE)
     else:
         run.client.log_table(run.id, table, TABLE)
-
-
-def _log_figure(run: Run, figure: Figure, name: str) -> None:
-    run.client.log_figure(run.id, figure, f"plots/{name}.png", save_kwargs={"dpi": 200})
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

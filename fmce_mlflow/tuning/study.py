@@ -78,39 +78,30 @@ def tune(
         say: Prints a line for the user.
     """
     opened = open_study(client, options, settings, open_run, say=say)
-    job = Job(
-        tracking_uri=client.tracking_uri,
-        storage=options.storage,
-        study_name=options.study_name,
-        objective=objective,
-        seed=_seed(options, opened),
-        heartbeat=options.heartbeat,
-        grace=options.grace,
-        retries=options.retries,
-    )
+    job = Job(tracking_uri=client.tracking_uri, options=options, objective=objective, seed=_seed(options, opened))
     with storage_errors(options.storage):
-        return (_help if opened.joined else _lead)(opened, job, options, refit)
+        return (_help if opened.joined else _lead)(opened, job, refit)
 
 
-def _help(opened: Opened, job: Job, options: StudyOptions, refit: Callable[[Run, FrozenTrial], str]) -> TuneResult:
+def _help(opened: Opened, job: Job, refit: Callable[[Run, FrozenTrial], str]) -> TuneResult:
     """Run trials of a study that another process leads."""
     run = opened.run
-    run_workers(job, run.client, options.workers, say=run.say)
+    run_workers(job, run.client, job.options.workers, say=run.say)
     found = _best(opened.study)
     if run.fetch().info.status == "RUNNING":
-        run.say(f"All trials have ended; the process that leads study {options.study_name} fits the best net.")
+        run.say(f"All trials have ended; the process that leads study {job.options.study_name} fits the best net.")
     else:
         run.say("All trials have ended, and so has the process that led the study: fit the best net with --resume.")
     return TuneResult(run.id, True, found.params, float(found.value or 0), "")
 
 
-def _lead(opened: Opened, job: Job, options: StudyOptions, refit: Callable[[Run, FrozenTrial], str]) -> TuneResult:
+def _lead(opened: Opened, job: Job, refit: Callable[[Run, FrozenTrial], str]) -> TuneResult:
     """Run trials, log what was found, fit the best net, and close the study's run."""
     study, run = opened.study, opened.run
     try:
         with run.closing():
             try:
-                run_workers(job, run.client, options.workers, say=run.say)
+                run_workers(job, run.client, job.options.workers, say=run.say)
             finally:
                 reconcile(study, TrialMirror(run))
                 results.log_study(run, study)

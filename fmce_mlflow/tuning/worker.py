@@ -21,6 +21,7 @@ from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety import interrupts
 from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.tuning.mirror import RUN, STATES, WHY, TrialMirror, origin, retries
+from fmce_mlflow.tuning.options import StudyOptions
 from fmce_mlflow.tuning.storage import open_storage, quiet, storage_errors
 from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, best, counted, drop_unborn, leave_out
 
@@ -45,13 +46,9 @@ class Job:
     """All that a worker process needs of a study that is there and has its MLflow run."""
 
     tracking_uri: str
-    storage: str
-    study_name: str
+    options: StudyOptions
     objective: Objective
     seed: int  # of the sampler; each worker's own
-    heartbeat: int = 10  # seconds between signs of life of a running trial
-    grace: int = 30  # seconds without one after which it is dead
-    retries: int = 2  # of a trial whose worker died
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,13 +81,14 @@ class _Attempt:
 
 def load_study(job: Job, client: MlflowClient) -> tuple[optuna.Study, TrialMirror]:
     """Open a job's study and the mirror of its trials."""
+    options = job.options
     mirrors: list[TrialMirror] = []
-    retry = RetryHeartbeatStaleTrialCallback(max_retry=job.retries) if job.retries else None
+    retry = RetryHeartbeatStaleTrialCallback(max_retry=options.retries) if options.retries else None
 
     def on_stale(study: optuna.Study, trial: FrozenTrial) -> None:
         attempt = retries(trial) + 1
-        why = f"its worker gave no sign of life for {job.grace} s (attempt {attempt} of {job.retries + 1})"
-        if retry is None or attempt > job.retries or NOT_COUNTED in trial.user_attrs:
+        why = f"its worker gave no sign of life for {options.grace} s (attempt {attempt} of {options.retries + 1})"
+        if retry is None or attempt > options.retries or NOT_COUNTED in trial.user_attrs:
             mirrors[0].close(trial, why)
             return
         trial.user_attrs = {k: v for k, v in trial.user_attrs.items() if k != WHY}  # of this attempt only
@@ -99,11 +97,11 @@ def load_study(job: Job, client: MlflowClient) -> tuple[optuna.Study, TrialMirro
         finally:
             retry(study, trial)
 
-    storage = open_storage(job.storage, heartbeat=job.heartbeat, grace=job.grace, on_stale=on_stale)
+    storage = open_storage(options.storage, heartbeat=options.heartbeat, grace=options.grace, on_stale=on_stale)
     with quiet():
         sampler = optuna.samplers.TPESampler(seed=job.seed, constant_liar=True)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=10)
-    study = optuna.load_study(study_name=job.study_name, storage=storage, sampler=sampler, pruner=pruner)
+    study = optuna.load_study(study_name=options.study_name, storage=storage, sampler=sampler, pruner=pruner)
     mirrors.append(TrialMirror(Run(client, str(study.user_attrs[RUN]))))
     return study, mirrors[0]
 
@@ -130,7 +128,7 @@ def run_trials(
             answering.
         KeyboardInterrupt: At Ctrl-C, the trial's end written.
     """
-    with storage_errors(job.storage), quiet(), interrupts.stoppable(), interrupts.held():
+    with storage_errors(job.options.storage), quiet(), interrupts.stoppable(), interrupts.held():
         study, mirror = load_study(job, client)
         try:
             try:
@@ -155,7 +153,7 @@ def _run_all(worker: Worker) -> None:
         elif all(t.state.is_finished() for t in found):
             return
         else:  # another worker's, which may die
-            unborn = drop_unborn(worker.study, worker.mirror, found, unborn, worker.job.grace)
+            unborn = drop_unborn(worker.study, worker.mirror, found, unborn, worker.job.options.grace)
             time.sleep(POLL_SECONDS)
 
 

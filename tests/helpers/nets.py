@@ -5,6 +5,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from fmce_mlflow.method.fitting.spectral_alpha import mean_alpha
+
 
 def tiny(num_classes: int = 10) -> nn.Module:
     """BatchNorm and dropout; modules `stem`, `norm`, `stage` have maps."""
@@ -107,3 +109,12 @@ class Branching(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         maps = self.stage(x)
         return self.head((maps.relu() if maps.sum() > 0 else maps.abs()).mean((2, 3)))
+
+
+def spectral_alpha(module: nn.Module) -> float:
+    """Of a module's linear and ungrouped convolution weights."""
+    return mean_alpha(
+        part.weight
+        for part in module.modules()
+        if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1)
+    )

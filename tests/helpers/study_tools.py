@@ -28,11 +28,7 @@ def begin(client: MlflowClient, url: str, objective: Any, trials: int = 4, **mor
     """A study that has begun, and the job of its workers."""
     chosen = options(url, trials, **more)
     opened = open_study(client, chosen, SETTINGS, lambda: new_run(client), say=lambda _: None)
-    job = Job(
-        tracking_uri=client.tracking_uri, storage=url, study_name=chosen.study_name, objective=objective, seed=0,
-        heartbeat=chosen.heartbeat, grace=chosen.grace, retries=chosen.retries,
-    )  # fmt: skip
-    return job, opened.study
+    return Job(tracking_uri=client.tracking_uri, options=chosen, objective=objective, seed=0), opened.study
 
 
 def children(client: MlflowClient, study: optuna.Study) -> dict[int, Any]:

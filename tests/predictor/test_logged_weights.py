@@ -15,7 +15,7 @@ from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
 from fmce_mlflow.fmcs_dataset.log import log_fmcs_dataset
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
-from fmce_mlflow.method.fitting.spectral_alpha import mean_alpha, spectral_alpha
+from fmce_mlflow.method.fitting.spectral_alpha import mean_alpha
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.networks.archive_weights import read_weights
 from fmce_mlflow.method.networks.model_forms import load_exported
@@ -24,6 +24,7 @@ from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.predictor.train import train_fmce_net
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
+from tests.helpers.nets import spectral_alpha
 
 
 class Odd(nn.Module):

@@ -47,16 +47,6 @@ class Bags:
         """Labels, float64 (N,)."""
         return self.table["fmcs"].to_numpy(dtype=np.float64)[self.row]
 
-    @property
-    def references(self) -> NDArray[np.float32]:
-        """Features of the same module before training, float32 (N, FEATURES): mean of the bags of its snapshot 0.
-
-        Bags of training images have those of training images as theirs, bags of test images those of test images. A
-        ``PredictorError`` where snapshot 0 of a run is not in the table.
-        """
-        means, group = self._untrained()
-        return means[group]
-
     def _untrained(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """References (G, FEATURES) of each run, module and part of the images; which of them is each bag's (N,)."""
         untrained = self.column("snapshot") == 0
@@ -74,15 +64,15 @@ class Bags:
         means: NDArray[np.float32] = (sums / counts[:, None]).astype(np.float32)
         return means, group
 
-    def inputs(self, *, reference: bool) -> NDArray[np.float32]:
-        """What a ``set`` net sees of each bag: float32 (N, FEATURES), or (N, 2·FEATURES) beside a reference.
-
-        The second is in memory as a whole; :meth:`rows` gives parts of it.
-        """
-        return np.hstack([self.features, self.features - self.references]) if reference else self.features
-
     def rows(self, *, reference: bool) -> Rows:
-        """:meth:`inputs`, to be taken a batch at a time."""
+        """What a ``set`` net sees of each bag, to be taken a batch at a time.
+
+        With a reference, beside the contrast with the module before training: the mean of the bags of its snapshot 0,
+        of training images for bags of training images, of test images for those of test images.
+
+        Raises:
+            PredictorError: If a reference is asked for and snapshot 0 of a run is not in the table.
+        """
         return Rows(self.features, *self._untrained()) if reference else Rows(self.features)
 
 

@@ -7,21 +7,6 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-
-
-def spectral_alpha(module: nn.Module) -> float:
-    """As :func:`mean_alpha`, of a module's linear and ungrouped convolution weights.
-
-    Example:
-        >>> bool(spectral_alpha(nn.Conv2d(16, 32, 3)) > 1)
-        True
-    """
-    return mean_alpha(
-        part.weight
-        for part in module.modules()
-        if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1)
-    )
 
 
 def mean_alpha(weights: Iterable[torch.Tensor]) -> float:

@@ -83,10 +83,11 @@ def test_references_are_the_mean_of_snapshot_0_of_the_same_run_module_and_part()
     same = (bags.column("run_id") == bags.column("run_id")[at]) & (bags.column("snapshot") == 0)
     same &= bags.test_images == bags.test_images[at]
     assert same.sum() == 2
-    np.testing.assert_allclose(bags.references[at], bags.features[same].mean(0), rtol=1e-5)
-    both = bags.inputs(reference=True)
-    np.testing.assert_allclose(both[at], np.r_[bags.features[at], bags.features[at] - bags.references[at]], rtol=1e-5)
-    assert bags.inputs(reference=False) is bags.features
+    reference = bags.features[same].mean(0)
+    both = bags.rows(reference=True).take(np.array([at]))[0].numpy()
+    np.testing.assert_allclose(both, np.r_[bags.features[at], bags.features[at] - reference], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(both[: len(reference)] - both[len(reference) :], reference, rtol=1e-5, atol=1e-6)
+    assert bags.rows(reference=False).take(np.array([at]))[0].tolist() == bags.features[at].tolist()
     later = collect_bags(table[table["snapshot"] > 0], bags_of_noise.read, BagConfig(bag_size=8))
     with pytest.raises(PredictorError, match="module layer4 of run run0 has none"):
-        _ = later.references
+        later.rows(reference=True)

@@ -13,9 +13,9 @@ from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
 from fmce_mlflow.method.fitting.fit_outline import fit_outline, fit_outline_split, outline_shape, predict_outline
 from fmce_mlflow.method.fitting.fit_set import KNOT_FLOOR, fit_set, predict_bags
 from fmce_mlflow.method.fitting.protocols import score, splits
-from fmce_mlflow.method.fitting.spectral_alpha import spectral_alpha
 from fmce_mlflow.method.fmce_net.config import OutlineConfig, SetConfig
 from tests.helpers import bags_of_noise
+from tests.helpers.nets import spectral_alpha
 
 FAST = FitConfig(epochs=25, patience=25, folds=3)
 SMALL = SetConfig(members=2, width=24)

@@ -33,7 +33,7 @@ from fmce_mlflow.tuning.mirror import RUN
 from fmce_mlflow.tuning.options import StudyOptions
 from fmce_mlflow.tuning.storage import open_storage
 from fmce_mlflow.tuning.study import open_study
-from fmce_mlflow.tuning.trials import counted, tally
+from fmce_mlflow.tuning.trials import counted_trials, tally
 from fmce_mlflow.tuning.worker import Job, run_trials
 from fmce_mlflow.tuning.workers import run_workers
 
@@ -138,7 +138,7 @@ def workers(trials: int, seconds: float) -> bool:
             started = time.perf_counter()
             run_workers(job, client, count, say=lambda _: None)
             walls.append(time.perf_counter() - started)
-            found = counted(study.trials)
+            found = counted_trials(study.trials)
             assert len(found) == trials == tally(found)["complete"], tally(found)
             rates.append(rate(found))
     ratio = rates[1] / rates[0]

@@ -75,7 +75,7 @@ def tell_story(run: Run, options: StoryOptions, *, data: ImageData | None = None
     Args:
         run: The run below which all others are; the caller closes it.
         options: What to do.
-        data: The images, if they are at hand.
+        data: The images, if they are loaded already.
 
     Raises:
         RunError: If the trained version is refused or the early one promoted.

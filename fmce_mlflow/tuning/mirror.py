@@ -1,8 +1,7 @@
 """Every trial of a study as an MLflow run, nested under the study's.
 
 A trial has one run, however often it is retried: the run's id is in the trial's ``user_attrs``, which Optuna hands on
-to a retry. What is written comes from the trial itself and can be written again, so a worker may die at any moment
-and another one goes on.
+to a retry. What is written comes from the trial itself and can be written again, so a worker may die at any moment.
 """
 
 from __future__ import annotations

@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 
 
 def tune_fmce_net(
-    client: MlflowClient,
-    options: TuneOptions,
-    open_run: Callable[[], str],
-    *,
-    say: Callable[[str], None] = print,
+    client: MlflowClient, options: TuneOptions, open_run: Callable[[], str], *, say: Callable[[str], None] = print
 ) -> TuneResult:
     """Search for the hyperparameters of a ``set`` net, then fit the best to all groups and log it.
 

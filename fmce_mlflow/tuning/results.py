@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.tuning.figures import curves_figure, importance_figure, trials_figure
 from fmce_mlflow.tuning.mirror import METRIC, RUN, STATES, WHY, origin, retries
-from fmce_mlflow.tuning.trials import best, counted, tally
+from fmce_mlflow.tuning.trials import best, counted_trials, tally
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ BEST = "best_trial.json"
 def log_study(run: Run, study: optuna.Study) -> None:
     """Log all that a study found so far to its run; again where it goes on later."""
     trials = study.get_trials(deepcopy=False)
-    counts, done = tally(trials), counted(trials)
+    counts, done = tally(trials), counted_trials(trials)
     now = int(time.time() * 1000)
     run.log_metrics({f"trials/{name}": float(count) for name, count in counts.items()}, step=len(done), timestamp=now)
     first = best(trials)

@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optuna import Trial
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
@@ -100,7 +95,8 @@ def parse_space(text: str) -> Space:
         try:
             space[name] = _distribution(name, value)
             for edge in _edges(space[name]):
-                _check(name, edge)
+                for config in (BagConfig, SetConfig, FitConfig):
+                    build(config, {name: edge})
         except (ConfigError, TypeError, ValueError, OverflowError) as error:
             problems.append(f"space of {name}: {error}")
     if problems:
@@ -116,14 +112,10 @@ def _distribution(name: str, value: Any) -> BaseDistribution:
     unknown = set(value) - {"low", "high", "log", "step"}
     if unknown or not {"low", "high"} <= set(value):
         raise ValueError(f"expected low and high, and log or step where wanted; got {', '.join(value) or 'nothing'}")
-    if isinstance(DEFAULT_SPACE[name], CategoricalDistribution):
-        example = _edges(DEFAULT_SPACE[name])[0]
-        if isinstance(example, str):
-            raise ValueError("expected a list of choices")
-        whole = isinstance(example, int)
-    else:
-        whole = isinstance(DEFAULT_SPACE[name], IntDistribution)
-    return IntDistribution(**value) if whole else FloatDistribution(**value)
+    example = _edges(DEFAULT_SPACE[name])[0]
+    if isinstance(example, str):
+        raise ValueError("expected a list of choices")
+    return IntDistribution(**value) if isinstance(example, int) else FloatDistribution(**value)
 
 
 def _plain(distribution: BaseDistribution) -> Any:
@@ -142,11 +134,6 @@ def _edges(distribution: BaseDistribution) -> list[Any]:
         return list(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     return [distribution.low, distribution.high]
-
-
-def _check(name: str, value: Any) -> None:
-    for config in (BagConfig, SetConfig, FitConfig):
-        build(config, {name: value})
 
 
 def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -21,7 +21,7 @@ from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
 from fmce_mlflow.tuning.options import StudyOptions
 from fmce_mlflow.tuning.storage import open_storage, shown, storage_errors
-from fmce_mlflow.tuning.trials import TOTAL, best, counted, reconcile, tally
+from fmce_mlflow.tuning.trials import TOTAL, best, counted_trials, reconcile, tally
 from fmce_mlflow.tuning.worker import Job, Objective
 from fmce_mlflow.tuning.workers import run_workers
 from fmce_mlflow.wording import did_you_mean
@@ -250,7 +250,7 @@ def _best(study: optuna.Study) -> FrozenTrial:
     trials = study.get_trials(deepcopy=False)
     found = best(trials)
     if found is None:
-        whys = [str(t.user_attrs.get(WHY, "unknown")).rstrip(".") for t in counted(trials)]
+        whys = [str(t.user_attrs.get(WHY, "unknown")).rstrip(".") for t in counted_trials(trials)]
         raise RunError(
             f"No trial of study {study.study_name!r} is complete: {_progress(study)}. The last one's reason: "
             f"{whys[-1] if whys else 'none'}. Narrow the search with --space, or give it more --trials."

@@ -17,7 +17,7 @@ NOT_COUNTED = "fmce.not_counted"
 begun at the same moment as the last one."""
 
 
-def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+def counted_trials(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """A study's trials, each once: of those that were retried the last attempt, none that were interrupted."""
     last = {origin(trial): trial for trial in trials}
     return [trial for trial in last.values() if NOT_COUNTED not in trial.user_attrs]
@@ -25,14 +25,14 @@ def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 
 def tally(trials: list[FrozenTrial]) -> dict[str, int]:
     """How many of the counted trials are in each state, and how many were retried."""
-    found = counted(trials)
+    found = counted_trials(trials)
     states = {name: sum(STATES[t.state] == name for t in found) for name in STATES.values()}
     return {**states, "retried": sum(retries(t) > 0 for t in found)}
 
 
 def best(trials: list[FrozenTrial]) -> FrozenTrial | None:
     """The complete trial with the smallest value, the first of several."""
-    complete = [t for t in counted(trials) if t.state is TrialState.COMPLETE and t.value is not None]
+    complete = [t for t in counted_trials(trials) if t.state is TrialState.COMPLETE and t.value is not None]
     return min(complete, key=lambda t: float(t.value or 0), default=None)
 
 

@@ -23,7 +23,7 @@ from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.tuning.mirror import RUN, STATES, WHY, TrialMirror, origin, retries
 from fmce_mlflow.tuning.options import StudyOptions
 from fmce_mlflow.tuning.storage import open_storage, quiet, storage_errors
-from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, best, counted, drop_unborn, leave_out
+from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, best, counted_trials, drop_unborn, leave_out
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -107,25 +107,17 @@ def load_study(job: Job, client: MlflowClient) -> tuple[optuna.Study, TrialMirro
 
 
 def run_trials(
-    job: Job,
-    client: MlflowClient,
-    *,
-    say: Callable[[str], None] = print,
-    stop: Callable[[], bool] = lambda: False,
+    job: Job, client: MlflowClient, *, say: Callable[[str], None] = print, stop: Callable[[], bool] = lambda: False
 ) -> None:
     """Run trials until the study has as many as it is to have and none is running any more.
 
     Ctrl-C and SIGTERM break into the objective only: whatever is written is written whole.
 
-    Args:
-        job: What to run.
-        client: MLflow client.
-        say: Prints a line for each trial that ends.
-        stop: Asked at every step; where true, the trial is given up as at Ctrl-C.
+    Where ``stop`` is true, the running trial is given up as at Ctrl-C.
 
     Raises:
-        FmceError: If the objective raised one (no other trial would fare better), the storage or MLflow stops
-            answering.
+        FmceError: The objective's own, as no other trial would fare better; a ``RunError`` where the storage or MLflow
+            stops answering.
         KeyboardInterrupt: At Ctrl-C, the trial's end written.
     """
     with storage_errors(job.options.storage), quiet(), interrupts.stoppable(), interrupts.held():
@@ -146,7 +138,7 @@ def _run_all(worker: Worker) -> None:
         if worker.stop():
             raise KeyboardInterrupt
         fail_stale_trials(worker.study)
-        found = counted(worker.trials())
+        found = counted_trials(worker.trials())
         waiting = any(t.state is TrialState.WAITING for t in found)
         if waiting or len(found) < worker.total():
             _run_one(worker)
@@ -183,7 +175,7 @@ def _value(worker: Worker, attempt: _Attempt, trial: Trial) -> float:
     attempt.number = trial.number
     trials = worker.trials()
     frozen = trials[trial.number]
-    before = [t for t in counted(trials) if origin(t) < trial.number]
+    before = [t for t in counted_trials(trials) if origin(t) < trial.number]
     if not retries(frozen) and len(before) >= worker.total():
         trial.set_user_attr(NOT_COUNTED, "begun at the same moment as the last one")
         raise TrialPruned

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from fmce_mlflow.tuning.mirror import RUN
 from fmce_mlflow.tuning.storage import open_storage
-from fmce_mlflow.tuning.trials import counted, tally
+from fmce_mlflow.tuning.trials import counted_trials, tally
 from tests.helpers.progress import ended, until
 from tests.helpers.servers import tracking_server
 from tests.helpers.study_tools import children, curve
@@ -71,7 +71,7 @@ def test_a_study_of_two_machines_outlives_the_one_that_leads_it(tmp_path, postgr
         ended(after)
         assert after.returncode == 0, said("after")
 
-        found = counted(study.get_trials())
+        found = counted_trials(study.get_trials())
         assert len(found) == 16 and all(t.state.is_finished() for t in found)
         counts, runs = tally(study.get_trials()), children(client, study)
         assert counts["complete"] + counts["pruned"] == 16 and counts["failed"] == 0 and counts["retried"] <= 1

@@ -16,7 +16,7 @@ from fmce_mlflow.errors import RunError
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
 from fmce_mlflow.tuning.study import open_study, tune
-from fmce_mlflow.tuning.trials import NOT_COUNTED, counted, drop, reconcile, tally
+from fmce_mlflow.tuning.trials import NOT_COUNTED, counted_trials, drop, reconcile, tally
 from fmce_mlflow.tuning.worker import load_study, run_trials
 from tests.conftest import new_run
 from tests.helpers.studies import SETTINGS, Parabola
@@ -54,7 +54,7 @@ def test_mlflow_that_stops_answering_ends_the_search_and_burns_no_trial(client, 
     reconcile(study, TrialMirror(Run(client, study.user_attrs[RUN])), patience=0)
     assert tally(study.trials)["complete"] == 6
     runs = children(client, study)
-    assert {runs[t.number].info.status for t in counted(study.trials)} == {"FINISHED"}
+    assert {runs[t.number].info.status for t in counted_trials(study.trials)} == {"FINISHED"}
     assert all(len(curve(client, run.info.run_id)) == 3 for run in runs.values())
 
 
@@ -94,7 +94,7 @@ def test_a_retry_does_not_inherit_the_reason_of_the_attempt_before(client, url):
     dead_trial(study, **{WHY: "RuntimeError: no memory"})
     time.sleep(3.1)
     run_trials(job, client, say=lambda _: None)
-    (trial,) = counted(study.trials)
+    (trial,) = counted_trials(study.trials)
     assert trial.state is TrialState.COMPLETE and WHY not in trial.user_attrs
     assert "fmce.trial_reason" not in children(client, study)[0].data.tags
 
@@ -108,7 +108,7 @@ def test_a_trial_that_was_interrupted_is_not_retried(client, url):
     fail_stale_trials(own)
     assert [t.state for t in study.trials] == [TrialState.FAIL]
     run_trials(job, client, say=lambda _: None)
-    assert [t.number for t in counted(study.trials)] == [1, 2]
+    assert [t.number for t in counted_trials(study.trials)] == [1, 2]
 
 
 def test_a_worker_whose_trial_was_dropped_meanwhile_goes_on(client, url):

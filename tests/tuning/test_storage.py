@@ -17,7 +17,7 @@ from fmce_mlflow.errors import ConfigError, RunError
 from fmce_mlflow.tuning.mirror import RUN
 from fmce_mlflow.tuning.storage import open_storage, shown
 from fmce_mlflow.tuning.study import tune
-from fmce_mlflow.tuning.trials import counted, tally
+from fmce_mlflow.tuning.trials import counted_trials, tally
 from fmce_mlflow.tuning.workers import run_workers
 from tests.conftest import new_run
 from tests.helpers.progress import taken
@@ -100,7 +100,7 @@ def test_four_workers_on_postgresql_lose_nothing_and_do_nothing_twice(client, po
     if killed:
         kill_a_worker(replace(job, seed=99), tmp_path)
     run_workers(job, client, 4, say=lambda _: None)
-    found = counted(study.trials)
+    found = counted_trials(study.trials)
     assert len(found) == trials and all(t.state is TrialState.COMPLETE for t in found)
     assert tally(study.trials)["retried"] == killed
     assert len({t.user_attrs["pid"] for t in found}) == 4 and len({t.params["x"] for t in found}) == trials

@@ -40,7 +40,7 @@ from fmce_mlflow.tuning.results import importance
 from fmce_mlflow.tuning.search_space import DEFAULT_SPACE, canonical, parse_space, suggest
 from fmce_mlflow.tuning.study import open_study, tune
 from fmce_mlflow.tuning.trial_bags import FmcsBags
-from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, counted, reconcile, tally
+from fmce_mlflow.tuning.trials import NOT_COUNTED, TOTAL, counted_trials, reconcile, tally
 from fmce_mlflow.tuning.worker import run_trials
 from fmce_mlflow.tuning.workers import run_workers
 from tests.conftest import new_client, new_run
@@ -115,7 +115,7 @@ def test_a_mistake_that_every_trial_would_meet_ends_the_study(client, url):
         run_trials(job, client, say=lambda _: None)
     run = children(client, study)[1]
     assert run.info.status == "FAILED" and run.data.tags["fmce.trial_reason"] == "PredictorError: a map is damaged"
-    assert len(study.trials) == 2 and len(counted(study.trials)) == 1, "it does not count as one of the study's"
+    assert len(study.trials) == 2 and len(counted_trials(study.trials)) == 1, "it does not count as one of the study's"
 
 
 def test_long_curves_are_logged_whole_and_in_few_calls(client, url):
@@ -155,7 +155,7 @@ def test_the_trial_of_a_killed_worker_is_retried_in_its_own_run(client, url, tmp
     run_trials(job, client, say=lambda _: None)
     trials = study.trials
     assert trials[0].state is TrialState.FAIL and len(trials) == 4
-    found = counted(trials)
+    found = counted_trials(trials)
     assert [t.state for t in found] == [TrialState.COMPLETE] * 3
     assert found[0].params == killed.params and found[0].user_attrs[RUN] == killed.user_attrs[RUN]
     runs = children(client, study)
@@ -215,7 +215,7 @@ def test_a_worker_that_lost_its_trial_leaves_it_to_the_other(client, url):
 def test_two_workers_lose_no_trial_and_do_none_twice(client, url, tmp_path):
     job, study = begin(client, url, Sleeps(str(tmp_path), seconds=0.2), 30)
     run_workers(job, client, 2, say=lambda _: None)
-    found = counted(study.trials)
+    found = counted_trials(study.trials)
     assert len(found) == 30 and all(t.state is TrialState.COMPLETE for t in found)
     assert len(children(client, study)) == 30
     assert len({t.params["x"] for t in found}) == 30
@@ -387,7 +387,7 @@ def test_ctrl_c_ends_with_what_was_found(client, url, tmp_path, workers):
     assert "plots/optimization_history.png" in plots
     assert not any(t.state is TrialState.RUNNING for t in study.trials)
     stopped = [t for t in study.trials if t.user_attrs.get(NOT_COUNTED) == "interrupted"]
-    assert len(stopped) <= workers and all(t not in counted(study.trials) for t in stopped)
+    assert len(stopped) <= workers and all(t not in counted_trials(study.trials) for t in stopped)
     assert all(run.info.status != "RUNNING" for run in children(client, study).values())
 
 

@@ -92,12 +92,7 @@ def outline_shape(table: pd.DataFrame) -> tuple[int, int, int]:
 
 
 def fit_outline_split(
-    table: pd.DataFrame,
-    read: Read,
-    split: Split,
-    bags: BagConfig,
-    options: Mapping[str, Any],
-    config: FitConfig,
+    table: pd.DataFrame, read: Read, split: Split, bags: BagConfig, options: Mapping[str, Any], config: FitConfig
 ) -> Fitted[OutlineNet]:
     """Fit an outline net to the training rows of a split.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 IN_MEMORY = 32 * 2**20  # bytes up to which a table is kept in memory
@@ -89,19 +90,14 @@ class Rows:
         return found
 
     def moments(self, index: NDArray[np.int64], *, at_once: int = 2**14, chunk: int = 2**12) -> tuple[Tensor, Tensor]:
-        """Mean and deviation over rows, float32 (F,) each; of many rows in parts, by Chan, Golub and LeVeque (1983)."""
+        """Mean and deviation over rows, float32 (F,) each; of many rows in parts."""
         if len(index) <= at_once:
             taken = self.take(index)
             return taken.mean(0), taken.std(0, correction=0)
-        count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+        sums = StandardScaler()
         for start in range(0, len(index), chunk):
-            part = self.take(index[start : start + chunk]).double()
-            apart = part.mean(0) - mean
-            total = count + len(part)
-            squares = squares + part.var(0, correction=0) * len(part) + apart.square() * (count * len(part) / total)
-            mean = mean + apart * (len(part) / total)
-            count = total
-        return mean.float(), (squares / count).sqrt().float()
+            sums.partial_fit(self.take(index[start : start + chunk]).double().numpy())
+        return torch.from_numpy(sums.mean_).float(), torch.from_numpy(sums.var_).sqrt().float()
 
     def quantiles(self, index: NDArray[np.int64], shares: Tensor, *, most: int = 2**14) -> Tensor:
         """Quantiles over rows, float32 (F, Q), interpolated; of many rows, those of ``most`` that are evenly spaced."""

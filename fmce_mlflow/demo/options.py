@@ -50,12 +50,7 @@ class DemoOptions(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoryOptions(DemoOptions):
-    """A demonstration of any backbone and any FMCE-Net.
-
-    Attributes:
-        backbone: How every backbone run of it is trained; its seed is ignored.
-        net: How FMCE-Net is trained.
-    """
+    """A demonstration of any backbone and any FMCE-Net; the backbone's own seed is ignored."""
 
     backbone: BackboneOptions
     net: NetOptions

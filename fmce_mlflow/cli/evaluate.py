@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -20,7 +21,7 @@ how_to_evaluate = options_of(
     ImageOptions,
     EvaluationConfig,
     changed={
-        "dataset": {"help": "Held-out images of a data set; of folder:PATH its test/, or all if it has none."},
+        "dataset": {"help": "Held-out images of a data set; of folder:PATH its test/, a part of train/, or all."},
         "split_seed": {"help": "Chose the held-out images, if a data set has no test split of its own."},
         "saliency": {"type": Word()},
         "saliency_target": {"type": Word()},
@@ -43,18 +44,29 @@ def evaluation_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, Ima
 
 
 def evaluation_images(options: ImageOptions, unreadable: Literal["raise", "skip"]) -> Any:
-    """The images to evaluate on: those held out of a data set or a folder that is split, else all of the folder.
+    """The images to evaluate on: held out of a data set or a folder with ``train/``, else all of a folder.
 
     Raises:
         DataError: If they are not there.
     """
     from fmce_mlflow.image_dataset.plugin import from_images
-    from fmce_mlflow.method.images.split import held_out_images
+    from fmce_mlflow.method.images.folders import scan_folder
+    from fmce_mlflow.method.images.split import held_out_alone, held_out_images
 
-    if options.dataset.startswith(FOLDER):
-        return from_images(options.dataset.removeprefix(FOLDER).strip(), unreadable=unreadable)
-    images, preprocessing = held_out_images(options)
-    return from_images(images, name=f"{options.dataset}, held out", unreadable=unreadable, preprocessing=preprocessing)
+    name = f"{options.dataset}, held out"
+    if not options.dataset.startswith(FOLDER):
+        images, preprocessing = held_out_images(options)
+        return from_images(images, name=name, unreadable=unreadable, preprocessing=preprocessing)
+    path = options.dataset.removeprefix(FOLDER).strip()
+    folder = scan_folder(Path(path).expanduser())
+    if folder.train is None or folder.held_out is not None or not folder.classes:
+        return from_images(path, unreadable=unreadable)
+    data = from_images(held_out_alone(options), name=name, unreadable=unreadable, source=str(folder.train))
+    data.inputs.choice = (
+        f"{folder.root} has no test/ or val/: the images are those in {folder.train} that a training with split seed "
+        f"{options.split_seed} holds out."
+    )
+    return data
 
 
 @click.command("evaluate", cls=Command, build=evaluation_options)

@@ -24,10 +24,7 @@ BATCH = 64
 
 
 class ImageClassifier(PyFuncModel):
-    """A model whose ``predict`` gives the class with the highest score; see :func:`image_classifier`.
-
-    Metadata, model id and the network inside are those of the model that it wraps.
-    """
+    """A model whose ``predict`` gives the class with the highest score; see :func:`image_classifier`."""
 
     def __init__(self, model: PyFuncModel, preprocessing: Any, batch_size: int) -> None:
         super().__init__(model.metadata, model._model_impl, model_id=model.model_id)
@@ -41,8 +38,7 @@ class ImageClassifier(PyFuncModel):
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> NDArray[Any]:
         """The class of each image by number, shape (n,); or what the model gives, if that is one value for each image.
 
-        ``data`` is what an evaluator has of ``mlflow.data.from_images``, a DataFrame with a column of images, or images
-        in any form that ``from_images`` takes.
+        It takes what ``mlflow.data.from_images`` made or takes, or a DataFrame with a column of images.
         """
         inputs, indices, preprocessing = self._images(data)
         batches = InputBatches(
@@ -84,12 +80,9 @@ def image_classifier(
 
     Args:
         model: A URI, or what ``mlflow.pyfunc.load_model`` gave.
-        preprocessing: What turns 8-bit images into the network's input, as of ``as_preprocessing``; by default what the
-            model's metadata says, else what ``from_images`` was given.
+        preprocessing: For 8-bit images, as of ``as_preprocessing``; by default what the model's metadata says, else
+            what ``from_images`` was given.
         batch_size: Images per forward pass.
-
-    Returns:
-        A ``PyFuncModel``, also for the fmce evaluator.
 
     Raises:
         ModelError: If it is no PyTorch model.

@@ -43,18 +43,6 @@ class ImageColumn(ExtensionArray):
     """Images as a network takes them, float32 (C, H, W) each.
 
     Copies and slices hold positions, not pixels.
-
-    Args:
-        inputs: The images.
-        indices: Which of them.
-        preprocessing: What turns 8-bit images into the network's input.
-
-    Example:
-        >>> from fmce_mlflow.method.images.inputs import image_inputs
-        >>> column = ImageColumn(image_inputs(np.zeros((3, 1, 8, 8), dtype=np.float32)))
-        >>> frame = pd.DataFrame({"image": column})
-        >>> frame["image"][2].shape, frame[1:]["image"].array.indices.tolist()
-        ((1, 8, 8), [1, 2])
     """
 
     def __init__(

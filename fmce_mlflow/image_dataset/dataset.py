@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from fmce_mlflow.method.images.readers import ImageInputs
 
 
-MOST_COUNTED = 100
-"""Classes whose images the profile counts one by one."""
+MOST_COUNTED = 100  # classes whose images the profile counts one by one
 
 
 class ImageSchema(TensorDatasetSchema):
@@ -49,14 +48,8 @@ class ImageSchema(TensorDatasetSchema):
 class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
     """Images for MLflow: log it with ``mlflow.log_input``, evaluate on it with ``mlflow.models.evaluate``.
 
-    Images are read when an evaluator asks for them, a few at a time. See :func:`from_images`.
-
-    Args:
-        inputs: The images and their targets.
-        source: Where they come from.
-        name: Its name in MLflow; by default that of the folder, else ``images``.
-        digest: By default that of the images and targets.
-        preprocessing: What turns 8-bit images into the network's input, for evaluators that cannot ask the model.
+    Images are read when an evaluator asks for them, a few at a time. Arguments are those of
+    :func:`~fmce_mlflow.image_dataset.plugin.from_images`.
     """
 
     def __init__(
@@ -185,36 +178,16 @@ class _Labels(np.ndarray[Any, Any]):
         return super().__array_function__(func, types, args, kwargs)
 
 
-def image_dataset(
-    inputs: ImageInputs,
-    source: str | DatasetSource | None,
-    name: str | None,
-    digest: str | None,
-    preprocessing: Any,
-) -> ImageDataset:
-    """Images as a dataset; arguments are those of :func:`~fmce_mlflow.image_dataset.plugin.from_images`."""
-    from fmce_mlflow.method.images.preprocessing import as_preprocessing
-
-    if preprocessing is not None:
-        sizes = inputs.sizes()
-        size = sizes.pop() if len(sizes) == 1 else (None, None)
-        preprocessing = as_preprocessing(preprocessing, input_shape=(None, *size))
-    return ImageDataset(inputs, _source(source, inputs), name, digest, preprocessing)
-
-
 def inputs_of(
     dataset: EvaluationDataset, *, input_shape: InputShape | None, image_column: str | None = None
 ) -> ImageInputs:
     """The images and targets that an evaluator was given.
 
     Args:
-        dataset: Made by :func:`from_images`; a DataFrame with a column of images (arrays, paths, encoded bytes); or a
+        dataset: Made by ``from_images``; a DataFrame with a column of images (arrays, paths, encoded bytes); or a
             2-D array or DataFrame of numbers with an image's pixels in each row.
-        input_shape: Channels, height and width of the model's signature; rows of pixels need them.
+        input_shape: Of the model's signature; rows of pixels need it.
         image_column: The column that holds the images; by default the only one that looks like it.
-
-    Returns:
-        The images. Their targets are those that ``evaluate`` was given.
 
     Raises:
         DataError: If there are no images in it, or it is unclear which column holds them.
@@ -236,7 +209,8 @@ def _frame(inputs: ImageInputs, column: str, preprocessing: Preprocessing | None
     return ImageFrame({column: pd.Series(ImageColumn(inputs, preprocessing=preprocessing))})
 
 
-def _source(source: str | DatasetSource | None, inputs: ImageInputs) -> DatasetSource:
+def source_of(source: str | DatasetSource | None, inputs: ImageInputs) -> DatasetSource:
+    """Where images come from: as it is said, or their folder, or the code that runs."""
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.dataset_source_registry import resolve_dataset_source
     from mlflow.tracking.context import registry

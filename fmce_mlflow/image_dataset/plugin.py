@@ -27,7 +27,7 @@ def from_images(
     unreadable: Literal["raise", "skip"] = "raise",
     preprocessing: Any = None,
 ) -> ImageDataset:
-    """Images as an MLflow dataset; ``mlflow.data.from_images`` is this function.
+    """Images as an MLflow dataset, to log or evaluate on; ``mlflow.data.from_images`` is this function.
 
     Images are read when they are used, a few at a time: 100,000 files or a memory-mapped array do not fill the memory.
 
@@ -36,7 +36,7 @@ def from_images(
             encoded bytes, PIL images or arrays; a folder, of class folders or of images, or with ``train/`` and
             ``test/``, which stands for the images in ``test/``; a torch dataset.
         targets: A label for each image; by default those of the folder or dataset, if it has any.
-        name: Its name in MLflow; by default the folder's, else ``images``.
+        name: In MLflow; by default the folder's, else ``images``.
         digest: At most 36 characters; by default eight that are computed from the images and targets.
         source: Where they come from, a path or URI or MLflow's ``DatasetSource``; by default their folder or file, else
             the code that runs.
@@ -44,9 +44,6 @@ def from_images(
         unreadable: What becomes of an image that cannot be read: ``raise``, or ``skip`` it and report it.
         preprocessing: What turns 8-bit images into the network's input where a model's metadata does not say it:
             ``imagenet``, ``scale``, or a dict; see ``as_preprocessing``. Float arrays pass as they are.
-
-    Returns:
-        For ``mlflow.log_input`` and ``mlflow.models.evaluate``.
 
     Raises:
         DataError: If there are no images, or they are in no such form.
@@ -58,8 +55,13 @@ def from_images(
         >>> dataset.profile["num_images"], dataset.profile["size"], dataset.schema.features
         (6, '8 × 8', [Tensor('uint8', (-1, 8, 8, 3))])
     """
-    from fmce_mlflow.image_dataset.dataset import image_dataset
+    from fmce_mlflow.image_dataset.dataset import ImageDataset, source_of
     from fmce_mlflow.method.images.inputs import image_inputs
+    from fmce_mlflow.method.images.preprocessing import as_preprocessing
 
     inputs = image_inputs(images, targets, layout=layout, unreadable=unreadable)
-    return image_dataset(inputs, source, name, digest, preprocessing)
+    if preprocessing is not None:
+        sizes = inputs.sizes()
+        size = sizes.pop() if len(sizes) == 1 else (None, None)
+        preprocessing = as_preprocessing(preprocessing, input_shape=(None, *size))
+    return ImageDataset(inputs, source_of(source, inputs), name, digest, preprocessing)

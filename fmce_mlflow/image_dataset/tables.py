@@ -26,21 +26,9 @@ _WAY = "Give the images as mlflow.data.from_images(images, targets); docs/evalua
 def images_of_frame(
     frame: pd.DataFrame, targets: NDArray[Any] | None, input_shape: InputShape | None, image_column: str | None = None
 ) -> ImageInputs:
-    """The images of a DataFrame: those of a column, or of rows of pixels.
+    """The images of a DataFrame's column, by default the only one that looks like it, or of its rows of pixels.
 
-    Args:
-        frame: Features, without targets.
-        targets: A label for each row, or None.
-        input_shape: Channels, height and width of the model's input; rows of pixels need them.
-        image_column: The column of images; by default the only one that looks like it.
-
-    Raises:
-        DataError: If there is none, or there are several.
-
-    Example:
-        >>> frame = pd.DataFrame({"id": [1, 2], "photo": ["a.png", "b.png"]})
-        >>> images_of_frame(frame, None, None).name(1)
-        'b.png'
+    Rows of pixels need the shape of the model's input.
     """
     if not len(frame):
         raise DataError("There are no images: the DataFrame has no rows. Give at least one; FMCE needs two.")
@@ -72,20 +60,7 @@ def images_of_frame(
 def images_of_array(rows: NDArray[Any], targets: NDArray[Any] | None, input_shape: InputShape | None) -> ImageInputs:
     """The images of a 2-D array: an image's pixels in each row, in the order channels, height, width.
 
-    ``evaluate(data=[…])`` makes a 2-D array of a list of paths; that is taken too.
-
-    Args:
-        rows: Shape (n, C·H·W); or (n, 1) of paths.
-        targets: A label for each row.
-        input_shape: Channels, height and width of the model's input, of which one may be unknown.
-
-    Raises:
-        DataError: If the rows are no images of that shape.
-
-    Example:
-        >>> images = images_of_array(np.zeros((5, 48), dtype=np.float32), None, (3, 4, None))
-        >>> len(images), images.read(0).shape
-        (5, (3, 4, 4))
+    One of the three may be unknown. ``evaluate(data=[…])`` makes a 2-D array of a list of paths; that is taken too.
     """
     if rows.dtype.kind in "OUS" and rows.shape[1:] == (1,):
         return ListImages(rows[:, 0].tolist(), targets)
@@ -110,10 +85,8 @@ def _images_of_numbers(
     frame: pd.DataFrame, targets: NDArray[Any] | None, input_shape: InputShape | None
 ) -> ImageInputs:
     """A DataFrame with a column for each pixel."""
-    if (
-        not all(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes)
-        or _filled(input_shape, frame.shape[1]) is None
-    ):
+    numbers = all(map(pd.api.types.is_numeric_dtype, frame.dtypes))
+    if not numbers or _filled(input_shape, frame.shape[1]) is None:
         raise DataError(
             f"No column of the DataFrame looks like images: {some(list(frame.columns), 6)}. Expected arrays, "
             f"encoded bytes, PIL images, or paths that end in {', '.join(IMG_EXTENSIONS)}. Name the column in "

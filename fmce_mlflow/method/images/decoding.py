@@ -24,12 +24,7 @@ _DECODING = (
 
 
 class UnreadableError(DataError):
-    """One image that cannot be read.
-
-    Args:
-        name: What messages call it.
-        reason: What went wrong.
-    """
+    """One image that cannot be read, by the name that messages have for it, and why."""
 
     def __init__(self, name: str, reason: str) -> None:
         self.name, self.reason = name, reason
@@ -43,15 +38,10 @@ class UnreadableError(DataError):
 
 
 def decoded(item: Any, name: str, layout: Layout = "auto") -> NDArray[Any]:
-    """One image: uint8 (H, W, 3 or 1), or float32 (C, H, W).
+    """A path, encoded bytes, a PIL image, an array or tensor as one image: uint8 (H, W, 3 or 1), or float32 (C, H, W).
 
     Gray files have one channel. 16 bits are scaled to 8, transparency is dropped, and a camera's note on how it was
     held (EXIF) is not followed: images lie as they are stored.
-
-    Args:
-        item: A path, encoded bytes, a PIL image, an array or tensor.
-        name: What messages call it.
-        layout: Where an array's channels are.
 
     Raises:
         DataError: If it cannot be read or is no image.
@@ -79,11 +69,7 @@ def decoded(item: Any, name: str, layout: Layout = "auto") -> NDArray[Any]:
 
 
 def stored_size(path: str) -> tuple[int, int]:
-    """Width and height of an image file, from its header alone.
-
-    Raises:
-        UnreadableError: If it has none.
-    """
+    """Width and height of an image file, from its header alone; UnreadableError where it has none."""
     with _opened(path, path) as image:
         return image.size
 

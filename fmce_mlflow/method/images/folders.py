@@ -20,31 +20,17 @@ HELD_OUT = ("test", "val", "validation", "valid")
 
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """How a folder of images is laid out; see :func:`scan_folder`.
+    """How a folder of images is laid out; see :func:`scan_folder`."""
 
-    Attributes:
-        root: The folder, absolute.
-        classes: The class folders, of ``train/`` where there is one, sorted; labels count them. Empty where images have
-            no classes.
-        train: Its ``train/``, where it is split.
-        held_out: Its ``test/``, or else ``val/`` or ``validation/``.
-    """
-
-    root: Path
-    classes: tuple[str, ...]
+    root: Path  # absolute
+    classes: tuple[str, ...]  # class folders, of train/ where there is one, sorted; labels count them; may be empty
     train: Path | None = None
-    held_out: Path | None = None
+    held_out: Path | None = None  # test/, or else val/ or validation/
 
     def images(self, part: Path, targets: ArrayLike | None = None, *, to_train_on: bool = False) -> ListImages:
-        """The images of the root or a part of it, by class, then by name.
+        """The images of the root or a part of it, by class, then by name; there have to be some.
 
-        Args:
-            part: ``root``, ``train`` or ``held_out``.
-            targets: A label for each image; by default their classes, if there are any.
-            to_train_on: Class folders without images are an error: a network cannot be taught anything about them.
-
-        Raises:
-            DataError: If there are none.
+        Targets are by default their classes, if there are any. To train on, every class folder has to have images.
         """
         if self.classes:
             numbers = {name: i for i, name in enumerate(self.classes)}
@@ -72,15 +58,6 @@ def scan_folder(root: Path) -> ImageFolder:
     Raises:
         DataError: If there is no such folder, images lie beside class folders, or held-out images have no training
             images beside them or classes that these lack.
-
-    Example:
-        >>> import tempfile
-        >>> root = Path(tempfile.mkdtemp())
-        >>> for name in ("train/cat", "train/dog", "test/dog"):
-        ...     (root / name).mkdir(parents=True)
-        >>> folder = scan_folder(root)
-        >>> folder.classes, folder.held_out.name
-        (('cat', 'dog'), 'test')
     """
     where = root.absolute()
     if root.is_file():
@@ -117,11 +94,7 @@ def _split_folder(root: Path, train: Path, held_out: Path | None) -> ImageFolder
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
-    """Names of the class folders in a folder, sorted.
-
-    Raises:
-        DataError: If there are none.
-    """
+    """Names of the class folders in a folder, sorted; a DataError where there are none."""
     if classes := _classes(folder):
         return classes
     raise DataError(f"{folder.absolute()} has no class folders. Expected one folder per class with its images in it.")

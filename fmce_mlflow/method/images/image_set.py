@@ -34,11 +34,8 @@ class ImageSet:
     """Some images of a source with their classes, read when they are asked for.
 
     Args:
-        source: 8-bit images with a class each.
+        source: 8-bit images with a class each, or a DataError is raised.
         indices: The images that belong to this set, in order; by default all.
-
-    Raises:
-        DataError: If the images have no classes.
 
     Example:
         >>> images = ImageSet(ArrayImages(np.zeros((4, 1, 8, 8), np.uint8), [0, 1, 0, 1]))
@@ -47,16 +44,15 @@ class ImageSet:
         (2, [1, 1], [3, 1], torch.Size([3, 8, 8]))
     """
 
-    indices: NDArray[np.int64]
-    """Shape (n,): which image of the source each one is. A subset's images keep it."""
-    labels: NDArray[np.int64]
-    """Shape (n,): classes."""
+    indices: NDArray[np.int64]  # (n,): which image of the source each one is; a subset's images keep it
+    labels: NDArray[np.int64]  # (n,): classes
 
     def __init__(self, source: ImageInputs, indices: ArrayLike | None = None) -> None:
         if source.targets is None:
             raise DataError("Expected a class for each image, and there are none. Give targets.")
         self._source = source
         self._stored = source.shapes()[0] if isinstance(source, ArrayImages) else None  # (H, W, C), of all alike
+        self._channels = self._stored[2] if self._stored else 3
         chosen = np.arange(len(source)) if indices is None else np.array(indices)
         self.indices = chosen.astype(np.int64).reshape(-1)
         self.labels = source.targets.astype(np.int64)[self.indices]
@@ -85,8 +81,7 @@ class ImageSet:
     def resized(self, positions: ArrayLike, preprocessing: Preprocessing) -> Tensor:
         """Images at positions (b,), resized and cropped, not normalised; kept in memory where there is room.
 
-        Returns:
-            uint8, shape (b, C, height, width), C 1 for sets of gray images in memory, else 3.
+        They are uint8 (b, C, height, width), C 1 for sets of gray images in memory, else 3.
         """
         at = np.asarray(positions, dtype=np.int64).reshape(-1)
         as_stored = self._stored is not None and self._stored[:2] == (preprocessing.height, preprocessing.width)
@@ -113,10 +108,6 @@ class ImageSet:
             filled: NDArray[np.bool_] = np.frombuffer(mmap.mmap(-1, len(self)), dtype=np.bool_)
             self._cache = _Cache(preprocessing, pixels, filled)
         return self._cache
-
-    @property
-    def _channels(self) -> int:
-        return 3 if self._stored is None else self._stored[2]
 
     def _read(self, at: NDArray[np.int64], preprocessing: Preprocessing) -> Tensor:
         """Decode and resize: uint8 (b, C, h, w)."""

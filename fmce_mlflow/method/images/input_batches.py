@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from math import inf
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,25 +21,14 @@ from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing
 from fmce_mlflow.method.images.readers import ImageInputs, Skipped, Unreadable
 
 MOST_THREADS = 4
-_PREPROCESSING_WAYS = (
-    "Give preprocessing='imagenet', 'scale' (to [0, 1] alone), or {'mean': [r, g, b], 'std': [r, g, b]} as in the "
-    "model's training; models that this project trains carry theirs. Or give the floats that the model takes."
-)
-_Part = TypeVar("_Part")
-_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images as a network takes them.
+    """Images as a network takes them, on the CPU."""
 
-    Attributes:
-        indices: Which images of the inputs they are, int64, shape (b,).
-        pixels: float32, shape (b, C, H, W), on the CPU.
-    """
-
-    indices: NDArray[np.int64]
-    pixels: Tensor
+    indices: NDArray[np.int64]  # (b,): which images of the inputs they are
+    pixels: Tensor  # float32 (b, C, H, W)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +50,8 @@ class InputBatches:
     Args:
         inputs: The images.
         batch_size: Images per batch; the last may have fewer, and so may one whose images were skipped.
-        preprocessing: What turns 8-bit images into the network's input.
-        input_shape: Channels, height and width that the model takes, as far as they are known.
+        preprocessing: For 8-bit images.
+        input_shape: What the model takes, as far as it is known.
         unreadable: ``raise`` or ``skip``; by default as the inputs say.
         indices: Which images, in which order; by default all.
 
@@ -188,7 +176,7 @@ class InputBatches:
     def _preprocessed(self, images: Tensor, indices: NDArray[np.int64]) -> Tensor:
         """From uint8 (b, 1 or 3, H, W)."""
         if self._preprocessing is None:
-            raise ConfigError(_no_preprocessing(self._inputs.name(int(indices[0]))))
+            raise _no_preprocessing(self._inputs.name(int(indices[0])))
         gray = self._shape[0] == 1
         if gray and images.shape[1] == 3:
             colored = (images != images[:, :1]).flatten(1).any(1)
@@ -200,10 +188,12 @@ class InputBatches:
         return x[:, :1].contiguous() if gray else x
 
 
-def _ahead(work: Callable[[_Part], _Done], parts: Iterable[_Part], workers: int) -> Iterator[_Done]:
+def _ahead(
+    work: Callable[[NDArray[np.int64]], _Prepared], parts: Iterable[NDArray[np.int64]], workers: int
+) -> Iterator[_Prepared]:
     """The results of work in threads, in order; at most ``workers`` + 1 are begun before they are asked for."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="fmce-images")
-    begun: deque[Future[_Done]] = deque()
+    begun: deque[Future[_Prepared]] = deque()
     try:
         for part in parts:
             begun.append(pool.submit(work, part))
@@ -217,7 +207,7 @@ def _ahead(work: Callable[[_Part], _Done], parts: Iterable[_Part], workers: int)
 
 def _check_8_bit(name: str, preprocessing: Preprocessing | None, shape: InputShape) -> None:
     if preprocessing is None:
-        raise ConfigError(_no_preprocessing(name))
+        raise _no_preprocessing(name)
     if shape[0] not in (None, 1, 3):
         raise DataError(
             f"The model takes {shape[0]} channels, and 8-bit images have 1 or 3. Give the floats that it takes, "
@@ -231,8 +221,12 @@ def _check_8_bit(name: str, preprocessing: Preprocessing | None, shape: InputSha
         )
 
 
-def _no_preprocessing(name: str) -> str:
-    return f"{name} has 8-bit pixels, and nothing says how the model wants them scaled. {_PREPROCESSING_WAYS}"
+def _no_preprocessing(name: str) -> ConfigError:
+    return ConfigError(
+        f"{name} has 8-bit pixels, and nothing says how the model wants them scaled. Give preprocessing='imagenet', "
+        "'scale' (to [0, 1] alone), or {'mean': [r, g, b], 'std': [r, g, b]} as in the model's training; models that "
+        "this project trains carry theirs. Or give the floats that the model takes."
+    )
 
 
 def _two_sizes(first: tuple[str, Sequence[int]], other: tuple[str, Sequence[int]]) -> str:

@@ -20,7 +20,7 @@ from fmce_mlflow.method.images.torch_datasets import DatasetImages
 def image_inputs(
     images: Any, targets: ArrayLike | None = None, *, layout: Layout = "auto", unreadable: Unreadable = "raise"
 ) -> ImageInputs:
-    """Take images in whatever form they are in. None is read yet, but for the first of a torch dataset.
+    """Take images in whatever form they are in, in their order. None is read yet, but for the first of a torch dataset.
 
     Args:
         images: One of
@@ -29,14 +29,12 @@ def image_inputs(
               memory-mapped, or anything with a shape that can be sliced;
             - a list or Series of paths, encoded bytes, PIL images, arrays or tensors;
             - a folder, of class folders (their sorted names are the classes that the targets count) or of images; where
-              it has ``train/`` beside ``test/``, ``val/`` or ``validation/``, the images held out there;
+              it has ``train/`` beside ``test/``, ``val/`` or ``validation/``, the images held out there; in the order
+              of class and name;
             - a torch dataset whose items are images or pairs (image, label).
         targets: A label for each image; by default those of the folder or dataset, if it has any.
         layout: Where the channels of arrays are. ``auto`` takes the axis of 1 or 3, and refuses where both could be.
         unreadable: What becomes of an image that cannot be read: ``raise`` or ``skip``.
-
-    Returns:
-        The images, in order; those of folders by class and name.
 
     Raises:
         DataError: If there are none, or they are in no such form.
@@ -57,15 +55,14 @@ def _inputs(images: Any, targets: ArrayLike | None, layout: Layout, unreadable: 
     if isinstance(images, (str, os.PathLike)):
         return _held_out_or_all(Path(images).expanduser(), targets)
     if isinstance(images, (bytes, torch.utils.data.IterableDataset, Iterator, Mapping)) or hasattr(images, "columns"):
-        raise DataError(_no_form(images))
+        raise _no_form(images)
     if isinstance(images, torch.utils.data.DataLoader):
         raise DataError("Got a DataLoader; give its .dataset: images are read by position, in their own order.")
     if hasattr(images, "to_numpy"):
         images = images.to_numpy()  # a Series
-    if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
-        raise DataError(_no_form(images))
-    if getattr(images, "shape", None) == ():
-        raise DataError(_no_form(images))
+    by_position = hasattr(images, "__len__") and hasattr(images, "__getitem__")
+    if not by_position or getattr(images, "shape", None) == ():
+        raise _no_form(images)
     if len(images) == 0:
         raise DataError(
             f"There are no images: the {type(images).__name__} is empty. Give at least one; FMCE needs two."
@@ -79,7 +76,7 @@ def _inputs(images: Any, targets: ArrayLike | None, layout: Layout, unreadable: 
     return DatasetImages(images, targets, layout=layout, unreadable=unreadable)
 
 
-def _no_form(images: Any) -> str:
+def _no_form(images: Any) -> DataError:
     hint = ""
     if isinstance(images, bytes):
         hint = " For one encoded image give a list of it."
@@ -90,7 +87,7 @@ def _no_form(images: Any) -> str:
     elif isinstance(images, Iterator):
         hint = " Images are read by position: give a list."
     kind = f"{type(images).__module__}.{type(images).__qualname__}".removeprefix("builtins.")
-    return (
+    return DataError(
         "Expected images as an array or tensor (n, C, H, W) or (n, H, W, C), a list of paths, bytes, PIL images or "
         f"arrays, a folder, or a torch dataset; got {kind}.{hint}"
     )

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,44 +38,19 @@ _MAX_CSV_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class NamedImages:
-    """A data set as it is published or stored.
-
-    Args:
-        classes: Their names.
-        train: Training images with their classes; all images where the data set has no split of its own.
-        held_out: The images of its test or validation split.
-        size: Default height and width of the network's input.
-        crop: Whether images keep their proportions when they are resized.
-        statistics: Known mean and standard deviation by channel, or None to take them from the training images.
-        where: What messages call the data.
-    """
+    """A data set as it is published or stored."""
 
     classes: tuple[str, ...]
-    train: ImageInputs
-    held_out: ImageInputs | None
-    size: int
-    crop: bool
-    statistics: tuple[Triple, Triple] | None
-    where: str
+    train: ImageInputs  # all images, where the data set has no split of its own
+    held_out: ImageInputs | None  # the test or validation split
+    size: int  # default height and width of the network's input
+    crop: bool  # whether images keep their proportions when they are resized
+    statistics: tuple[Triple, Triple] | None  # mean and deviation by channel; None: of the training images
+    where: str  # what messages call the data
 
 
 def named_images(options: ImageOptions) -> NamedImages:
-    """Find a data set and list or read its images.
-
-    Args:
-        options: Which data set, and where it is looked for.
-
-    Returns:
-        The images; those in files are listed, not read.
-
-    Raises:
-        DataError: If files are missing, damaged or inconsistent.
-
-    Example:
-        >>> digits = named_images(ImageOptions(dataset="digits"))
-        >>> len(digits.train), digits.held_out is None
-        (1797, True)
-    """
+    """Find a data set; images in files are listed, not read. A DataError where any are missing or damaged."""
     dataset, data_root = options.dataset, Path(options.data_root).expanduser()
     if dataset.startswith(FOLDER):
         return _folder(Path(dataset.removeprefix(FOLDER).strip()).expanduser())
@@ -94,11 +68,8 @@ def _digits() -> NamedImages:
 
     data = load_digits()
     pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), 0 … 16 as stored
-    return NamedImages(tuple("0123456789"), _arrays(pixels, data.target), None, 32, False, None, "digits")
-
-
-def _arrays(pixels: NDArray[np.uint8], labels: Sequence[int] | NDArray[Any]) -> ArrayImages:
-    return ArrayImages(pixels, labels, layout="NCHW")
+    images = ArrayImages(pixels, data.target, layout="NCHW")
+    return NamedImages(tuple("0123456789"), images, None, 32, False, None, "digits")
 
 
 def _mnist(dataset: str, data_root: Path, download: bool) -> NamedImages:
@@ -122,7 +93,7 @@ def _mnist(dataset: str, data_root: Path, download: bool) -> NamedImages:
                 f"{dataset} in {folder.absolute()} is inconsistent: images of shape {images.shape}, labels of "
                 f"shape {labels.shape}. Remove the folder and fetch it with --download."
             )
-        sets.append(_arrays(images, labels))
+        sets.append(ArrayImages(images, labels, layout="NCHW"))
     return NamedImages(classes, sets[0], sets[1], 32, False, _STATISTICS[dataset], str(folder.absolute()))
 
 
@@ -162,7 +133,7 @@ def _cifar(dataset: str, data_root: Path, download: bool) -> NamedImages:
             f"{dataset} {state} in {folder}: expected {', '.join(f for f, _ in [*kind.train_list, *kind.test_list])}. "
             f"Fetch it with --download, or point --data-root at the folder that holds {kind.base_folder}."
         ) from error
-    train, test = (_arrays(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), part.targets) for part in parts)
+    train, test = (ArrayImages(part.data, part.targets, layout="NHWC") for part in parts)
     return NamedImages(tuple(parts[0].classes), train, test, 32, False, _STATISTICS[dataset], str(folder))
 
 

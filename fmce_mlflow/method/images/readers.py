@@ -27,11 +27,9 @@ from fmce_mlflow.method.images.decoding import (
 )
 
 Unreadable = Literal["raise", "skip"]
-HASHED_BYTES = 32 * 2**20
-"""Up to this size all pixels go into a digest; above it, those of :data:`SAMPLED` evenly spaced images."""
+HASHED_BYTES = 32 * 2**20  # up to this size all pixels go into a digest; above it, those of SAMPLED images
 SAMPLED = 256
-LOOKED_AT = 16
-"""Images that are looked at for the size of all, where that is not known at once."""
+LOOKED_AT = 16  # images, for the size of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +44,11 @@ class Skipped:
 class ImageInputs(ABC):
     """An ordered set of images, read when they are asked for."""
 
-    classes: tuple[str, ...] | None = None
-    """Names of the classes that the targets count, where a folder or dataset has them."""
-    folder: Path | None = None
-    """The folder or file that holds all images, where there is one."""
-    unreadable: Unreadable = "raise"
-    """What becomes of an image that cannot be read: ``raise`` or ``skip``."""
-    parallel: bool = False
-    """Whether reading in several threads is safe and worth while."""
-    choice: str | None = None
-    """Which images of a larger set these are, in a sentence for the user."""
+    classes: tuple[str, ...] | None = None  # names of the classes that the targets count
+    folder: Path | None = None  # the folder or file that holds all images, where there is one
+    unreadable: Unreadable = "raise"  # what becomes of an image that cannot be read
+    parallel: bool = False  # whether reading in several threads is safe and worth while
+    choice: str | None = None  # which images of a larger set these are, in a sentence for the user
     _targets: NDArray[Any] | None = None
 
     @property
@@ -80,8 +73,7 @@ class ImageInputs(ABC):
     def read(self, index: int) -> NDArray[Any]:
         """Image ``index``: uint8 (H, W, 3 or 1), or a float32 array (C, H, W) that is passed to the network as it is.
 
-        Raises:
-            DataError: If it cannot be read or is no image; names it.
+        A DataError names an image that cannot be read or is none.
         """
 
     def read_many(self, indices: NDArray[np.int64]) -> NDArray[Any] | None:
@@ -136,21 +128,7 @@ class ImageInputs(ABC):
 
 
 class ArrayImages(ImageInputs):
-    """Images in one array: NumPy (also memory-mapped), torch, or anything with a shape that can be sliced.
-
-    Args:
-        array: Shape (n, H, W), (n, C, H, W) or (n, H, W, C).
-        targets: A label for each image.
-        layout: Where the channels are.
-
-    Raises:
-        DataError: If shape or type is not that of images.
-
-    Example:
-        >>> images = ArrayImages(np.zeros((5, 3, 8, 8), dtype=np.uint8), targets=[0, 1, 0, 1, 0])
-        >>> len(images), images.read(2).shape, images.is_float()
-        (5, (8, 8, 3), False)
-    """
+    """Images in one array (n, H, W), (n, C, H, W) or (n, H, W, C): NumPy's, torch's, or any that can be sliced."""
 
     def __init__(self, array: Any, targets: ArrayLike | None = None, *, layout: Layout = "auto") -> None:
         self._array = array
@@ -209,16 +187,7 @@ class ArrayImages(ImageInputs):
 
 
 class ListImages(ImageInputs):
-    """Images of which each is a path, encoded bytes, a PIL image or an array.
-
-    Args:
-        items: The images.
-        targets: A label for each.
-        layout: Where the channels of arrays are.
-        folder: The folder that all paths lie in; by default the deepest one.
-        classes: Names of the classes that the targets count.
-        names: What messages call the images that are no paths.
-    """
+    """Images of which each is a path, encoded bytes, a PIL image or an array; ``names`` is for those without a path."""
 
     parallel = True
 
@@ -286,11 +255,7 @@ class ListImages(ImageInputs):
 
 
 def as_targets(targets: ArrayLike | None, n: int) -> NDArray[Any] | None:
-    """Labels as an array, shape (n,).
-
-    Raises:
-        DataError: If there are not as many as images, or several for one.
-    """
+    """Labels as an array, shape (n,); a DataError where there are not as many as images, or several for one."""
     if targets is None:
         return None
     labels = as_numpy(targets)

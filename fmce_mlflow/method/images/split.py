@@ -20,33 +20,21 @@ from fmce_mlflow.method.images.image_set import ImageSet
 from fmce_mlflow.method.images.named import NamedImages, named_images
 from fmce_mlflow.method.images.preprocessing import Preprocessing, Triple
 
-HELD_OUT_FRACTION = 0.2
-"""Share of the images that is held out where a data set has no test or validation split of its own."""
-STATISTICS_IMAGES = 2000
-"""Most training images over which mean and standard deviation are taken, where they are not known."""
+HELD_OUT_FRACTION = 0.2  # where a data set has no test or validation split of its own
+STATISTICS_IMAGES = 2000  # most training images over which mean and standard deviation are taken
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set, split.
+    """A data set, split."""
 
-    Args:
-        name: As it was asked for.
-        classes: Names of the classes; labels are indices into them.
-        train: Images to train on.
-        validation: Held-out images. The first ``len(probe)`` of them are the probe images, in their order.
-        probe: The probe images.
-        preprocessing: What turns each image into the network's input.
-        probe_sha256: Hash over the probe images' pixels, shapes and labels, in order, and the preprocessing.
-    """
-
-    name: str
-    classes: tuple[str, ...]
+    name: str  # as it was asked for
+    classes: tuple[str, ...]  # labels are indices into them
     train: ImageSet
-    validation: ImageSet
+    validation: ImageSet  # held-out images, the probe images first
     probe: ImageSet
     preprocessing: Preprocessing
-    probe_sha256: str
+    probe_sha256: str  # over the probe images' pixels, shapes and labels, in order, and the preprocessing
 
 
 def load_images(options: SplitOptions) -> ImageData:
@@ -57,12 +45,6 @@ def load_images(options: SplitOptions) -> ImageData:
 
     Probe images are taken in turn from each class; a smaller probe is the beginning of a larger one. Validation images
     have the probe among them, and are the probe alone where ``validation_size`` is smaller.
-
-    Args:
-        options: Which images, and how they are split.
-
-    Returns:
-        The split data set.
 
     Raises:
         DataError: If the data set is missing, damaged, or has too few images.
@@ -94,12 +76,6 @@ def load_images(options: SplitOptions) -> ImageData:
 def held_out_images(options: ImageOptions) -> tuple[ImageSet, Preprocessing]:
     """All images of a data set that no training with this split seed sees, whatever its other options are.
 
-    Args:
-        options: Which images.
-
-    Returns:
-        The images, and what turns each into a network's input.
-
     Raises:
         DataError: As :func:`load_images`.
 
@@ -109,9 +85,18 @@ def held_out_images(options: ImageOptions) -> tuple[ImageSet, Preprocessing]:
         (359, 0)
     """
     found = named_images(options)
-    train, held_out = _split(found, 1, options.split_seed)
-    order = _order_of_use(held_out.labels, SplitOptions().probe_size, options.split_seed)
-    return held_out.subset(order), _preprocessing(found, train, None)
+    train, held_out = _unseen(found, options.split_seed)
+    return held_out, _preprocessing(found, train, None)
+
+
+def held_out_alone(options: ImageOptions) -> ImageSet:
+    """The images of :func:`held_out_images`, without reading any training image for mean and standard deviation."""
+    return _unseen(named_images(options), options.split_seed)[1]
+
+
+def _unseen(found: NamedImages, seed: int) -> tuple[ImageSet, ImageSet]:
+    train, held_out = _split(found, 1, seed)
+    return train, held_out.subset(_order_of_use(held_out.labels, SplitOptions().probe_size, seed))
 
 
 def _preprocessing(found: NamedImages, train: ImageSet, image_size: int | None) -> Preprocessing:

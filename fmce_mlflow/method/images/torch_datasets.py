@@ -18,14 +18,8 @@ from fmce_mlflow.method.images.readers import HASHED_BYTES, ImageInputs, Unreada
 class DatasetImages(ImageInputs):
     """Images of a torch dataset, whose items are images or pairs (image, label).
 
-    Items are read in one thread: a dataset need not allow several.
-
-    Args:
-        dataset: Has a length and items by position.
-        targets: A label for each image. By default the dataset's ``targets`` or ``labels``; where it has none and its
-            items are pairs, all are read once when targets are asked for.
-        layout: Where the channels of arrays are.
-        unreadable: What becomes of an image that cannot be read.
+    Items are read in one thread: a dataset need not allow several. Targets are by default its ``targets`` or
+    ``labels``; where it has none and its items are pairs, all are read once when targets are asked for.
     """
 
     def __init__(

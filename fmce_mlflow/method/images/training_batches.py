@@ -31,7 +31,7 @@ def loader(
     num_workers: int = 0,
     pin_memory: bool = False,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Load batches of images in the order given.
+    """Load batches of images in the order given: (float32 (b, 3, H, W), int64 (b,)) each.
 
     Each image's augmentation is drawn from (``seed``, ``epoch``, the image's index in its source) alone: the batches do
     not depend on worker processes, on the process that loads them, or on where a run was resumed. torch's global random
@@ -39,16 +39,13 @@ def loader(
 
     Args:
         images: Where the images come from.
-        preprocessing: What turns an image into the network's input.
+        preprocessing: Of an image, to the network's input.
         batches: Positions in ``images``, batch by batch.
         augmentation: One of :data:`.config.AUGMENTATIONS`, applied to the resized uint8 image.
-        seed: Seeds the augmentation.
+        seed: Of the augmentation.
         epoch: Pass over the data; each has its own augmentation.
         num_workers: Processes that read images; 0 reads them in this one.
         pin_memory: Put batches into page-locked memory, for a GPU.
-
-    Returns:
-        A loader of (float32 (b, 3, H, W), int64 (b,)).
 
     Raises:
         ConfigError: If the augmentation is unknown or ``num_workers`` negative.

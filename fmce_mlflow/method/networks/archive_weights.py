@@ -28,9 +28,6 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     ``torch.export.load`` can execute code from the archive. This reads its list of weights, which is JSON, and their
     plain bytes; weights that the archive keeps as pickles are left out.
 
-    Args:
-        path: The archive.
-
     Returns:
         Tensors by dotted name, on the CPU; empty for an archive without such a list, as older releases wrote.
 

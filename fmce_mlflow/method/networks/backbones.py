@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import os
 import sys
 from functools import reduce
@@ -47,13 +48,7 @@ def backbone_names() -> list[str]:
 def resolve_stem(stem: str, image_size: int, name: str | None = None) -> Literal["small", "stock"]:
     """The stem that "auto" stands for: small under 64 pixels.
 
-    Args:
-        stem: "auto", "small" or "stock".
-        image_size: Height and width of the images.
-        name: The backbone. With "auto", networks of the user's own (``package.module:factory``) are left as they are.
-
-    Returns:
-        "small" or "stock".
+    With "auto", networks of the user's own (``package.module:factory``) are left as they are.
 
     Raises:
         ConfigError: Another stem.
@@ -83,10 +78,10 @@ def build_backbone(name: str, *, num_classes: int, image_size: int = 32, stem: S
             returns a module and is called with ``num_classes`` if it takes it.
         num_classes: Outputs.
         image_size: Height and width of the images.
-        stem: "small", "stock", or "auto": see :func:`resolve_stem`.
+        stem: See :func:`resolve_stem`.
 
     Returns:
-        The model in training mode, on the CPU. It maps (n, 3, image_size, image_size) to (n, num_classes).
+        The model in training mode, on the CPU: (n, 3, image_size, image_size) → (n, num_classes).
 
     Raises:
         BackboneError: An unknown name, a package that is missing, a factory that fails, or images that are too small.
@@ -110,11 +105,8 @@ def build_backbone(name: str, *, num_classes: int, image_size: int = 32, stem: S
     if name.startswith("timm:"):
         model = _from_timm(name, num_classes, image_size, small)
     else:
-        model = (
-            _from_factory(name, num_classes)
-            if _is_factory(name)
-            else _from_torchvision(name, num_classes, image_size, small)
-        )
+        own = _is_factory(name)
+        model = _from_factory(name, num_classes) if own else _from_torchvision(name, num_classes, image_size, small)
         if small:
             _shrink_stem(model, image_size)
     _try(model, name, num_classes, image_size, small)
@@ -159,14 +151,12 @@ def _from_torchvision(name: str, num_classes: int, image_size: int, small: bool)
 
 def _maxvit_t(image_size: int, num_classes: int) -> nn.Module:
     """Torchvision's maxvit_t, whose partitions of 7 suit 224 pixels, with the largest that suit ``image_size``."""
-    grids = [image_size]
-    for _ in range(5):
-        grids.append((grids[-1] + 1) // 2)
-    partition = next((p for p in range(7, 1, -1) if all(grid % p == 0 for grid in grids[2:])), None)
+    grids = [math.ceil(image_size / 2**halved) for halved in range(2, 6)]
+    partition = next((p for p in range(7, 1, -1) if all(grid % p == 0 for grid in grids)), None)
     if partition is None:
         raise BackboneError(
             f"maxvit_t needs maps that divide into equal partitions; with these images they have sides of "
-            f"{', '.join(map(str, grids[2:]))}. Use images of 64, 96, 128, 160, 192 or 224 pixels; with stem='small' "
+            f"{', '.join(map(str, grids))}. Use images of 64, 96, 128, 160, 192 or 224 pixels; with stem='small' "
             "the half of these."
         )
     network: nn.Module = MaxVit(

@@ -72,9 +72,8 @@ def capture(
             ``torch.autograd.grad(output, maps[name])`` works for modules that return one tensor, frozen ones included.
 
     Yields:
-        ``forward(*args, **kwargs)``, which runs the model and returns its output and a dict from name to map, in the
-        order of ``modules``: (n, C, H, W), floating point in the module's own dtype, on its device, detached unless
-        ``grad``.
+        ``forward(*args, **kwargs)``, which returns the model's output and a dict from name to map, in the order of
+        ``modules``: (n, C, H, W), floats of the module's own dtype, on its device, detached unless ``grad``.
 
     Raises:
         BackboneError: A name that the model does not have; from the first forward on where it may name an output.
@@ -145,24 +144,9 @@ def capture(
 
 
 def as_map(value: Tensor, token_grid: tuple[int, int] | None = None, *, images: Any = None) -> Tensor | str:
-    """One tensor read as a feature map, by the rules of :func:`capture`.
+    """One tensor as a feature map (n, C, H, W), by the rules of :func:`capture`; or a text that says why it is none.
 
-    Args:
-        value: (n, C, H, W), (n, H, W, C), or tokens (n, L, D).
-        token_grid: (h, w) of tokens.
-        images: What the model was given: (n, c, h, w), or a list of (c, h, w). It says how many maps to expect, and
-            whether they are square. Anything else says nothing.
-
-    Returns:
-        (n, C, H, W), a view where possible; or a text that says why it is none.
-
-    Example:
-        >>> as_map(torch.zeros(2, 17, 6)).shape
-        torch.Size([2, 6, 4, 4])
-        >>> as_map(torch.zeros(2, 4, 4, 6), images=torch.zeros(2, 3, 16, 16)).shape
-        torch.Size([2, 6, 4, 4])
-        >>> as_map(torch.zeros(2, 10))
-        'float32 of shape (2, 10)'
+    Images as the model was given them say how many maps to expect, and whether they are square.
     """
     kind = f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
     if not value.is_floating_point() or value.dim() not in (3, 4) or not value.numel():
@@ -190,12 +174,7 @@ def as_map(value: Tensor, token_grid: tuple[int, int] | None = None, *, images: 
 
 
 def parts(output: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """The tensors of a module's output, each with its keys or positions.
-
-    Example:
-        >>> [path for path, _ in parts({"a": torch.zeros(1), "b": (torch.zeros(1), None)})]
-        [('a',), ('b', '0')]
-    """
+    """The tensors of a module's output, each with its keys or positions."""
     items: Any = ()
     if isinstance(output, Tensor):
         yield path, output

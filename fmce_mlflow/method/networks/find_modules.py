@@ -71,7 +71,7 @@ def resolve_modules(model: nn.Module, wanted: Sequence[str], *, example: Tensor)
     """Check names of functional modules and expand globs.
 
     Args:
-        model: The model.
+        model: In any form.
         wanted: Dotted names of modules or of their outputs, or globs, in which ``*`` stands for a part of one level
             (``layer*``, ``layer4.*.conv2``) and ``**`` for any number of levels. A glob takes those modules that give a
             feature map. Empty: the default module.
@@ -111,16 +111,12 @@ def resolve_modules(model: nn.Module, wanted: Sequence[str], *, example: Tensor)
 
 
 def default_module(model: nn.Module, example: Tensor) -> str:
-    """The last feature stage of a model.
+    """The last feature stage of a model, by one forward pass of example images (n, 3, h, w).
 
     For torchvision's families a table says which module that is, also where one such network sits inside another model
     or is exported; for its detectors and segmentation models it is their backbone. Otherwise it is the module whose
     call ended last among those that return one tensor, a feature map (of more than one position, if there are such),
     leaving out pooling, dropout and identities.
-
-    Args:
-        model: The model.
-        example: Images (n, 3, h, w) for one forward pass.
 
     Raises:
         CaptureError: No module has a feature map.
@@ -152,11 +148,6 @@ def default_module(model: nn.Module, example: Tensor) -> str:
 
 def earlier_modules(model: nn.Module, names: Sequence[str], *, example: Tensor) -> tuple[str, tuple[str, ...]]:
     """Which modules lie earlier in a network than its last feature stage: weights lie between them and its end.
-
-    Args:
-        model: The model.
-        names: Dotted names of modules or of their outputs, as :func:`resolve_modules` gives them.
-        example: Images (n, 3, h, w) for two forward passes.
 
     Returns:
         The last feature stage, and those of ``names`` that lie earlier.

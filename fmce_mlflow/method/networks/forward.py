@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from fmce_mlflow.errors import CaptureError, ModelError
 
-CHANNELS_LAST_FROM = 512
-"""Images from which a network on the CPU is asked whether it takes them with channels last, which most run faster."""
-
+CHANNELS_LAST_FROM = 512  # images, from which it is worth while to ask whether a network takes channels last
 _SAME = 1e-3  # of the largest value
 
 
@@ -44,21 +42,13 @@ def run_network(
     fixed_batch: int | None = None,
     layout: torch.memory_format = torch.preserve_format,
 ) -> dict[str, Tensor]:
-    """One forward pass within :func:`~fmce_mlflow.method.networks.capture.capture`; says what the network cannot take.
+    """One pass of images float32 (n, C, H, W) through the ``forward`` of ``capture``: maps by name.
 
-    Args:
-        forward: What ``capture`` yields.
-        network: The network.
-        pixels: float32 (n, C, H, W).
-        fixed_batch: Images per forward pass, where the network takes only that many.
-        layout: How the images lie in memory.
-
-    Returns:
-        The maps by name, (n, C, H, W) each.
+    A network that takes only ``fixed_batch`` images at a time is run several times.
 
     Raises:
         ModelError: If the network fails.
-        CaptureError: As ``capture``.
+        CaptureError: As :func:`~fmce_mlflow.method.networks.capture.capture`.
     """
     pixels = as_input(network, pixels)
     with told_if_refused(pixels):
@@ -78,11 +68,7 @@ def as_input(network: nn.Module, pixels: Tensor) -> Tensor:
 
 @contextmanager
 def told_if_refused(pixels: Tensor) -> Iterator[None]:
-    """Say which images it was that a network cannot take.
-
-    Raises:
-        ModelError: In place of what PyTorch raises.
-    """
+    """Say which images it was that a network cannot take: a ModelError in place of what PyTorch raises."""
     try:
         yield
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:

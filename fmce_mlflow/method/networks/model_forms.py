@@ -36,12 +36,6 @@ def load_exported(path: str | Path) -> nn.Module:
 
     Raises:
         BackboneError: No such file, or it is no such archive.
-
-    Example:
-        >>> load_exported("nowhere/model.pt2")
-        Traceback (most recent call last):
-        ...
-        fmce_mlflow.errors.BackboneError: No exported model at nowhere/model.pt2. Expected a .pt2 file, or ...
     """
     file = Path(path)
     if file.is_dir():
@@ -62,23 +56,12 @@ def load_exported(path: str | Path) -> nn.Module:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside ``DistributedDataParallel``, ``DataParallel`` and ``torch.compile``.
-
-    Example:
-        >>> net = nn.Linear(1, 1)
-        >>> unwrap(nn.DataParallel(net)) is net
-        True
-    """
+    """The model inside ``DistributedDataParallel``, ``DataParallel`` and ``torch.compile``."""
     return unwrap_with_prefix(model)[0]
 
 
 def unwrap_with_prefix(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """The model inside its wrappers, and what these put before the names of its modules.
-
-    Example:
-        >>> unwrap_with_prefix(nn.DataParallel(nn.Linear(1, 1)))[1]
-        ('module',)
-    """
+    """The model inside its wrappers, and what these put before the names of its modules, such as ("module",)."""
     prefix: list[str] = []
     while True:
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -104,12 +87,7 @@ def bare_name(name: str, prefix: tuple[str, ...] = ()) -> str:
 
 
 def named_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Every submodule by its dotted name, without the root and without ``torch.compile``'s ``_orig_mod`` parts.
-
-    Example:
-        >>> list(named_modules(nn.Sequential(nn.Sequential(nn.ReLU()))))
-        ['0', '0.0']
-    """
+    """Every submodule by its dotted name, without the root and without ``torch.compile``'s ``_orig_mod`` parts."""
     found: dict[str, nn.Module] = {}
     for name, module in unwrap(model).named_modules(remove_duplicate=False):
         found[bare_name(name)] = module  # of `child` and `child._orig_mod` the inner one comes last
@@ -123,14 +101,6 @@ def probing(model: nn.Module) -> Iterator[None]:
 
     Raises:
         CaptureError: A model in which hooks or eval mode cannot work.
-
-    Example:
-        >>> net = nn.Dropout()
-        >>> with probing(net):
-        ...     net.training
-        False
-        >>> net.training
-        True
     """
     _check_hookable(model)
     flags = [(module, module.training) for module in model.modules()]
@@ -148,10 +118,6 @@ def run(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
     Raises:
         CaptureError: An exported model that was exported for another shape of input.
-
-    Example:
-        >>> run(nn.Flatten(), torch.zeros(2, 3, 4)).shape
-        torch.Size([2, 12])
     """
     compiled = any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in model.modules())
     try:

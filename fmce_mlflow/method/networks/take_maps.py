@@ -20,17 +20,11 @@ FLOAT16_MAX = float(torch.finfo(torch.float16).max)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TakenMaps:
-    """What one pass over some images gave.
+    """What one pass over some images gave."""
 
-    Attributes:
-        maps: float16 (n, C, H, W) by module; values beyond float16 are set to its largest.
-        clipped: Number of such values, by module.
-        outputs: What the network gave for each batch, where that was asked for.
-    """
-
-    maps: dict[str, NDArray[np.float16]]
-    clipped: dict[str, int]
-    outputs: list[Any] = field(default_factory=list)
+    maps: dict[str, NDArray[np.float16]]  # (n, C, H, W) by module; values beyond float16 are set to its largest
+    clipped: dict[str, int]  # number of such values, by module
+    outputs: list[Any] = field(default_factory=list)  # of the network for each batch, where that was asked for
 
 
 def take_maps(
@@ -47,9 +41,8 @@ def take_maps(
     Modes, module by module, gradients and torch's random state are afterwards what they were.
 
     Args:
-        model: The network, on any device.
-        modules: Functional modules, or their outputs, as :func:`~fmce_mlflow.method.networks.capture.capture` names
-            them.
+        model: On any device.
+        modules: As :func:`~fmce_mlflow.method.networks.capture.capture` names them.
         batches: Images (b, C, H, W), or tuples and lists that begin with them.
         n: How many images there are.
         map_size: Pool larger maps to this height and width.

@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fmce_mlflow.cli.evaluate import evaluation_images
 from fmce_mlflow.errors import DataError
+from fmce_mlflow.image_dataset.dataset import ImageDataset
 from fmce_mlflow.method.images.config import ImageOptions, SplitOptions
 from fmce_mlflow.method.images.folders import HELD_OUT, scan_folder
+from fmce_mlflow.method.images.input_batches import InputBatches
 from fmce_mlflow.method.images.inputs import image_inputs
+from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.images.split import ImageData, held_out_images, load_images
 
 
@@ -101,6 +105,42 @@ def test_training_images_are_never_evaluated_on_as_held_out(tmp_path):
         data = load(f"folder:{tmp_path}", probe_size=probe_size)
         held_out, _ = held_out_images(ImageOptions(dataset=f"folder:{tmp_path}"))
         assert not seen(held_out) & seen(data.train) and len(held_out) == 3
+
+
+def on_the_command_line(root: Path, unreadable="raise", **options) -> ImageDataset:
+    return evaluation_images(ImageOptions(dataset=f"folder:{root}", **options), unreadable)
+
+
+@pytest.mark.parametrize("split_seed", [0, 1])
+def test_commands_take_the_part_of_train_that_training_holds_out(tmp_path, split_seed):
+    fill(tmp_path, SPLIT)
+    found = on_the_command_line(tmp_path, split_seed=split_seed)
+    data = load(f"folder:{tmp_path}", probe_size=1, split_seed=split_seed)
+    inputs = found.inputs
+    assert {inputs.read(i).transpose(2, 0, 1).tobytes() for i in range(len(inputs))} == seen(data.validation)
+    assert not seen(data.validation) & seen(data.train) and sorted(inputs.targets) == [0, 1, 2]
+    assert f"{tmp_path / 'train'} that a training with split seed {split_seed} holds out" in inputs.choice
+    assert found.name == f"folder:{tmp_path}, held out" and str(tmp_path / "train") in found.source.to_json()
+
+
+def test_commands_skip_an_unreadable_image_of_the_part_of_train(tmp_path):
+    fill(tmp_path, SPLIT)
+    for path in tmp_path.glob("train/cat/*.png"):
+        path.write_bytes(path.read_bytes()[:60])  # the size is there, the pixels are not
+    batches = InputBatches(
+        on_the_command_line(tmp_path, "skip").inputs,
+        batch_size=4,
+        preprocessing=Preprocessing(8, 8, (0.0,) * 3, (1.0,) * 3),
+        input_shape=None,
+    )
+    assert [len(batch.indices) for batch in batches] == [2] and "cat" in batches.skipped[0].name
+
+
+def test_commands_evaluate_on_what_is_held_out_or_on_a_folder_as_a_whole(tmp_path):
+    assert len(on_the_command_line(fill(tmp_path / "split", {**SPLIT, "test/cat": 2})).inputs) == 2
+    assert len(on_the_command_line(fill(tmp_path / "whole", {"cat": 4, "dog": 3})).inputs) == 7
+    with pytest.raises(DataError, match="train/ and no held-out images beside it"):
+        on_the_command_line(fill(tmp_path / "unlabelled", {"train": 4}))
 
 
 def loose(root: Path) -> None:

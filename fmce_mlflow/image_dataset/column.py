@@ -144,10 +144,7 @@ class ImageColumn(ExtensionArray):
 
 
 class ImageFrame(pd.DataFrame):
-    """A DataFrame that gives the names of its images where predictions are put beside them.
-
-    MLflow's default evaluator does so to write its table of results, in which pixels as text would be of no use.
-    """
+    """A DataFrame that names its images where MLflow's default evaluator puts predictions beside them in its table."""
 
     @property
     def _constructor(self) -> type[pd.DataFrame]:

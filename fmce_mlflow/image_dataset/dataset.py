@@ -30,13 +30,10 @@ MOST_COUNTED = 100  # classes whose images the profile counts one by one
 
 
 class ImageSchema(TensorDatasetSchema):
-    """Type and shape of images and targets.
-
-    Its dict has them twice: MLflow reads the one, and its UI shows the other as a table.
-    """
+    """Type and shape of images and targets."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As MLflow stores it."""
+        """Has them twice: MLflow reads the one, and its UI shows the other as a table."""
         table = [
             {"name": name, "type": _described(spec)}
             for name, schema in (("image", self.features), ("target", self.targets))
@@ -131,11 +128,7 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
 
 
 class ImageEvaluationDataset(EvaluationDataset):
-    """Images for MLflow's evaluators, read when they are asked for.
-
-    Ours takes :attr:`inputs`. MLflow's own see a DataFrame with one column, whose images are read and preprocessed when
-    a model's ``predict`` looks at them.
-    """
+    """Images for evaluators: ours takes ``inputs``, MLflow's see a DataFrame whose images are read when looked at."""
 
     def __init__(self, dataset: ImageDataset, path: str | None, column: str) -> None:
         self.inputs, self.preprocessing = dataset.inputs, dataset.preprocessing
@@ -225,8 +218,7 @@ def source_of(source: str | DatasetSource | None, inputs: ImageInputs) -> Datase
 
 
 def _of_numpys_own(targets: NDArray[Any]) -> NDArray[Any]:
-    """Labels of a type of NumPy's own."""
-    return targets.astype(str) if targets.dtype == object else targets
+    return targets.astype(str) if targets.dtype == object else targets  # MLflow takes NumPy's own types alone
 
 
 def _described(spec: Any) -> str:

@@ -70,7 +70,7 @@ def images_of_array(rows: NDArray[Any], targets: NDArray[Any] | None, input_shap
         raise DataError(f"Expected rows of pixels, uint8 or floats, got {rows.dtype}. {_WAY}")
     shape = _filled(input_shape, rows.shape[1])
     if shape is None:
-        raise DataError(_no_such_shape(rows.shape, input_shape))
+        raise _no_such_shape(rows.shape, input_shape)
     if rows.dtype.kind in "iu" and rows.dtype != np.uint8:
         if rows.min() < 0 or rows.max() > 255:
             raise DataError(
@@ -132,13 +132,13 @@ def _filled(input_shape: InputShape | None, pixels: int) -> tuple[int, int, int]
     return channels, height, width
 
 
-def _no_such_shape(shape: tuple[int, ...], input_shape: InputShape | None) -> str:
+def _no_such_shape(shape: tuple[int, ...], input_shape: InputShape | None) -> DataError:
     rows = f"The data is {shape[0]:,} rows of {shape[1]:,} numbers"
     if input_shape is None:
-        return (
+        return DataError(
             f"{rows}, and the model has no signature that says the images' channels, height and width. Log it with an "
             f"input_example. {_WAY}"
         )
     wanted = " × ".join("any" if size is None else str(size) for size in input_shape)
     needs = "" if None in input_shape else f" = {math.prod(size or 1 for size in input_shape):,}"
-    return f"{rows}; the model takes images of channels × height × width = {wanted}{needs}. {_WAY}"
+    return DataError(f"{rows}; the model takes images of channels × height × width = {wanted}{needs}. {_WAY}")

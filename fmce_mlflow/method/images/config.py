@@ -29,8 +29,7 @@ Augmentation = Literal["none", "flip", "crop-flip", "trivial"]
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 """Augmentations of training images: none; a mirror image half the time; that after a random crop of the image padded by
 4 reflected pixels; or TrivialAugmentWide."""
-MIN_SIZE = 8
-"""Smallest height and width of a network's input."""
+MIN_SIZE = 8  # height and width of a network's input
 
 
 def unknown_dataset(dataset: str) -> str:

@@ -57,7 +57,7 @@ class InputBatches:
 
     Attributes:
         skipped: The images left out so far because they cannot be read.
-        notes: Sentences about the images seen so far that a user may want to know.
+        notes: Sentences for the user about the images seen so far.
 
     Raises:
         ConfigError: If 8-bit images come without a preprocessing, or with one of another size than the model takes.
@@ -114,7 +114,7 @@ class InputBatches:
                 found = self._inputs.name(int(group.indices[0])), group.pixels.shape[1:]
                 first = first or found
                 if found[1] != first[1]:
-                    raise DataError(_two_sizes(first, found))
+                    raise _two_sizes(first, found)
             if len(done.groups) == 1:
                 yield done.groups[0]
             elif done.groups:
@@ -170,7 +170,7 @@ class InputBatches:
             images = images.expand(-1, 3, -1, -1).contiguous()
         found = tuple(images.shape[1:])
         if any(wanted not in (None, got) for wanted, got in zip(self._shape, found, strict=True)):
-            raise DataError(_wrong_shape(self._inputs.name(int(indices[0])), found, self._shape))
+            raise _wrong_shape(self._inputs.name(int(indices[0])), found, self._shape)
         return images
 
     def _preprocessed(self, images: Tensor, indices: NDArray[np.int64]) -> Tensor:
@@ -229,18 +229,18 @@ def _no_preprocessing(name: str) -> ConfigError:
     )
 
 
-def _two_sizes(first: tuple[str, Sequence[int]], other: tuple[str, Sequence[int]]) -> str:
-    return (
+def _two_sizes(first: tuple[str, Sequence[int]], other: tuple[str, Sequence[int]]) -> DataError:
+    return DataError(
         f"Images are of several sizes: {first[0]} is (C, H, W) = {tuple(first[1])}, {other[0]} {tuple(other[1])}. "
         "Float images pass as they are: resize them to one size, or give 8-bit images, which preprocessing resizes."
     )
 
 
-def _wrong_shape(name: str, found: tuple[int, ...], wanted: InputShape) -> str:
+def _wrong_shape(name: str, found: tuple[int, ...], wanted: InputShape) -> DataError:
     shape = ", ".join("any" if size is None else str(size) for size in wanted)
     swapped = wanted[0] is not None and found[0] != wanted[0] and found[2] == wanted[0]
     hint = " Its channels seem to come last: give layout='NHWC'." if swapped else ""
-    return (
+    return DataError(
         f"{name} is (C, H, W) = {found}; the model takes ({shape}). Float images pass as they are: give them in that "
         f"shape, or as 8-bit images, which preprocessing resizes.{hint}"
     )

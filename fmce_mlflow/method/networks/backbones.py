@@ -92,11 +92,8 @@ def build_backbone(name: str, *, num_classes: int, image_size: int = 32, stem: S
         >>> net(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])
     """
-    problems = [
-        f"{what} must be at least 1, got {value}"
-        for what, value in (("num_classes", num_classes), ("image_size", image_size))
-        if value < 1
-    ]
+    counts = {"num_classes": num_classes, "image_size": image_size}
+    problems = [f"{what} must be at least 1, got {value}" for what, value in counts.items() if value < 1]
     if stem not in STEMS:
         problems.append(f"stem must be one of {', '.join(STEMS)}, got {stem!r}")
     if problems:

@@ -214,10 +214,10 @@ def _check_options(names: Sequence[str], map_size: int | None, token_grid: tuple
 def _locate(found: Mapping[str, nn.Module], name: str) -> str:
     """The module that ``name`` is, or is an output of."""
     head = name
-    while head:
-        if head in found:
-            return head
+    while head and head not in found:
         head = head.rpartition(".")[0]
+    if head:
+        return head
     raise BackboneError(f"The model has no module {name!r}.{did_you_mean(name, found, how_to_list=HOW_TO_LIST)}")
 
 

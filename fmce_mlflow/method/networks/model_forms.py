@@ -74,12 +74,7 @@ def unwrap_with_prefix(model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 
 
 def bare_name(name: str, prefix: tuple[str, ...] = ()) -> str:
-    """A dotted name without the parts that wrappers add.
-
-    Example:
-        >>> bare_name("module._orig_mod.layer4.0", ("module",))
-        'layer4.0'
-    """
+    """A dotted name without the parts that wrappers add: ``module._orig_mod.layer4.0`` → ``layer4.0``."""
     parts = [part for part in name.split(".") if part != "_orig_mod"]
     if parts[: len(prefix)] == list(prefix):
         parts = parts[len(prefix) :]

@@ -65,22 +65,9 @@ def log_models(
     register_as: str | None,
     kept: Mapping[int, str] | None = None,
 ) -> str:
-    """Log the trained model, and those of the markers; what is logged already is left alone.
+    """Log the trained model, at snapshot ``final`` and on the CPU, and those of the markers, from their kept weights.
 
-    Args:
-        run: The run.
-        model: The network at its last snapshot, on the CPU.
-        data: Its images: classes, preprocessing and an input example come from them.
-        modules: The functional modules that were recorded.
-        backbone: The backbone's name.
-        serialization: MLflow's ``pt2``, or ``pickle``.
-        final: The last snapshot.
-        markers: Snapshots whose models are logged too; their weights must have been kept.
-        register_as: Register the final model under this name.
-        kept: sha256 of the weights that were kept, by snapshot.
-
-    Returns:
-        The final model's URI, ``models:/m-…``.
+    What is logged already is left alone. Returns the final model's URI, ``models:/m-…``.
     """
     outputs = run.fetch().outputs
     logged = {output.step: output.model_id for output in (outputs.model_outputs if outputs else [])}
@@ -145,7 +132,7 @@ def _save(
     serialization: Format,
     say: Callable[[str], None],
 ) -> None:
-    """Save a model in MLflow's layout; as a pickle where torch.export cannot do it."""
+    """Save a model in MLflow's layout; as a pickle if torch.export cannot do it."""
     pre = data.preprocessing
     example = torch.stack([pre(data.probe[i][0]) for i in range(2)])  # (2, 3, H, W): torch.export fixes a size of 1
     with torch.no_grad():

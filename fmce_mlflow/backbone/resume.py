@@ -108,7 +108,7 @@ def save(sink: Sink, run_id: str, checkpoint: Checkpoint) -> None:
 
 
 def load(run: Run) -> Checkpoint | None:
-    """The last complete checkpoint of a run; None where training had not come to one.
+    """The last complete checkpoint of a run; None if training had not reached one.
 
     Raises:
         ArtifactError: If the file is missing or of another format.
@@ -135,7 +135,7 @@ def stored_options(run: Run) -> BackboneOptions:
     """The options of a backbone run that can be resumed.
 
     Raises:
-        RunError: If there is no such run, or it is no backbone run, died before it had begun, or is finished.
+        RunError: If there is no such run, or it is not a backbone run, died before it had begun, or is finished.
         ArtifactError: If its options cannot be read.
     """
     try:
@@ -151,7 +151,7 @@ def stored_options(run: Run) -> BackboneOptions:
     with fetched(run.client, run.id, OPTIONS) as path:
         if path is None or role != "backbone":
             raise RunError(
-                f"Run {run.id} cannot be resumed: it is no backbone run that had begun to train "
+                f"Run {run.id} cannot be resumed: it is not a backbone run that had begun to train "
                 f"({ROLE_TAG} is {role!r}{'' if path else f', {OPTIONS} is missing'}). Start a new one."
             )
         data = read_file(path, MAX_OPTIONS_BYTES, name)

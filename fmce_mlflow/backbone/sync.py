@@ -17,6 +17,7 @@ from fmce_mlflow.runs.uploads import spool, uploader
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.safety.retry import passes
+from fmce_mlflow.wording import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +27,7 @@ def waiting_folders(folder: Path) -> list[Path]:
     """The runs' folders in a folder, which may be one itself.
 
     Raises:
-        ArtifactError: If it is neither a run's folder nor one that has such, nor empty.
+        ArtifactError: If it is not a run's folder, has none in it, and is not empty.
     """
     if (folder / spool.RUN).exists():
         return [folder]
@@ -65,7 +66,7 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = pri
     try:
         units = len(held.units)
         uploader.replay(run, held)
-        say(f"Run {run_id}: uploaded {units} snapshot{'' if units == 1 else 's'} from {folder}.")
+        say(f"Run {run_id}: uploaded {counted(units, 'snapshot')} from {folder}.")
         status = run.fetch().info.status
         if status == "FINISHED":
             held.remove()

@@ -40,9 +40,8 @@ class BackboneResult:
     """What a backbone run came to.
 
     Attributes:
-        run_id: The MLflow run.
         convergence: By the run's signal; for ``drift``, of its first module.
-        disagreement: A sentence where training and eval-mode losses tell different stories.
+        disagreement: A sentence if training and eval-mode losses say different things.
         val_accuracy: At the last snapshot, in [0, 1].
         model_uri: The final model's URI; empty on other processes than the first.
     """
@@ -64,19 +63,16 @@ def train_backbone(
 ) -> BackboneResult:
     """Train a backbone in an existing MLflow run, or go on with one that was killed.
 
-    Where the run has a checkpoint, training goes on after it with the run's own options. The run is closed: FINISHED,
+    If the run has a checkpoint, training goes on after it with the run's own options. The run is closed: FINISHED,
     FAILED with all it had logged, or KILLED by Ctrl-C or SIGTERM. :mod:`fmce_mlflow.runs.uploads` says how its
     snapshots reach a server.
 
     Args:
         run: The MLflow run; it must be running, or have been.
         options: What to train; every process of a distributed job passes the same.
-        data: The images, if they are at hand.
+        data: The images, if they are loaded already.
         name: What progress lines begin with.
         uploads: How snapshots wait for a server.
-
-    Returns:
-        What the run came to.
 
     Raises:
         FmceError: For every mistake that a user can make.
@@ -169,7 +165,7 @@ def _new_network(options: BackboneOptions, data: ImageData) -> nn.Module:
 
 @contextmanager
 def _progress(config: TrainingConfig, data: ImageData, first: int, name: str, *, shown: bool) -> Iterator[tqdm[Any]]:
-    """A bar of images; off where nobody looks at a terminal."""
+    """A bar of images; off if nobody looks at a terminal."""
     batch = min(config.batch_size, len(data.train))
     per_epoch = len(data.train) // batch * batch
     with tqdm(

@@ -26,7 +26,7 @@ class ProbeImages:
 
     Attributes:
         batches: Inputs (b, C, H, W), or tuples and lists that begin with them; iterated over at every snapshot.
-        labels: int64 (n,), their classes; -1 where they have none.
+        labels: int64 (n,), their classes; -1 if they have none.
         sha256: Hash over images and labels, in order.
         name: Where they come from.
         shown: The first few inputs, (m, C, H, W), on the CPU: what Grad-CAM looks at.
@@ -60,18 +60,18 @@ def probe_images(
     classes: Sequence[str] = (),
     batch_size: int = 256,
 ) -> ProbeImages:
-    """The probe from images at hand; they are kept on the CPU.
+    """The probe from images, which are kept on the CPU.
 
     Args:
         images: Inputs of the network, (n, C, H, W), at least two; or batches of them, as tensors or as pairs of tensor
             and labels, such as those of a ``DataLoader``.
-        labels: Their classes, n whole numbers; those of the batches where None, and unknown where those have none.
+        labels: Their classes, n whole numbers; None: those of the batches, or unknown if those have none.
         name: Where they come from.
         classes: Names of the classes.
-        batch_size: Images per forward pass, where ``images`` is one tensor or array.
+        batch_size: Images per forward pass, if ``images`` is one tensor or array.
 
     Raises:
-        DataError: If there are fewer than two images, or they are of no such form, or labels are not one for each.
+        DataError: If there are fewer than two images, they have another form, or there is not one label for each.
 
     Example:
         >>> probe = probe_images(torch.zeros(5, 3, 8, 8), [0, 1, 2, 1, 0], batch_size=2)
@@ -111,7 +111,7 @@ def _sha256(batches: Sequence[Tensor], labels: NDArray[np.int64]) -> str:
 
 
 def _pictures(inputs: Tensor) -> NDArray[np.uint8]:
-    """Inputs as pictures: each stretched between its least and greatest value, grey where it has not three channels."""
+    """Inputs as pictures: each stretched between its least and greatest value, grey unless it has three channels."""
     low, high = inputs.amin((1, 2, 3), keepdim=True), inputs.amax((1, 2, 3), keepdim=True)
     x = (inputs - low) / (high - low).clamp(min=1e-12)
     x = x if x.shape[1] == 3 else x.mean(1, keepdim=True).expand(-1, 3, -1, -1)

@@ -18,16 +18,13 @@ class Record:
     """All that the next snapshot and the end of a recording need of the snapshots before.
 
     Attributes:
-        metrics: Per snapshot, in order: metric name → value.
-        epochs: Epochs trained, per snapshot.
-        entries: Feature-map files written.
         weights: sha256 of the files of weights that wait to become models, by snapshot.
         grams: Centred Gram matrices (n, n) of the last snapshot's maps by module, for the next drift.
         saliency: Grad-CAM by module, uint8 (S, n, h, w), of the last S snapshots.
     """
 
-    metrics: list[dict[str, float]] = field(default_factory=list)
-    epochs: list[float] = field(default_factory=list)
+    metrics: list[dict[str, float]] = field(default_factory=list)  # name → value, per snapshot
+    epochs: list[float] = field(default_factory=list)  # trained so far, per snapshot
     entries: dict[tuple[str, int], Entry] = field(default_factory=dict)
     weights: dict[int, str] = field(default_factory=dict)
     grams: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
@@ -52,7 +49,7 @@ class Record:
             ArtifactError: If a feature-map file cannot be as it says.
             KeyError: If something is missing.
             TypeError: If something is of another kind.
-            ValueError: If it is no JSON, or a number is none.
+            ValueError: If it is not JSON, or something is not a number.
         """
         value = parse_json(text)
         entries = [checked_entry(e, "The checkpoint") for e in value["entries"]]

@@ -50,7 +50,7 @@ class Recorder:
 
     Args:
         model: The network; wrappers (``DistributedDataParallel``, ``torch.compile``) are looked through.
-        modules: Functional modules, names or globs; none for the last feature stage.
+        modules: Functional modules, names or globs; empty: the last feature stage.
         probe: The images whose maps are recorded.
         run: The MLflow run; it is not closed here.
         map_size: Pool larger maps to this height and width.
@@ -58,7 +58,7 @@ class Recorder:
         signal: What labels the run: ``train`` or ``val`` loss, or the modules' own ``drift``.
         convergence: The constants of convergence.
         name: What lines and figures call the training.
-        uploads: Where snapshots go, where the caller opens and closes that.
+        uploads: Where snapshots go, if the caller opens and closes that.
         record: What was recorded before, of a training that goes on.
 
     Attributes:
@@ -110,10 +110,10 @@ class Recorder:
         """Record a snapshot: maps and index, what ``save`` writes, metrics, in an order in which a kill loses nothing.
 
         Args:
-            maps: Of this moment, where :meth:`take_maps` was called for it already.
+            maps: Of this moment, if :meth:`take_maps` was called for it already.
             save: Writes what the loop needs to go on from here, such as a checkpoint with ``record`` in it.
             metrics: ``train_loss`` and ``val_loss`` are signals of convergence, ``epoch`` counts epochs (snapshots
-                where it is missing); any other is logged with them.
+                if it is missing); any other is logged with them.
 
         Raises:
             NonFiniteLossError: If a loss is NaN or infinite; nothing is written.
@@ -152,7 +152,7 @@ class Recorder:
         return found
 
     def log_missing(self) -> None:
-        """Log metrics that the record has and the run lacks, where a process died after its checkpoint."""
+        """Log metrics that the record has and the run lacks, because a process died after its checkpoint."""
         rows = [row for step, metrics in enumerate(self.record.metrics) for row in metric_rows(metrics, step)]
         self.run.client.log_batch(self.run.id, metrics=self.run.lacking(rows))
 
@@ -193,7 +193,7 @@ class Recorder:
         return signals
 
     def _log_saliency(self, run: Run, convergence: Convergence) -> None:
-        """Attention over the markers; a network without Grad-CAM is no mistake."""
+        """Attention over the markers; without Grad-CAM, say why there is none."""
         history, last = self._saliency, len(self.record.metrics) - 1
         if history.problem is not None:
             run.say(f"no saliency: {history.problem}")
@@ -214,7 +214,7 @@ class Recorder:
         """Drop the maps that are not to be kept, and seal the index: from here on it stays as it is."""
         writer = self._writer(run.client)
         if self.keep == "markers" and convergence.markers is None:
-            run.say("all maps are kept, for a run that has not converged has no markers.")
+            run.say("all maps are kept, because a run that has not converged has no markers.")
         elif self.keep == "markers":
             dropped = writer.keep_only(set(convergence.markers or ()))
             run.say(f"kept the maps of snapshots {convergence.markers}, dropped {dropped} files.")
@@ -236,17 +236,17 @@ def record(
 
     Args:
         model: The network.
-        modules: Functional modules, names or globs; none for the last feature stage.
+        modules: Functional modules, names or globs; empty: the last feature stage.
         probe: Images that are never trained on, as :func:`~fmce_mlflow.recording.probe.probe_images` takes them.
         labels: Their classes.
-        run_id: The run; MLflow's active one where None.
-        client: MLflow client; one of the current tracking URI where None.
+        run_id: The run; None: MLflow's active one.
+        client: MLflow client; None: one of the current tracking URI.
         say: Prints a line for the user.
         options: As for :class:`Recorder`.
 
     Raises:
         RunError: If no run is named and none is active.
-        DataError: If the probe images are of no form that is known.
+        DataError: If the probe images have an unknown form.
         BackboneError: If the model has no such module.
 
     Example:
@@ -263,11 +263,7 @@ def record(
     made = Recorder(model, modules, images, run, **options)
     run.set_role("backbone")
     run.set_tags({PROBE_TAG: images.sha256})
-    known = run.fetch().data.params
-    params = {"backbone": made.name, "dataset": images.name, "modules_used": ",".join(made.shapes)}
-    for key, value in params.items():
-        if key not in known:
-            run.client.log_param(run.id, key, value[:6000])
+    run.log_params({"backbone": made.name, "dataset": images.name, "modules_used": ",".join(made.shapes)})
     return made
 
 

@@ -21,7 +21,7 @@ class Signals:
     """What each signal says about a recording.
 
     Attributes:
-        train: By the training loss; None where it was not given at every snapshot.
+        train: By the training loss; None if it was not given at every snapshot.
         val: By the validation loss; None likewise.
         drift: By each module's feature drift.
     """
@@ -59,11 +59,7 @@ class Signals:
 
 
 def run_convergence(metrics: Sequence[Mapping[str, float]], config: ConvergenceConfig) -> Signals:
-    """Convergence by each signal that a run's metrics hold.
-
-    Args:
-        metrics: Per snapshot, metric name → value.
-        config: The constants of convergence.
+    """Convergence by each signal that is in a run's metrics (name → value, per snapshot).
 
     Example:
         >>> losses = [{"train_loss": 2.3 * 0.6**t} for t in range(21)]

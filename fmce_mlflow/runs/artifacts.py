@@ -23,7 +23,7 @@ def artifact_repository(client: MlflowClient, run_id: str) -> Any:
 
 
 def repository_of(run: Run, tracking_uri: str) -> Any:
-    """As :func:`artifact_repository`, of a run that is at hand."""
+    """As :func:`artifact_repository`, of a run that was fetched already."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     return get_artifact_repository(run.info.artifact_uri, tracking_uri=tracking_uri)
@@ -31,7 +31,7 @@ def repository_of(run: Run, tracking_uri: str) -> Any:
 
 @contextmanager
 def fetched(client: MlflowClient, run_id: str, artifact_path: str) -> Iterator[Path | None]:
-    """A local file with an artifact's bytes, or None where the run has no such artifact.
+    """A local file with an artifact's bytes, or None if the run has no such artifact.
 
     Stores on this machine's disk are read in place; others are fetched to a temporary folder.
 
@@ -59,7 +59,7 @@ def fetched_from(repository: Any, artifact_path: str, owner: str) -> Iterator[Pa
         except (MlflowException, OSError) as error:
             if _is_listed(repository, artifact_path):
                 raise ArtifactError(
-                    f"{artifact_path} of {owner} cannot be fetched: {error}. See to the artifact store, try again."
+                    f"{artifact_path} of {owner} cannot be fetched: {error}. Check the artifact store, then try again."
                 ) from error
             yield None
             return
@@ -72,7 +72,7 @@ def fetched_from(repository: Any, artifact_path: str, owner: str) -> Iterator[Pa
 
 
 def _is_listed(repository: Any, artifact_path: str) -> bool:
-    """Whether a store that did not give an artifact has it; a store that cannot even tell may have it."""
+    """Whether a store that did not give an artifact has it; a store that cannot even say may have it."""
     try:
         listed = repository.list_artifacts(posixpath.dirname(artifact_path) or None)
     except Exception:

@@ -22,15 +22,9 @@ SLOTS = ("slot_0.safetensors", "slot_1.safetensors")
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """What the run's tag says: its last complete checkpoint.
+    """What the run's tag says: its last complete checkpoint."""
 
-    Attributes:
-        slot: The file.
-        snapshot: The snapshot it was taken at.
-        sha256: Hash of the file.
-    """
-
-    slot: str
+    slot: str  # its file
     snapshot: int
     sha256: str
 
@@ -64,7 +58,7 @@ def free_slot(now: Pointer | None) -> str:
 
 
 def pointer(run: Run) -> Pointer | None:
-    """What the run's tag says; None where training had not come to a checkpoint.
+    """What the run's tag says; None if training had not reached a checkpoint.
 
     Raises:
         RunError: If the tag is not what :func:`publish` wrote.

@@ -22,40 +22,24 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Identity of the probe images of a run.
+    """Identity of the probe images of a run."""
 
-    Attributes:
-        dataset: Where the images come from.
-        n: How many there are.
-        sha256: Hash over images, labels and preprocessing, in order: runs that share it share their probe.
-    """
-
-    dataset: str
+    dataset: str  # where they come from
     n: int
-    sha256: str
+    sha256: str  # over images, labels and preprocessing, in order: runs that share it share their probe
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One feature-map file.
-
-    Attributes:
-        module: The functional module.
-        snapshot: The snapshot.
-        shape: (n, C, H, W).
-        dtype: Always ``float16``.
-        bytes: Size of the file.
-        sha256: Hash of the file.
-        clipped: Values that were beyond float16 and stand at its largest.
-    """
+    """One feature-map file."""
 
     module: str
     snapshot: int
-    shape: tuple[int, int, int, int]
-    dtype: str
+    shape: tuple[int, int, int, int]  # (n, C, H, W)
+    dtype: str  # always float16
     bytes: int
     sha256: str
-    clipped: int = 0
+    clipped: int = 0  # values that were beyond float16 and stand at its largest
 
     @property
     def path(self) -> str:
@@ -65,15 +49,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What feature maps a run has.
-
-    Attributes:
-        probe: The images they are of.
-        entries: By module and snapshot.
-    """
+    """What feature maps a run has."""
 
     probe: Probe
-    entries: Mapping[tuple[str, int], Entry]
+    entries: Mapping[tuple[str, int], Entry]  # by module and snapshot
 
     @property
     def modules(self) -> tuple[str, ...]:

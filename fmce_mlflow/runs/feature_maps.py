@@ -34,14 +34,9 @@ MAX_INDEX_BYTES = 256 * 2**20
 
 
 class FeatureMapWriter:
-    """Writes the feature maps of one run.
+    """Writes the feature maps of one run, through a client or, but for dropping maps, another sink.
 
-    Args:
-        client: MLflow client, or another sink; dropping maps needs the client.
-        run_id: The run.
-        probe: Identity of the probe images.
-        labels: int64 (n,), their classes.
-        entries: What the run has already, when it is resumed.
+    ``labels`` int64 (n,) are the classes of the probe images, ``entries`` what a resumed run has already.
     """
 
     def __init__(
@@ -57,12 +52,7 @@ class FeatureMapWriter:
         self.index = Index(probe, dict(entries or {}))
 
     def write(self, snapshot: int, maps: Mapping[str, NDArray[np.float16]], clipped: Mapping[str, int]) -> None:
-        """Write one snapshot's maps, then the index that names them.
-
-        Args:
-            snapshot: The snapshot.
-            maps: float16 (n, C, H, W) by module.
-            clipped: Values that were beyond float16, by module.
+        """Write one snapshot's maps (n, C, H, W) by module, then the index; ``clipped`` counts values beyond float16.
 
         Raises:
             ArtifactError: If a map is not finite, or a module's name cannot be a folder.
@@ -116,7 +106,7 @@ class FeatureMapReader:
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self._run_id = run_id
         run = client.get_run(run_id)
-        self._repository = repository_of(run, client.tracking_uri)  # asked for once, not for each of its files
+        self._repository = repository_of(run, client.tracking_uri)  # once, not for each of its files
         data = read_index(self._repository, f"run {run_id}")
         if data is None:
             raise RunError(

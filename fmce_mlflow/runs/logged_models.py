@@ -30,18 +30,8 @@ def log_saved_model(
 ) -> str:
     """Log one model to a run's experiment and make it an output of the run.
 
-    It becomes an output last: whatever moment the process dies at, what the run names is complete.
-
-    Args:
-        client: MLflow client.
-        run_id: The run.
-        save: Writes the model to a folder, given that and MLflow's description to complete.
-        name: The model's name within the experiment.
-        step: The step that the model belongs to; the run's metrics of that step are tied to it.
-        metadata: Metadata of the description.
-
-    Returns:
-        The model's id; ``models:/<id>`` loads it.
+    ``save`` writes it to a folder, with MLflow's description to complete; metrics of ``step`` are tied to it. It is made
+    an output last: whatever moment the process dies at, what the run names is complete. Returns the model's id.
     """
     run = client.get_run(run_id)
     created = client.create_logged_model(
@@ -72,11 +62,7 @@ def log_saved_model(
 
 
 def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str:
-    """Make a run's model a version of a registered model, which is created if it is not there.
-
-    Returns:
-        The version, also where it was made before.
-    """
+    """Make a run's model a version of a registered model, which is created if need be; returns the version."""
     try:
         client.create_registered_model(name)
     except MlflowException as error:
@@ -87,16 +73,16 @@ def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str
     if made is None:
         with tracking(client):
             made = client.create_model_version(name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id)
-    _tell_logged_model(client, model_id, name, str(made.version))
+    _tag_logged_model(client, model_id, name, str(made.version))
     return str(made.version)
 
 
-def _tell_logged_model(client: MlflowClient, model_id: str, name: str, version: str) -> None:
+def _tag_logged_model(client: MlflowClient, model_id: str, name: str, version: str) -> None:
     """Tag a logged model with its version, as a server and ``mlflow.register_model`` do but the client does not."""
     known = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
     if not any((one["name"], str(one["version"])) == (name, version) for one in known):
-        told = json.dumps([*known, {"name": name, "version": version}])
-        client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: told})
+        versions = json.dumps([*known, {"name": name, "version": version}])
+        client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: versions})
 
 
 @contextmanager

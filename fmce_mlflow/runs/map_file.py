@@ -33,16 +33,7 @@ _BLOCK = 2**17
 def write_file(
     path: Path, maps: NDArray[np.float16], labels: NDArray[np.int64], *, name: str = "The feature map"
 ) -> tuple[int, str]:
-    """Write a feature-map file, flush it to the disk, and hash it meanwhile; the maps are not copied.
-
-    Args:
-        path: The file.
-        maps: float16 (n, C, H, W), finite.
-        labels: int64 (n,), the images' classes.
-        name: What an error calls the map.
-
-    Returns:
-        The file's size in bytes and its sha256.
+    """Write maps float16 (n, C, H, W) and labels int64 (n,), uncopied, and flush them to the disk → size and sha256.
 
     Raises:
         ArtifactError: If a map is not finite.
@@ -76,7 +67,7 @@ def write_file(
 
 
 def flush(path: Path) -> None:
-    """Have what was written to a file brought to the disk, where it outlives a machine that stops."""
+    """Bring what was written to a file to the disk, where it survives a machine that stops."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
@@ -109,7 +100,7 @@ def unpack(data: bytes, entry: Entry) -> tuple[NDArray[np.float16], NDArray[np.i
 
     Raises:
         IntegrityError: If the bytes are not those that were written.
-        ArtifactError: If they are, but hold something else than the index says.
+        ArtifactError: If they are, but hold something other than the index says.
     """
     found = hashlib.sha256(data).hexdigest()
     if found != entry.sha256:
@@ -119,7 +110,7 @@ def unpack(data: bytes, entry: Entry) -> tuple[NDArray[np.float16], NDArray[np.i
         tensors = load_safetensors(data)
         maps, labels = tensors["maps"], tensors["labels"]
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{entry.path} is no feature-map file ({error}). Record the run again.") from None
+        raise ArtifactError(f"{entry.path} is not a feature-map file ({error}). Record the run again.") from None
     shapes = (maps.shape, labels.shape)
     if maps.dtype != np.float16 or labels.dtype != np.int64 or shapes != (entry.shape, entry.shape[:1]):
         raise ArtifactError(

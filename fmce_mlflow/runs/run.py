@@ -89,7 +89,7 @@ class Run:
             self.client.set_tag(self.id, key, value)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log those parameters that the run does not have yet, each as text, cut where MLflow takes no more of it."""
+        """Log those parameters that the run does not have yet, each as text, cut to the length that MLflow takes."""
         from mlflow.entities import Param  # here, so that a command's help loads no MLflow
 
         known = self.fetch().data.params
@@ -103,7 +103,7 @@ class Run:
         self.client.log_batch(self.id, metrics=[Metric(key, value, timestamp, step) for key, value in metrics.items()])
 
     def lacking(self, metrics: Sequence[Metric]) -> list[Metric]:
-        """Those of some metrics that the run has at no such step."""
+        """Those metrics that the run does not have at their step."""
         names = dict.fromkeys(m.key for m in metrics)
         logged = {name: {m.step for m in self.client.get_metric_history(self.id, name)} for name in names}
         return [m for m in metrics if m.step not in logged[m.key]]

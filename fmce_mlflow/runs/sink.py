@@ -42,7 +42,7 @@ class Uploads(Protocol):
         """Wait until all snapshots are logged."""
 
     def persist(self, call: Callable[[], T]) -> T:
-        """Do what is written to MLflow directly, again where it fails in a way that may pass."""
+        """Do what is written to MLflow directly, again if it fails in a way that may pass."""
 
     def close(self, status: str | None) -> None:
         """Log what waits and give the run its status; with None, the run stays as open as it is."""

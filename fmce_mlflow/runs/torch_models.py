@@ -34,20 +34,11 @@ HOW_TO_LOG = "Log the network itself with mlflow.pytorch.log_model(model, name=�
 
 @dataclass(frozen=True, slots=True)
 class TrainingFacts:
-    """What this project's runs write into a model's metadata; anybody may, under the key ``fmce``.
+    """What this project's runs write into a model's metadata; anybody may, under the key ``fmce``."""
 
-    Attributes:
-        preprocessing: What turns an 8-bit image into the network's input, as ``Preprocessing.from_dict`` takes it.
-        modules: The functional modules whose maps were recorded.
-        snapshot: The snapshot of the source run that the model is.
-        source_run: The backbone run that trained it.
-        backbone: The backbone's name.
-        classes: Names of the classes.
-    """
-
-    preprocessing: Mapping[str, Any] | None = None
-    modules: tuple[str, ...] = ()
-    snapshot: int | None = None
+    preprocessing: Mapping[str, Any] | None = None  # as Preprocessing.from_dict takes it
+    modules: tuple[str, ...] = ()  # those whose maps were recorded
+    snapshot: int | None = None  # of the source run
     source_run: str | None = None
     backbone: str | None = None
     classes: tuple[str, ...] = ()
@@ -81,13 +72,13 @@ class TorchModel:
 
     Attributes:
         network: An eager or an unflattened model; hooks on its submodules are called.
-        uri: How to name it: the URI it was loaded from, or ``models:/m-…``.
-        model_id: Its logged model; None where it was never logged.
-        input_shape: Channels, height and width of its input, from its signature or input example; None where it has
-            none, and in places of any size.
+        uri: The URI it was loaded from, or ``models:/m-…``.
+        model_id: Its logged model; None if it was never logged.
+        input_shape: Channels, height and width, from its signature or input example; None if it has neither, and for
+            each that may be of any size.
         facts: What its metadata says of its training.
-        fixed_batch: The only number of images that it takes at a time; None where any will do. ``torch.export`` fixes
-            it where the input example has one image, whatever the signature says.
+        fixed_batch: The only number of images that it takes at a time; None if any will do. ``torch.export`` fixes it
+            if the input example has one image, whatever the signature says.
     """
 
     network: nn.Module
@@ -99,19 +90,16 @@ class TorchModel:
 
 
 def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel:
-    """Load the network of an MLflow model.
+    """Load the network of an MLflow model, on the CPU.
 
     Warning: this can execute code that is in the model, for both of MLflow's formats. Load only what you trust.
 
     Args:
         uri: ``models:/name/version``, ``models:/name@alias``, ``models:/m-<id>``, ``runs:/<id>/<path>``, or a folder.
-        client: Client of the server that has it; MLflow's own tracking URI where None.
-
-    Returns:
-        The network, on the CPU.
+        client: Client of the server that has it; None: that of MLflow's tracking URI.
 
     Raises:
-        ModelError: If there is no such model, it is no PyTorch model, or it cannot be loaded.
+        ModelError: If there is no such model, it is not a PyTorch model, or it cannot be loaded.
     """
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder, tracking(client) if client else nullcontext():
         try:
@@ -129,20 +117,13 @@ def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel
 
 
 def torch_model_of(model: Any, client: MlflowClient | None = None) -> TorchModel:
-    """The network inside a model as MLflow's evaluators are given it.
+    """The network inside a model as MLflow's evaluators are given it, by ``mlflow.pyfunc.load_model``.
 
-    A pickled model's own network is taken, on the device where it is. One that was exported is loaded a second time,
-    for hooks are not called in the graph that MLflow makes of it.
-
-    Args:
-        model: What ``mlflow.pyfunc.load_model`` returns.
-        client: As of :func:`load_torch_model`.
-
-    Returns:
-        The network.
+    A pickled model's own network is taken, on its device. One that was exported is loaded a second time, because hooks
+    are not called in the graph that MLflow makes of it.
 
     Raises:
-        ModelError: If it is no PyTorch model in this process; says what it is.
+        ModelError: If it is not a PyTorch model in this process; says what it is.
     """
     if model is None:
         raise ModelError(

@@ -349,7 +349,7 @@ def test_what_cannot_be_resumed(client, data):
     result, _ = run(client, fast_options(training={"epochs": 1}), data)
     with pytest.raises(RunError, match="is finished; there is nothing to resume"):
         stored_options(Run(client, result.run_id))
-    with pytest.raises(RunError, match="it is no backbone run"):
+    with pytest.raises(RunError, match="it is not a backbone run"):
         stored_options(Run(client, new_run(client, **{"fmce.role": "evaluation"})))
     with pytest.raises(RunError, match=r"options\.json is missing"):
         stored_options(Run(client, new_run(client, **{"fmce.role": "backbone"})))

@@ -52,11 +52,10 @@ class Snapshot:
 
     Attributes:
         index: 0 for the untrained network, then 1, 2, ….
-        epoch: Epochs trained so far.
         train_loss: Mean cross-entropy of the training steps since the last snapshot, in nats; at snapshot 0 that of
             the untrained network on the first training images.
-        train_seconds: Wall time of the training steps since the last snapshot.
-        images_per_second: Training images per second since the last snapshot; 0 at snapshot 0.
+        train_seconds: Wall time of these steps.
+        images_per_second: Of these steps; 0 at snapshot 0.
         state: What is needed to go on from here; present on the main process only.
     """
 
@@ -69,7 +68,7 @@ class Snapshot:
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """An Accelerator for this training, also where the process has trained with another precision before.
+    """An Accelerator for this training, also if the process has trained with another precision before.
 
     Raises:
         ConfigError: If the device cannot compute in that precision.
@@ -105,7 +104,7 @@ def train(
         data: Training, validation and probe images.
         config: How to train.
         resume: Go on after this state; the first snapshot yielded is the one after it.
-        accelerator: The caller's, where it needs to know its process index.
+        accelerator: The caller's, if it needs to know its process index.
         progress: A bar that is moved on by images.
 
     Yields:

@@ -27,12 +27,8 @@ def validate(
 ) -> tuple[float, float]:
     """Mean cross-entropy in nats and accuracy in [0, 1] over the validation images, in eval mode.
 
-    Args:
-        model: The network, not wrapped; its modes and torch's random state are left as they are.
-        data: Validation images; those of the probe are the first of them.
-        probe_outputs: What the network gives for batches of the probe images, in order: logits (b, classes).
-        config: Says how images lie in memory.
-        batch: Images per forward pass over the others.
+    The network is not wrapped; its modes and torch's random state are left as they are. ``probe_outputs`` are its
+    logits (b, classes) for batches of the probe images, which are the first validation images.
     """
     n_probe, n, device = len(data.probe), len(data.validation), device_of(model)
     chunks = [list(range(start, min(start + batch, n))) for start in range(n_probe, n, batch)]

@@ -16,27 +16,16 @@ from fmce_mlflow.method.training.config import TrainingConfig
 
 @dataclass(frozen=True, slots=True)
 class TrainingState:
-    """What is needed to go on from a snapshot.
-
-    Attributes:
-        snapshot: The snapshot it was taken at.
-        model: The network's state dict, on the CPU.
-        optimizer: Tensors of the optimizer's state, keyed ``<parameter>.<name>``.
-        scaler: State of the fp16 gradient scaler; empty otherwise.
-    """
+    """What is needed to go on from a snapshot."""
 
     snapshot: int
-    model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    scaler: dict[str, float] = field(default_factory=dict)
+    model: dict[str, Tensor]  # the network's state dict, on the CPU
+    optimizer: dict[str, Tensor]  # its state, by "<parameter>.<name>"
+    scaler: dict[str, float] = field(default_factory=dict)  # state of the fp16 gradient scaler; empty otherwise
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a model weights that have been in a file, where a state dict's versions of modules are lost.
-
-    Args:
-        model: The model; those versions are its own.
-        weights: All of its parameters and buffers, by name.
+    """Give a model weights from a file, where a state dict's versions of modules are lost; they stay the model's own.
 
     Example:
         >>> net = nn.BatchNorm1d(2)

@@ -11,6 +11,7 @@ from threading import Event
 from typing import Any
 
 from mlflow.entities import Metric
+from tenacity import stop_after_delay
 
 from fmce_mlflow.errors import ArtifactError, UploadError
 from fmce_mlflow.runs.checkpoint_slots import TAG, Pointer
@@ -21,6 +22,7 @@ from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.runs.uploads.uploader import Uploader, replay
 from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.safety.retry import passes, retried, short
+from fmce_mlflow.wording import counted
 
 
 class RemoteUploads:
@@ -53,7 +55,7 @@ class RemoteUploads:
         self._largest = max(self._largest, self._uploader.add(sink.folder, sink.metrics, sink.checkpoint))
 
     def make_room(self) -> None:
-        """Wait where another snapshot of the size of the largest one so far would pass the limit.
+        """Wait if another snapshot of the size of the largest one so far would exceed the limit.
 
         Raises:
             UploadError: As :meth:`drain`.
@@ -75,21 +77,15 @@ class RemoteUploads:
         Raises:
             UploadError: If it ends.
         """
-        began, told = time.monotonic(), False
+        failures: list[BaseException] = []
 
-        def tell(error: BaseException) -> None:
-            nonlocal told
-            if not told:
+        def failed(error: BaseException) -> None:
+            if not failures:
                 self._run.say(f"MLflow does not answer as it should; trying again. ({short(error)})")
-            told = True
+            failures.append(error)
 
         try:
-            return retried(
-                call,
-                Event(),
-                failed=tell,
-                stop=lambda state: time.monotonic() - began > self._options.patience,
-            )
+            return retried(call, Event(), failed=failed, stop=stop_after_delay(self._options.patience))
         except Exception as error:
             if not passes(error):
                 raise
@@ -104,7 +100,7 @@ class RemoteUploads:
         self._spool.remove()
 
     def give_up(self, status: str, *, within: float | None) -> str | None:
-        """As :meth:`close`, for some seconds or while the patience lasts; the folder stays where that fails."""
+        """As :meth:`close`, for some seconds or while the patience lasts; the folder stays if that fails."""
         self._spool.close_later(status)
         self._uploader.close_with(status)
         try:
@@ -132,8 +128,7 @@ class RemoteUploads:
                 raise self._away(self._uploader.failure, why)
 
     def _waiting(self) -> str:
-        n = len(self._spool.units)
-        return f"{n} snapshot{'' if n == 1 else 's'}, {self._spool.bytes / 2**20:,.1f} MiB"
+        return f"{counted(len(self._spool.units), 'snapshot')}, {self._spool.bytes / 2**20:,.1f} MiB"
 
     def _away(self, error: BaseException | None, why: str) -> UploadError:
         reason = f"\nIts last failure: {short(error)}" if error is not None else ""

@@ -30,30 +30,21 @@ Row = tuple[str, float, int, int]
 
 @dataclass(slots=True)
 class Unit:
-    """One snapshot that waits.
-
-    Attributes:
-        folder: Where its files are.
-        snapshot: Its number.
-        metrics: Key, value, time in milliseconds and step of each.
-        checkpoint: sha256 of the checkpoint, None where a later one has taken its place.
-        bytes: What it takes on disk.
-        sha256: Of each file, by its path below the folder.
-    """
+    """One snapshot that waits."""
 
     folder: Path
     snapshot: int
     metrics: list[Row]
-    checkpoint: str | None
-    bytes: int
-    sha256: dict[str, str] = field(default_factory=dict)
+    checkpoint: str | None  # its sha256; None if a later one has taken its place
+    bytes: int  # on disk
+    sha256: dict[str, str] = field(default_factory=dict)  # of each file, by its path below the folder
 
     def files(self, root: str) -> list[Path]:
         """Its files below one folder of the run's artifacts, in order."""
         return sorted(path for path in (self.folder / root).rglob("*") if path.is_file())
 
     def check(self, path: Path) -> None:
-        """See to it that a file is what was written, before it is uploaded.
+        """Check that a file is what was written, before it is uploaded.
 
         Raises:
             IntegrityError: If it is not.
@@ -160,7 +151,7 @@ class Spool:
         self.release()
 
     def release(self) -> None:
-        """Let another process have the folder."""
+        """Let other processes use the folder."""
         self._lock.release()
 
 
@@ -175,7 +166,7 @@ def owner(folder: Path) -> tuple[str, str]:
         run_id, uri = value["run_id"], value["tracking_uri"]
     except KeyError as error:
         raise ArtifactError(
-            f"{folder / RUN} lacks {error}; it is no folder of a run that waits for its upload."
+            f"{folder / RUN} lacks {error}; it is not a folder of a run that waits for its upload."
         ) from None
     if not isinstance(run_id, str) or not isinstance(uri, str):
         raise ArtifactError(f"{folder / RUN} is not what fmce-mlflow wrote: run_id and tracking_uri must be texts.")
@@ -183,7 +174,7 @@ def owner(folder: Path) -> tuple[str, str]:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether this user wrote a run's folder, and nobody else can: then its tracking URI can be relied upon."""
+    """Whether this user wrote a run's folder, and nobody else can write it: then its tracking URI can be trusted."""
     if not hasattr(os, "getuid"):
         return True
     found = [path.stat() for path in (folder, folder / RUN)]
@@ -191,7 +182,7 @@ def is_ours(folder: Path) -> bool:
 
 
 def closing_status(folder: Path) -> str | None:
-    """The status that the run could not be given; None where its process was killed before.
+    """The status that the run could not be given; None if its process was killed first.
 
     Raises:
         ArtifactError: If it is none.
@@ -219,7 +210,7 @@ def _read_unit(folder: Path) -> Unit:
         sha256 = {str(name): str(one) for name, one in value["sha256"].items()}
         checkpoint = value["checkpoint"] if (folder / CHECKPOINT).exists() else None
         if not isinstance(checkpoint, str | None):
-            raise TypeError("checkpoint is no sha256")
+            raise TypeError("checkpoint is not a sha256")
         return Unit(folder, int(value["snapshot"]), metrics, checkpoint, _size(folder), sha256)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtifactError(
@@ -263,7 +254,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = parse_json(read_file(path, MAX_JSON_BYTES, str(path), root=path.parent))
     except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(f"There is no {path}: this is no folder of a run that waits for its upload.") from None
+        raise ArtifactError(f"There is no {path}: this is not a folder of a run that waits for its upload.") from None
     except ValueError as error:
         raise ArtifactError(f"{path} is not JSON ({error}).") from None
     if not isinstance(value, dict):

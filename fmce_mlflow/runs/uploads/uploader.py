@@ -81,7 +81,7 @@ def upload_state(run: Run, unit: Unit, before: Pointer | None) -> Pointer | None
 
 
 def upload_metrics(run: Run, units: Sequence[Unit], *, once: bool) -> None:
-    """Log the metrics of snapshots; with ``once``, those steps only that the run lacks."""
+    """Log the metrics of snapshots; with ``once``, only steps that the run lacks."""
     metrics = [Metric(*values) for unit in units for values in unit.metrics]
     metrics = run.lacking(metrics) if once else metrics
     run.client.log_batch(run.id, metrics=metrics)  # in as many requests as it takes

@@ -332,7 +332,7 @@ def test_a_damaged_folder_is_an_error_that_names_it(tmp_path, text):
 def test_what_is_no_spool_cannot_be_synced(tmp_path):
     (tmp_path / "some file").touch()
     result = fmce("sync", str(tmp_path))
-    assert result.exit_code == 1 and "this is no folder of a run that waits" in result.output
+    assert result.exit_code == 1 and "this is not a folder of a run that waits" in result.output
     Spool(tmp_path / "spool" / "0123", "0123", "sqlite:///" + str(tmp_path / "mlflow.db")).release()
     result = fmce("sync", str(tmp_path / "spool"))
     assert result.exit_code == 1 and "There is no run 0123" in result.output

@@ -30,7 +30,7 @@ def log_saved_model(
 ) -> str:
     """Log one model to a run's experiment and make it an output of the run.
 
-    ``save`` writes it to a folder, with MLflow's description to complete; metrics of ``step`` are tied to it. It is made
+    ``save`` writes it to a folder, with the description to complete; metrics of ``step`` are tied to it. It is made
     an output last: whatever moment the process dies at, what the run names is complete. Returns the model's id.
     """
     run = client.get_run(run_id)

@@ -170,7 +170,7 @@ HONEST = {
 
 @pytest.mark.parametrize("what", HONEST)
 def test_other_contents_under_an_honest_hash_are_an_error(what):
-    with pytest.raises(ArtifactError, match=r"layer4/snapshot_00000\.safetensors (holds|is no feature-map)"):
+    with pytest.raises(ArtifactError, match=r"layer4/snapshot_00000\.safetensors (holds|is not a feature-map)"):
         unpack(HONEST[what], entry_of(HONEST[what], (3, 2, 4, 5)))
 
 

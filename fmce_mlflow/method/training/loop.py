@@ -116,14 +116,8 @@ def train(
             take channels last.
     """
     accelerator = accelerator or make_accelerator(config)
-    world, device = accelerator.num_processes, accelerator.device
-    batch_size = min(config.batch_size, len(data.train))
-    micro = batch_size // (config.gradient_accumulation * world)
-    if micro * config.gradient_accumulation * world != batch_size:
-        raise ConfigError(
-            f"a batch of {batch_size} images cannot be shared evenly by {world} processes × "
-            f"{config.gradient_accumulation} accumulation steps; choose a batch-size that is a multiple"
-        )
+    device = accelerator.device
+    batch_size, micro = _shares(config, len(data.train), accelerator.num_processes)
     steps = steps_per_epoch(len(data.train), batch_size)
     at = snapshot_steps(steps, config.snapshots_per_epoch)
     if resume is not None:
@@ -157,12 +151,10 @@ def train(
         epoch, part = divmod(index - 1, config.snapshots_per_epoch)
         begin, end = (at[part - 1] if part else 0), at[part]
         started = time.perf_counter()
-        order = epoch_order(len(data.train), config.seed, epoch)[begin * batch_size : end * batch_size]
-        mine = order.reshape(-1, world, micro)[:, accelerator.process_index]
         images = loader(
             data.train,
             preprocessing=data.preprocessing,
-            batches=mine.tolist(),
+            batches=_batches(len(data.train), config, accelerator, epoch, slice(begin * batch_size, end * batch_size)),
             augmentation=config.augmentation,
             seed=config.seed,
             epoch=epoch,
@@ -177,6 +169,27 @@ def train(
         accelerator.wait_for_everyone()
     if config.channels_last:
         model.to(memory_format=torch.contiguous_format)
+
+
+def _shares(config: TrainingConfig, images: int, world: int) -> tuple[int, int]:
+    """Images of an optimizer step, and of one pass of one process."""
+    batch_size = min(config.batch_size, images)
+    micro = batch_size // (config.gradient_accumulation * world)
+    if micro * config.gradient_accumulation * world != batch_size:
+        raise ConfigError(
+            f"a batch of {batch_size} images cannot be shared evenly by {world} processes × "
+            f"{config.gradient_accumulation} accumulation steps; choose a batch-size that is a multiple"
+        )
+    return batch_size, micro
+
+
+def _batches(images: int, config: TrainingConfig, accelerator: Accelerator, epoch: int, part: slice) -> list[list[int]]:
+    """This process's images, pass by pass, of a part of an epoch's order."""
+    world = accelerator.num_processes
+    _, micro = _shares(config, images, world)
+    order = epoch_order(images, config.seed, epoch)[part]
+    mine: list[list[int]] = order.reshape(-1, world, micro)[:, accelerator.process_index].tolist()
+    return mine
 
 
 def _train_steps(

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from fmce_mlflow.method.convergence.config import ConvergenceConfig, Signal
 from fmce_mlflow.method.images.config import SplitOptions
+from fmce_mlflow.method.networks.config import Stem
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.safety.options import Names, Option
 
-Stem = Literal["auto", "small", "stock"]
 Keep = Literal["all", "markers"]
 Format = Literal["pt2", "pickle"]
 

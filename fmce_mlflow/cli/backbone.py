@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fmce_mlflow.backbone.options import BackboneOptions, Stem
+from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.cli.command import Command, both
 from fmce_mlflow.cli.options import option, options_of
 from fmce_mlflow.cli.runs import is_main_process, make_client, open_run, say, say_where
@@ -23,6 +23,7 @@ from fmce_mlflow.errors import (
     refuse,
 )
 from fmce_mlflow.fmcs_dataset.options import SourceOptions
+from fmce_mlflow.method.networks.config import Stem
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.safety.options import build, split, whole_numbers

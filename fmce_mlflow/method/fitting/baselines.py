@@ -14,7 +14,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.isotonic import IsotonicRegression
 
 from fmce_mlflow.method.fitting.bags import SCALARS, Bags
-from fmce_mlflow.method.fitting.fit_set import parts
+from fmce_mlflow.method.fitting.fit_set import in_parts
 from fmce_mlflow.method.fitting.row_store import let_go, new_rows
 from fmce_mlflow.method.fmce_net.belief import Prediction
 from fmce_mlflow.method.fmce_net.config import SetConfig
@@ -96,7 +96,7 @@ def seen_bags(bags: Bags, shape: SetConfig) -> Bags:
     rows, everything = bags.rows(reference=shape.reference), np.arange(len(bags.row))
     width = seen_features(rows.take(everything[:1]), shape).shape[1]
     features = new_rows(len(rows), width)
-    for part in parts(everything):
+    for part in in_parts(everything):
         features[part[0] : part[-1] + 1] = seen_features(rows.take(part), shape).numpy()
         let_go(features)
     return replace(bags, features=features)

@@ -82,7 +82,7 @@ def fit_set(
 def predict_bags(net: SetNet, bags: Bags, index: NDArray[np.int64]) -> list[Prediction]:
     """Predictions of a set net in eval mode for the bags at some positions, int64 (B,)."""
     rows = bags.rows(reference=net.config.reference)
-    return [found for part in parts(index) for found in net.predict_features(rows.take(part))]
+    return [found for part in in_parts(index) for found in net.predict_features(rows.take(part))]
 
 
 def _folds(groups: NDArray[Any], most: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -131,12 +131,12 @@ def _validate(
 @torch.no_grad()
 def _summaries(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """FMCS and its deviation for some bags, (B,) each."""
-    found = [net.summarize(net(rows.take(part)))[:2] for part in parts(index)]
+    found = [net.summarize(net(rows.take(part)))[:2] for part in in_parts(index)]
     fmcs, std = zip(*found, strict=True)
     return torch.cat(fmcs), torch.cat(std)
 
 
-def parts(index: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def in_parts(index: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Positions of bags in parts whose features take tens of megabytes."""
     yield from (index[start : start + PART] for start in range(0, len(index), PART))
 
@@ -180,7 +180,7 @@ def _inputs(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> Tensor | None:
     """What members take in of some bags, float32 (B, F), so that it is not computed in every pass; None of too many."""
     if 4 * len(index) * len(net.mean) > IN_MEMORY:
         return None
-    return torch.cat([net.normalize(rows.take(part)) for part in parts(index)])
+    return torch.cat([net.normalize(rows.take(part)) for part in in_parts(index)])
 
 
 def _without_some_references(inputs: Tensor) -> Tensor:

@@ -20,9 +20,9 @@ from torchvision import models
 from torchvision.models.maxvit import MaxVit
 
 from fmce_mlflow.errors import BackboneError, ConfigError
+from fmce_mlflow.method.networks.config import Stem
 from fmce_mlflow.wording import did_you_mean
 
-Stem = Literal["auto", "small", "stock"]
 STEMS = get_args(Stem)
 SMALL_BELOW = 64  # pixels
 STEM_CONVOLUTIONS = 3  # a max pool after more convolutions than this is no part of the stem

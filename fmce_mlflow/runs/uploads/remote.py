@@ -154,7 +154,7 @@ class SpoolSink:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.metrics: list[spool.Row] = []
+        self.metrics: list[spool.MetricRow] = []
         self.checkpoint: str | None = None
 
     @property

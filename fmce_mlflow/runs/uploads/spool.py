@@ -24,7 +24,7 @@ CHECKPOINT = "checkpoint"
 FORMAT_VERSION = 1
 MAX_JSON_BYTES = 64 * 2**20
 STATUSES = ("FINISHED", "FAILED", "KILLED")
-Row = tuple[str, float, int, int]
+MetricRow = tuple[str, float, int, int]
 """A metric: key, value, time in milliseconds, step."""
 
 
@@ -34,7 +34,7 @@ class Unit:
 
     folder: Path
     snapshot: int
-    metrics: list[Row]
+    metrics: list[MetricRow]
     checkpoint: str | None  # its sha256; None if a later one has taken its place
     bytes: int  # on disk
     sha256: dict[str, str] = field(default_factory=dict)  # of each file, by its path below the folder
@@ -109,7 +109,7 @@ class Spool:
         folder.mkdir()
         return folder
 
-    def commit(self, folder: Path, metrics: list[Row], checkpoint: str | None) -> Unit:
+    def commit(self, folder: Path, metrics: list[MetricRow], checkpoint: str | None) -> Unit:
         """Make what :meth:`begin` gave a whole snapshot; a process that dies leaves a whole one or none."""
         snapshot = int(folder.name.removesuffix(".part").rpartition("_")[2])
         _write_json(

@@ -17,7 +17,7 @@ from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.checkpoint_slots import Pointer, free_slot, publish
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.run import Run
-from fmce_mlflow.runs.uploads.spool import CHECKPOINT, Row, Spool, Unit
+from fmce_mlflow.runs.uploads.spool import CHECKPOINT, MetricRow, Spool, Unit
 from fmce_mlflow.safety.retry import retried, short
 
 WEIGHTS = "weights"
@@ -105,7 +105,7 @@ class Uploader:
         # A daemon: whatever it does can be done again, so the process may end in the middle of it.
         threading.Thread(target=self._work, name="fmce-upload", daemon=True).start()
 
-    def add(self, folder: Path, metrics: list[Row], sha256: str | None) -> int:
+    def add(self, folder: Path, metrics: list[MetricRow], sha256: str | None) -> int:
         """Make a snapshot in a folder whole and let it be uploaded; returns its bytes."""
         with self._change():
             before = [unit for unit in self._spool.units if unit not in self._claimed and unit.checkpoint]

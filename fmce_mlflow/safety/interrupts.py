@@ -100,8 +100,8 @@ def released() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        if before:
-            _waiting = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        if before and error.args:  # of a signal; an interrupt that the block made itself leaves the first one to come
+            _waiting = error.args[0]
         raise
     finally:
         _depth = before
@@ -125,4 +125,4 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 
 def _raise(number: int) -> None:
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    raise (Terminated if number == signal.SIGTERM else KeyboardInterrupt)(number)

@@ -94,6 +94,20 @@ def test_after_a_signal_that_broke_in_the_closing_is_held_no_longer():
     assert done == ["closing"]
 
 
+def test_a_signal_after_an_interrupt_that_the_block_made_itself_still_waits():
+    """A tuning worker is told to stop and gets SIGTERM too: its trial's end, which it is writing, must be written."""
+    done = []
+    with pytest.raises(KeyboardInterrupt), stoppable(), held():
+        try:
+            with released():
+                raise KeyboardInterrupt  # no signal
+        except KeyboardInterrupt:
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("the trial's end")
+            raise
+    assert done == ["the trial's end"]
+
+
 def test_handlers_of_others_are_left_alone_and_ours_do_not_outlive_the_block():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with stoppable():

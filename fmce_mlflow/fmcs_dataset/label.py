@@ -12,7 +12,7 @@ import pandas as pd
 
 from fmce_mlflow.errors import NonFiniteLossError, RunError
 from fmce_mlflow.fmcs_dataset.options import Unconverged
-from fmce_mlflow.fmcs_dataset.table import COLUMNS, _known_run
+from fmce_mlflow.fmcs_dataset.table import COLUMNS, known_run
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
 from fmce_mlflow.method.convergence.drift import drift_sequence
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
@@ -99,7 +99,7 @@ def build_fmcs_dataset(
 
 
 def _backbone_run(client: MlflowClient, run_id: str) -> Run:
-    run = _known_run(client, run_id, "backbone")
+    run = known_run(client, run_id, "backbone")
     role = run.data.tags.get("fmce.role")
     if role != "backbone":
         raise RunError(f"Run {run_id} is no backbone run: its tag fmce.role is {role!r}. Name runs of train_backbone.")

@@ -96,7 +96,7 @@ def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
         IntegrityError: If it is not what was written.
         ArtifactError: If it cannot be read.
     """
-    run, name = _known_run(client, run_id, "fmcs_dataset"), f"{PARQUET} of run {run_id}"
+    run, name = known_run(client, run_id, "fmcs_dataset"), f"{PARQUET} of run {run_id}"
     with fetched(client, run_id, PARQUET) as path:
         if path is None:
             raise RunError(f"Run {run_id} has no {PARQUET}. Build one with `fmce build-fmcs`.")
@@ -108,7 +108,7 @@ def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
         raise ArtifactError(f"{PARQUET} of run {run_id} cannot be read: {error}. Build it again.") from None
 
 
-def _known_run(client: MlflowClient, run_id: str, role: str) -> Run:
+def known_run(client: MlflowClient, run_id: str, role: str) -> Run:
     """A run, or an error that says how to find those of a role."""
     try:
         return client.get_run(run_id)

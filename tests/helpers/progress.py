@@ -49,8 +49,8 @@ class Watch:
         self.moved()
 
     def spent(self) -> float:
-        """Seconds of CPU time of the processes and all below them, those that have ended too."""
-        total = 0.0
+        """Seconds of CPU time of the processes and all below them, those that have ended too, without the wait."""
+        total = -time.thread_time() if os.getpid() in self.pids else 0.0
         for pid in self.pids:
             try:
                 whole = psutil.Process(pid)

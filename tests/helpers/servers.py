@@ -6,11 +6,12 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from tests.helpers.progress import until
@@ -24,6 +25,8 @@ def tracking_server(folder: Path, empty_store: Path | None = None) -> Iterator[s
     """
     if empty_store is not None:
         shutil.copy(empty_store, folder / "mlflow.db")
+        with closing(sqlite3.connect(folder / "mlflow.db")) as store, store:  # else artifacts would pass the server by
+            store.execute("UPDATE experiments SET artifact_location = 'mlflow-artifacts:/' || experiment_id")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -11,6 +11,7 @@ import numbers
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, dataclass
 from functools import cache
 from types import UnionType
@@ -153,6 +154,10 @@ class Options:
                 row = by_field[str(one["loc"][0])]
                 wrong.add(row.field)
                 problems += _sentences(row, one, values[row.field])
+            # The others are read all the same, for what is checked besides: with defaults in place of what is wrong.
+            with suppress(ValidationError):
+                read = _validator(kind).validate_python(values | _defaults(kind, wrong))
+                values |= {name: value for name, value in read.items() if name not in wrong}
         for name, value in values.items():
             object.__setattr__(self, name, value)
         problems += self.problems(lambda *names: wrong.isdisjoint(names))
@@ -169,6 +174,17 @@ class Options:
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, options in it as dictionaries."""
         return dataclasses.asdict(self)
+
+
+def _defaults(cls: Any, names: set[str]) -> dict[str, Any]:
+    """Defaults of fields, of those that have one."""
+    found = {}
+    for field in (one for one in dataclasses.fields(cls) if one.name in names):
+        if field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+    return found
 
 
 def split(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pytest
 
+from fmce_mlflow.demo.options import ShortStory
 from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.safety.options import Names, Numbers, Option, Options, bounds, build, reads, rows
 
@@ -119,3 +120,11 @@ def test_options_are_built_from_flat_values():
     with pytest.raises(ConfigError) as raised:
         build(Outer, {"rate": -1, "net": "x", "batch_size": 0})
     assert [problem.split()[0] for problem in raised.value.problems] == ["rate", "net", "batch-size"]
+
+
+def test_checks_of_several_fields_see_values_that_are_read_also_where_another_field_is_wrong():
+    """`fmce main --require 0` ended with a traceback: the seeds were still a text when they were looked at."""
+    with pytest.raises(ConfigError) as told:
+        ShortStory(seeds="3,4", seed=3, require="0")
+    assert any("seed" in problem for problem in told.value.problems)
+    assert any("0" in problem and "seed" not in problem for problem in told.value.problems)

@@ -12,7 +12,7 @@ from fmce_mlflow.backbone.resume import stored_options
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import DataError, RunError
 from fmce_mlflow.runs import checkpoint_slots
-from fmce_mlflow.runs.run import Run
+from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.runs.uploads import spool, uploader
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.safety.credentials import without_credentials
@@ -47,14 +47,14 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = pri
         The run's status.
 
     Raises:
-        RunError: If the run is not there, or another process trains or uploads it.
+        RunError: If the run is not there or no backbone run, or another process trains or uploads it.
         ArtifactError: If the folder is not what was written.
         DataError: If the run is to be completed and its images are not here.
     """
     run_id, uri = spool.owner(folder)
     run = Run(client, run_id, say)
     try:
-        run.fetch()
+        role = run.fetch().data.tags.get(ROLE_TAG)
     except MlflowException as error:
         if passes(error):
             raise
@@ -62,6 +62,8 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = pri
             f"There is no run {run_id} on {without_credentials(client.tracking_uri)}; it was trained against "
             f"{uri}. Name that server with --tracking-uri: {error}"
         ) from None
+    if role != "backbone":  # before anything is logged to it: the folder may be anybody's
+        raise RunError(f"Run {run_id} is no backbone run: its tag {ROLE_TAG} is {role!r}. Nothing was uploaded.")
     held = spool.Spool(folder, run_id, uri)
     try:
         units = len(held.units)

@@ -90,8 +90,8 @@ def evaluate_command(ctx: click.Context, /, options: tuple[EvaluationConfig, Ima
 
     data = evaluation_images(which, config.unreadable or "raise")
     run = open_run(client, ctx, name=f"evaluation of {model}")
-    run.set_role("evaluation")
     with run.closing():
+        run.set_role("evaluation")
         found = evaluate_model(run, model, data, config)
     for text in found.choices:
         say(text)

@@ -16,7 +16,7 @@ from fmce_mlflow import __version__
 from fmce_mlflow.cli.command import Command
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
-from fmce_mlflow.safety.interrupts import Terminated
+from fmce_mlflow.safety.interrupts import Terminated, stoppable
 from fmce_mlflow.wording import did_you_mean
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -95,8 +95,8 @@ class Group(click.Group):
             formatter.write_dl([(name, f"{COMMANDS[name][1]}.") for name in sorted(self.commands)])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a user's mistake becomes one message and an exit code."""
-        with friendly_errors():
+        """Run a command; a user's mistake becomes one message and an exit code, and SIGTERM closes its runs."""
+        with friendly_errors(), stoppable():
             return super().invoke(ctx)
 
 

@@ -59,13 +59,13 @@ def promote_command(ctx: click.Context, /, choices: Choices) -> None:
     version = find_version(client, options.model)
     data = None if options.evaluation_run else evaluation_images(which, config.unreadable or "raise")
     run = open_run(client, ctx, name="promotion")
-    evaluate = None
-    if data is not None:
-        from fmce_mlflow.evaluation.evaluate import nested_evaluations
-
-        evaluate = nested_evaluations(run, data, config)
     try:
         with run.closing(finishes=(PromotionRefused,)):
+            evaluate = None
+            if data is not None:
+                from fmce_mlflow.evaluation.evaluate import nested_evaluations
+
+                evaluate = nested_evaluations(run, data, config)
             decision = promote(run, options, evaluate=evaluate)
     except PromotionRefused:
         say_where(run)

@@ -43,9 +43,9 @@ def build_fmcs(
     Raises:
         FmceError: For every mistake that a user can make.
     """
-    run.set_role("fmcs_dataset")
     config, signal = jobs[0].convergence, jobs[0].signal
     with run.closing():
+        run.set_role("fmcs_dataset")
         sources, modules, failed = list(source_runs), jobs[0].modules, dict[str, str]()
         if not sources:
             modules = ()  # all that were recorded

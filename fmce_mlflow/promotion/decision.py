@@ -13,6 +13,8 @@ from fmce_mlflow.promotion.options import Target
 from fmce_mlflow.promotion.rules import Check
 
 FORMAT_VERSION = 1
+Outcome = Literal["promoted", "refused", "promoting", "failed"]
+"""What became of a decision: ``promoting`` until the version has moved, ``failed`` where the registry did not move it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,14 @@ class Decision:
         """One word."""
         return "refused" if self.unmet else "promoted"
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values; a figure that is NaN or infinite is null."""
+    def to_dict(self, outcome: Outcome, problem: str = "") -> dict[str, Any]:
+        """JSON values, with what became of it; a figure that is NaN or infinite is null."""
         figures = sorted(self.evidence.figures.items())
         return {
             "format_version": FORMAT_VERSION,
             "fmce_mlflow": fmce_mlflow.__version__,
-            "decision": self.verdict,
+            "decision": outcome,
+            **({"problem": problem} if problem else {}),
             "dry_run": self.dry_run,
             "model": self.name,
             "version": self.version,

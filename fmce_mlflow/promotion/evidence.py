@@ -50,7 +50,7 @@ def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> E
     """The figures that a run logged of a version; of a run with several models, those tied to the version's alone.
 
     Raises:
-        RunError: If there is no such run, it failed, or it is about another model.
+        RunError: If there is no such run, it is not finished, or it is about another model.
     """
     try:
         run = client.get_run(run_id)
@@ -64,8 +64,11 @@ def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> E
     label = f"version {version.version} of {version.name}"
     if run.info.lifecycle_stage != "active":
         raise RunError(f"Run {run_id} is deleted. Evaluate {label} again, or restore the run.")
-    if run.info.status in ("FAILED", "KILLED"):
-        raise RunError(f"Run {run_id} is {run.info.status}: its figures may be incomplete. Evaluate {label} again.")
+    if run.info.status != "FINISHED":
+        raise RunError(
+            f"Run {run_id} is {run.info.status}: its figures may be incomplete, so only a run that is FINISHED counts. "
+            f"Wait for it, or evaluate {label} again."
+        )
     if not belongs(run, version):
         raise RunError(
             f"Run {run_id} does not evaluate {label}, but {_about(run)}. Name an evaluation of models:/{version.name}/"

@@ -13,6 +13,7 @@ from fmce_mlflow.safety.options import Option, Options, reads
 from fmce_mlflow.wording import did_you_mean
 
 STAGES = ("Staging", "Production")
+LATEST = "latest"
 _MODEL = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
 _ALIAS = re.compile(r"[\w-]{1,255}")
 _RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
@@ -51,19 +52,25 @@ class Target:
 def parse_model(text: str) -> tuple[str, str, str]:
     """Name, version and alias that a model URI of the registry names; one of the last two is empty.
 
+    As in MLflow, a version may also be ``latest`` or a stage, in any case, and ``@latest`` is no alias.
+
     Raises:
         ConfigError: If it names no version.
 
     Example:
-        >>> parse_model("models:/digits/3"), parse_model("digits@champion")
-        (('digits', '3', ''), ('digits', '', 'champion'))
+        >>> parse_model("models:/digits/3"), parse_model("digits@champion"), parse_model("digits@latest")
+        (('digits', '3', ''), ('digits', '', 'champion'), ('digits', 'latest', ''))
     """
     found = _MODEL.fullmatch(text.strip())
     if not found:
         raise ConfigError(
-            f"model must name a registered version, models:/NAME/VERSION or models:/NAME@ALIAS; got {text!r}"
+            "model must name a registered version, models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest; "
+            f"got {text!r}"
         )
-    return found["name"], found["version"] or "", found["alias"] or ""
+    version, alias = found["version"] or "", found["alias"] or ""
+    return (
+        (found["name"], LATEST, "") if LATEST in (version.lower(), alias.lower()) else (found["name"], version, alias)
+    )
 
 
 def _requirements(value: Any) -> Any:
@@ -79,7 +86,9 @@ Requirements = Annotated[tuple[Requirement, ...], reads(_requirements)]
 class PromotionOptions(Options):
     """Everything that decides a promotion."""
 
-    model: Annotated[str, Option("Registered version: models:/NAME/VERSION or models:/NAME@ALIAS.")]
+    model: Annotated[
+        str, Option("Registered version: models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest.")
+    ]
     alias: Annotated[str, Option("Give it this alias.")] = ""
     stage: Annotated[
         str, Option("Or move it to this stage, Staging or Production, and archive the version that is there.")

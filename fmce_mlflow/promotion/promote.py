@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,12 @@ from mlflow.entities import LoggedModelInput
 
 from fmce_mlflow.errors import PromotionRefused, RunError
 from fmce_mlflow.promotion.compare import Evaluate, compare, comparison_target, evaluate_now, holder_evidence
-from fmce_mlflow.promotion.decision import Decision
+from fmce_mlflow.promotion.decision import Decision, Outcome
 from fmce_mlflow.promotion.evidence import read_evidence
 from fmce_mlflow.promotion.options import PromotionOptions, Target
 from fmce_mlflow.promotion.registry import find_version, highest_holder, holders, model_id_of, move
 from fmce_mlflow.promotion.turns import one_at_a_time
+from fmce_mlflow.safety.credentials import hide_credentials
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -28,9 +31,10 @@ TAG = "fmce.promotion."
 def promote(run: Run, options: PromotionOptions, *, evaluate: Evaluate | None = None) -> Decision:
     """Promote a registered version if its figures meet the requirements.
 
-    The record is written first and the version moved last, so whatever the tracking server refuses, no version is
-    moved without a record. Promotions of one model take turns. One that was compared with a holder which another
-    promotion has replaced meanwhile is compared again.
+    The record is written before the version is moved, so whatever the tracking server refuses, no version is moved
+    without a record; until the version has moved, the record says ``promoting``, and ``failed`` if the registry refuses
+    it. Promotions of one model take turns. One whose turn has passed to another meanwhile, or that was compared with a
+    holder which another promotion has replaced, looks again.
 
     Args:
         run: Gets the record, with role ``promotion`` from here on; the caller closes it.
@@ -57,14 +61,15 @@ def promote(run: Run, options: PromotionOptions, *, evaluate: Evaluate | None = 
         before = tuple(holders(run.client, name, options.target))
         decision = Decision(name, number, options.target, own, checks, comparison, before, options.dry_run)
         if decision.unmet or options.dry_run:
-            _record(run, decision)
+            _record(run, decision, decision.verdict)
             break
-        with one_at_a_time(run.client, name, say=run.say):
-            if comparison is None or highest_holder(run.client, name, comparison.target) == comparison.holder:
-                _record(run, decision)
-                _move(run, decision)
+        with one_at_a_time(run.client, name, say=run.say) as still_mine:
+            _record(run, decision, "promoting")
+            unchanged = comparison is None or highest_holder(run.client, name, comparison.target) == comparison.holder
+            if unchanged and still_mine():
+                _move(run, decision, still_mine)
                 break
-        run.say(f"Another promotion has changed who holds {compared_to} in the meantime.")
+        run.say(f"Another promotion of {name} came first in the meantime, so this one looks again.")
     if decision.unmet:
         what = f"Version {number} of {name} as {options.target}"
         raise PromotionRefused(what, [str(check) for check in decision.unmet], own.run_id)
@@ -93,16 +98,14 @@ def _begin(run: Run, options: PromotionOptions, version: ModelVersion, compared_
     run.say(f"Version {number} of {name} for {options.target}{', dry run' if options.dry_run else ''}:")
 
 
-def _record(run: Run, decision: Decision) -> None:
+def _record(run: Run, decision: Decision, outcome: Outcome) -> None:
     """The decision in the run and, except on a dry run, as tags of the version, before anything is moved."""
     figures = {check.metric: check.figure for check in decision.all_checks}
     run.log_metrics(figures)
-    run.log_json(decision.to_dict(), RECORD)
-    run.set_tags({f"{TAG}decision": decision.verdict})
+    _say_outcome(run, decision, outcome)
     if decision.dry_run:
         return
     tags = {
-        "decision": "refused" if decision.unmet else "promoting",
         "target": str(decision.target),
         "requirements": ", ".join(check.requirement for check in decision.all_checks),
         "figures": json.dumps({k: round(v, 6) for k, v in figures.items()}),
@@ -113,14 +116,33 @@ def _record(run: Run, decision: Decision) -> None:
         run.client.set_model_version_tag(decision.name, decision.version, TAG + key, value[:5000])
 
 
-def _move(run: Run, decision: Decision) -> None:
-    """Give the version its stage or alias, and see that it alone has it."""
-    name, number = decision.name, decision.version
-    move(run.client, name, number, decision.target)
-    after = holders(run.client, name, decision.target)
-    if after != [number]:
-        raise RunError(
-            f"Version {number} of {name} was promoted, but {decision.target} is now held by version "
-            f"{', '.join(after) or 'none'}: another program changed it at the same moment. Promote it again."
-        )
-    run.client.set_model_version_tag(name, number, f"{TAG}decision", "promoted")
+def _say_outcome(run: Run, decision: Decision, outcome: Outcome, problem: str = "") -> None:
+    """What became of the decision: in the record, in the run's tags and, except on a dry run, in the version's."""
+    run.log_json(decision.to_dict(outcome, problem), RECORD)
+    run.set_tags({f"{TAG}decision": outcome})
+    if not decision.dry_run:
+        run.client.set_model_version_tag(decision.name, decision.version, f"{TAG}decision", outcome)
+
+
+def _move(run: Run, decision: Decision, still_mine: Callable[[], bool]) -> None:
+    """Give the version its stage or alias, see that it alone has it, and record what happened."""
+    name, number, target = decision.name, decision.version, decision.target
+    try:
+        move(run.client, name, number, target)
+        after = holders(run.client, name, target)
+        if after != [number]:
+            raise RunError(
+                f"Version {number} of {name} was promoted, but {target} is now held by version "
+                f"{', '.join(after) or 'none'}: another program changed it at the same moment. Promote it again."
+            )
+        if not still_mine():
+            raise RunError(
+                f"Version {number} of {name} holds {target}, but the registry took so long to move it that its turn had "
+                "passed to another promotion, whose version it may have replaced. See which of them is to hold it."
+            )
+    except BaseException as error:
+        with suppress(Exception):  # what went wrong is what the user needs to read
+            there = holders(run.client, name, target) == [number]
+            _say_outcome(run, decision, "promoted" if there else "failed", hide_credentials(str(error)))
+        raise
+    _say_outcome(run, decision, "promoted")

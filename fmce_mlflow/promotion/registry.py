@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mlflow.exceptions import MlflowException
 
 from fmce_mlflow.errors import RunError
-from fmce_mlflow.promotion.options import Target, parse_model
+from fmce_mlflow.promotion.options import LATEST, Target, parse_model
 from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.safety.retry import a_few_tries
 from fmce_mlflow.wording import did_you_mean
@@ -34,7 +34,7 @@ until_committed = a_few_tries(_another_commit)
 
 
 def find_version(client: MlflowClient, model: str) -> ModelVersion:
-    """The registered version that ``models:/name/version`` or ``models:/name@alias`` names.
+    """The registered version that a URI names, by its number, an alias, ``latest``, or a stage as its latest there.
 
     Raises:
         ConfigError: If it names no version.
@@ -50,6 +50,9 @@ def find_version(client: MlflowClient, model: str) -> ModelVersion:
                 f"It has {', '.join(sorted(registered.aliases)) or 'none'}."
             )
     versions = {str(v.version): v for v in list_versions(client, name)}
+    if not number.isdecimal():
+        meant = [k for k, v in versions.items() if number.lower() in (LATEST, str(v.current_stage).lower())]
+        number = max(meant, key=int, default=number)
     if number not in versions:
         there = ", ".join(sorted(versions, key=int, reverse=True)[:10])
         raise RunError(f"Model {name!r} has no version {number!r}. Its latest: {there or 'none'}.")

@@ -19,14 +19,17 @@ TICKET = "fmce.promoting."  # tags of a registered model that start with this ar
 @contextmanager
 def one_at_a_time(
     client: MlflowClient, name: str, *, say: Callable[[str], None] = print, dead_after: float = 60.0, poll: float = 0.1
-) -> Iterator[None]:
+) -> Iterator[Callable[[], bool]]:
     """Hold off every other promotion of a registered model while the block runs.
 
     The registry has no compare-and-set, so this is Lamport's bakery algorithm with a tag of the registered model as
     each promotion's ticket: draw a number above all others, then wait for those who draw one or have a lower one.
     It holds on every store whose reads see finished writes. It does not hold off other programs.
 
-    A ticket that has not changed for ``dead_after`` seconds counts as that of a process that died.
+    A ticket that has not changed for ``dead_after`` seconds counts as that of a process that died, and is taken away.
+
+    Yields:
+        Whether this promotion still has its turn: one that stalled, as with a laptop that slept, may have lost it.
     """
     mine = f"{TICKET}{uuid.uuid4().hex}"
     until_committed(client.set_registered_model_tag, name, mine, "0")
@@ -52,7 +55,7 @@ def one_at_a_time(
                 say(f"Waiting for another promotion of {name}.")
                 said = True
             time.sleep(poll)
-        yield
+        yield lambda: mine in _tickets(client, name)
     finally:
         until_committed(client.delete_registered_model_tag, name, mine)
 

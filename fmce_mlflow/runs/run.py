@@ -134,11 +134,9 @@ class Run:
         """
         try:
             yield self
-        except finishes:
-            self.client.set_terminated(self.id, "FINISHED")
-            raise
         except BaseException as error:
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             with suppress(Exception):  # the first error is what the user needs to read, not that of closing after it
-                self.client.set_terminated(self.id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                self.client.set_terminated(self.id, "FINISHED" if isinstance(error, finishes) else status)
             raise
         self.client.set_terminated(self.id, "FINISHED")

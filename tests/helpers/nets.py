@@ -1,5 +1,6 @@
 """Networks of a few hundred parameters, for tests: named as `tests.helpers.nets:tiny` where a backbone is asked for."""
 
+import signal
 from collections import OrderedDict
 
 import torch
@@ -97,6 +98,18 @@ class TwoMaps(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(torch.cat([part.mean((2, 3)) for part in self.neck(x)], 1))
+
+
+class Signalled(nn.Module):
+    """Its process gets a signal while it runs."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number, self.stage = number, nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        signal.raise_signal(self.number)
+        return self.stage(x).mean((2, 3))
 
 
 class Branching(nn.Module):

@@ -212,6 +212,24 @@ def test_a_version_can_be_named_by_its_alias(client):
     assert holders(client, NAME, Target("alias", "champion")) == ["1"]
 
 
+@pytest.mark.parametrize(
+    ("model", "number"),
+    [("models:/digits/latest", "11"), ("models:/digits/LATEST", "11"), ("digits@latest", "11"),
+     ("models:/digits/staging", "10"), ("models:/digits/Staging", "10"), ("models:/digits/Production", "1")],
+)  # fmt: skip
+def test_a_version_is_named_in_every_way_that_mlflow_knows(client, model, number):
+    """As MLflow does, by number: version 11 is later than version 9."""
+    client.create_registered_model(NAME)
+    for _ in range(11):
+        client.create_model_version(NAME, "/somewhere/model")
+    for stage, one in (("Staging", "9"), ("Staging", "10"), ("Production", "1")):
+        _transition(client, NAME, one, stage, archive=False)
+    assert str(find_version(client, model).version) == number
+    uri = model if model.startswith("models:/") else f"models:/{model}"
+    name, known = mlflow.store.artifact.utils.models.get_model_name_and_version(client, uri)
+    assert (name, str(known)) == (NAME, number)
+
+
 def test_nobody_is_told_that_stages_are_deprecated_who_asked_for_one(client):
     version = new_version(client)
     with warnings.catch_warnings():
@@ -241,20 +259,23 @@ def test_a_version_without_a_logged_model_is_known_by_its_uri(client):
     client.create_model_version("old", "/somewhere/model")
     run_id = new_run(client, **{"fmce.model_uri": "models:/old/1"})
     client.log_metric(run_id, "fmcs_predicted", 0.93)
+    client.set_terminated(run_id)
     options = PromotionOptions(model="old/1", alias="champion", evaluation_run=run_id)
     assert promote(quiet(client, new_run(client)), options).verdict == "promoted"
 
 
-@pytest.mark.parametrize("kind", ["other version", "nothing", "failed", "deleted", "missing"])
+@pytest.mark.parametrize(
+    "kind", ["other version", "nothing", "FAILED", "KILLED", "RUNNING", "SCHEDULED", "deleted", "missing"]
+)
 def test_a_run_that_does_not_evaluate_the_version_is_not_taken(client, kind):
-    version, other = new_version(client), new_version(client)
+    version, other, empty = new_version(client), new_version(client), new_run(client)
+    client.set_terminated(empty)
     run_id, expected = {
         "other version": lambda: (evaluated(client, other, fmcs_predicted=1.0), f"is about {model_id_of(other)}"),
-        "nothing": lambda: (new_run(client), "names no model"),
-        "failed": lambda: (evaluated(client, version, status="FAILED", fmcs_predicted=1.0), "is FAILED"),
+        "nothing": lambda: (empty, "names no model"),
         "deleted": lambda: (evaluated(client, version, fmcs_predicted=1.0), "is deleted"),
         "missing": lambda: ("0" * 32, "There is no run"),
-    }[kind]()
+    }.get(kind, lambda: (evaluated(client, version, status=kind, fmcs_predicted=1.0), f"is {kind}"))()
     if kind == "deleted":
         client.delete_run(run_id)
     with pytest.raises(RunError, match=expected):
@@ -423,6 +444,63 @@ def test_two_promotions_at_once_leave_one_holder(client):
     assert find_model(client, NAME).tags == {}
 
 
+class Stalls(MlflowClient):
+    """A client whose server answers one request so late that, meanwhile, ``meanwhile`` happens."""
+
+    def stall(self, method, meanwhile):
+        call = getattr(self, method)
+
+        def stalled(*args, **kwargs):
+            setattr(self, method, call)
+            meanwhile()
+            return call(*args, **kwargs)
+
+        setattr(self, method, stalled)
+
+
+@pytest.mark.parametrize("method", ["set_model_version_tag", "log_artifact"])
+def test_a_promotion_that_was_taken_for_dead_looks_again_before_it_moves(client, method):
+    """Its turn passes to one that promotes a better version: it compares anew, and is refused."""
+    old, worse, better = (new_version(client) for _ in range(3))
+    runs = [evaluated(client, v, fmcs_predicted=f) for v, f in ((old, 0.91), (worse, 0.93), (better, 0.99))]
+    client.set_registered_model_alias(NAME, "champion", "1")
+    stalling, said = Stalls(client.tracking_uri), []
+
+    def meanwhile():
+        for ticket in _tickets(client, NAME):
+            client.delete_registered_model_tag(NAME, ticket)
+        run_promotion(client, better, evaluation_run=runs[2], compare_to="champion")
+
+    stalling.stall(method, meanwhile)
+    with pytest.raises(PromotionRefused, match=r"no worse than 0\.99 of version 3"):
+        run_promotion(stalling, worse, evaluation_run=runs[1], compare_to="champion", said=said)
+    assert holders(client, NAME, Target("alias", "champion")) == ["3"]
+    assert any("came first in the meantime" in text for text in said)
+    assert client.get_model_version(NAME, "2").tags["fmce.promotion.decision"] == "refused"
+    assert client.get_model_version(NAME, "3").tags["fmce.promotion.decision"] == "promoted"
+    assert find_model(client, NAME).tags == {}
+
+
+def test_a_move_that_outlasts_its_turn_is_told(client, tmp_path):
+    """Nothing can be looked at while the registry moves a version, so it is afterwards."""
+    first, second = new_version(client), new_version(client)
+    runs = [evaluated(client, v, fmcs_predicted=0.95) for v in (first, second)]
+    stalling = Stalls(client.tracking_uri)
+
+    def meanwhile():
+        for ticket in _tickets(client, NAME):
+            client.delete_registered_model_tag(NAME, ticket)
+        run_promotion(client, second, evaluation_run=runs[1])
+
+    stalling.stall("set_registered_model_alias", meanwhile)
+    run_id = new_run(client)
+    options = PromotionOptions(model=uri(first), alias="champion", evaluation_run=runs[0])
+    with pytest.raises(RunError, match=r"Version 1 of digits holds alias champion, but .* which of them is to hold it"):
+        promote(quiet(stalling, run_id), options)
+    record = record_of(client, run_id, tmp_path)
+    assert record["decision"] == "promoted" and "its turn had passed" in record["problem"]
+
+
 def test_a_stage_that_another_program_shared_out_has_one_holder_after_a_move(client):
     for _ in range(3):
         new_version(client)
@@ -479,5 +557,19 @@ def test_over_a_running_server_and_one_that_refuses(tmp_path, monkeypatch, _empt
                 assert result.exit_code == 1 and isinstance(result.exception, SystemExit), refused
                 assert "says:" in result.stderr and "Permission denied" in result.stderr, result.stderr
                 assert holders(client, NAME, Target("alias", "second")) == [], refused
+            for refused, target in (
+                ("registered-models/alias", ("--alias", "second")),
+                ("model-versions/transition-stage", ("--stage", "Staging")),
+            ):
+                with refusing_proxy(server, {refused}) as proxy:
+                    result = CliRunner().invoke(main, ["--tracking-uri", proxy, *words, *target])
+                assert result.exit_code == 1 and "Permission denied" in result.stderr, result.stderr
+                experiment = client.get_experiment_by_name("tests").experiment_id
+                (run,) = client.search_runs([experiment], "tags.`fmce.role` = 'promotion'", max_results=1)
+                record = record_of(client, run.info.run_id, tmp_path)
+                assert record["decision"] == "failed" and "Permission denied" in record["problem"]
+                tags = client.get_model_version(NAME, "1").tags
+                assert run.data.tags["fmce.promotion.decision"] == tags["fmce.promotion.decision"] == "failed"
+                assert tags["fmce.promotion.run"] == run.info.run_id and run.info.status == "FAILED"
         finally:
             mlflow.set_tracking_uri(before)

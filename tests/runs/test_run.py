@@ -72,8 +72,9 @@ def test_an_error_that_is_a_result_finishes_the_run_and_passes_on(run):
     assert run.fetch().info.status == "FINISHED"
 
 
-def test_the_first_error_is_told_where_the_run_cannot_be_closed(run):
+@pytest.mark.parametrize("finishes", [(), (RunError,)])
+def test_the_first_error_is_told_where_the_run_cannot_be_closed(run, finishes):
     """A run that was deleted meanwhile: MLflow refuses its status, and the user reads why the block failed."""
-    with pytest.raises(RunError, match="the reason"), run.closing():
+    with pytest.raises(RunError, match="the reason"), run.closing(finishes=finishes):
         run.client.delete_run(run.id)
         raise RunError("the reason")

@@ -14,7 +14,7 @@ from fmce_mlflow.promotion.rules import Check
 
 FORMAT_VERSION = 1
 Outcome = Literal["promoted", "refused", "promoting", "failed"]
-"""What became of a decision: ``promoting`` until the version has moved, ``failed`` where the registry did not move it."""
+"""What became of a decision: ``promoting`` until it has moved, ``failed`` where the registry did not move it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,8 +137,8 @@ def _move(run: Run, decision: Decision, still_mine: Callable[[], bool]) -> None:
             )
         if not still_mine():
             raise RunError(
-                f"Version {number} of {name} holds {target}, but the registry took so long to move it that its turn had "
-                "passed to another promotion, whose version it may have replaced. See which of them is to hold it."
+                f"Version {number} of {name} holds {target}, but the registry took so long to move it that its turn "
+                "had passed to another promotion, whose version it may have replaced. See which of them is to hold it."
             )
     except BaseException as error:
         with suppress(Exception):  # what went wrong is what the user needs to read

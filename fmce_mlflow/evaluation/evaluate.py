@@ -27,6 +27,7 @@ from fmce_mlflow.evaluation.saliency import take_saliency
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, is_far
 from fmce_mlflow.method.scoring.score_modules import bag_order, score_modules
 from fmce_mlflow.predictor.find import NamedPredictor, find_predictor
+from fmce_mlflow.runs.metric_names import renamed
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import TorchModel, load_torch_model, torch_model_of
 from fmce_mlflow.wording import counted
@@ -109,6 +110,8 @@ def examine(
     setup = choose_setup(model, dataset, config, predictor.predictor, notes)
     with placed(model.network, config.device):
         modules, early = choose_modules(setup, notes)
+        for line in renamed(modules):
+            run.say(line)
         bag_size = choose_bag_size(setup)
         scores = _score(setup, modules, bag_size, notes)
         saliency = take_saliency(setup, tuple(scores), notes)

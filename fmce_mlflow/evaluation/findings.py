@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
+from fmce_mlflow.runs.metric_names import metric_name
 
 MATURE = 0.9  # FMCS from which a module counts as trained enough to build on; a bar of ours, not the paper's
-_NOT_IN_METRIC_NAMES = re.compile(r"[^\w.\-: ]", re.ASCII)  # nor "/", which MLflow takes for a folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +174,3 @@ class Findings:
             for m in self.modules:
                 columns |= {f"score/{m.name}": m.image_scores[at], f"focus/{m.name}": m.image_focus[at]}
         return pd.DataFrame(columns)
-
-
-def metric_name(module: str) -> str:
-    """A module's name in the alphabet of MLflow's metric names.
-
-    Example:
-        >>> metric_name("blocks.p3@fine//1")
-        'blocks.p3_fine__1'
-    """
-    return _NOT_IN_METRIC_NAMES.sub("_", module)

@@ -18,6 +18,7 @@ from fmce_mlflow.method.convergence.drift import drift_sequence
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
 from fmce_mlflow.runs.feature_index import Index
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
+from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _convergence(
 
 def _losses(client: MlflowClient, run_id: str, signal: Signal, module: str) -> list[float]:
     """The sequence of a signal over the snapshots from 0 on, without a gap."""
-    name = f"drift/{module}" if signal == "drift" else f"{signal}_loss"
+    name = f"drift/{metric_name(module)}" if signal == "drift" else f"{signal}_loss"
     history = _history(client, run_id, name)
     first = 1 if signal == "drift" else 0
     if len(history) < 2 - first:

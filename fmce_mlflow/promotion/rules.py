@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fmce_mlflow.errors import ConfigError, RunError
+from fmce_mlflow.runs.metric_names import logged_name
 from fmce_mlflow.wording import did_you_mean
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -60,8 +61,8 @@ class Requirement:
         Raises:
             RunError: If there is no such figure, with the near names.
         """
-        figure = _figure(self.metric, figures)
-        return Check(str(self), self.metric, figure, OPERATORS[self.operator](figure, self.threshold))
+        metric, figure = _figure(self.metric, figures)
+        return Check(str(self), metric, figure, OPERATORS[self.operator](figure, self.threshold))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +132,20 @@ def check_no_worse(
             rising.setdefault(one.metric, one.operator.startswith(">"))
     checks = []
     for metric, up in (rising or {"fmcs_predicted": True}).items():
-        figure, other = _figure(metric, figures), _figure(metric, holder_figures)
+        (name, figure), (_, other) = _figure(metric, figures), _figure(metric, holder_figures)
         # A holder whose own figure is NaN cannot be worse than anything.
         holds = (figure >= other - tolerance if up else figure <= other + tolerance) or (
             math.isnan(other) and not math.isnan(figure)
         )
         slack = f" by more than {tolerance:g}" if tolerance else ""
-        checks.append(Check(f"{metric} no worse than {other:.4g} of {holder}{slack}", metric, figure, holds))
+        checks.append(Check(f"{metric} no worse than {other:.4g} of {holder}{slack}", name, figure, holds))
     return tuple(checks)
 
 
-def _figure(metric: str, figures: Mapping[str, float]) -> float:
+def _figure(metric: str, figures: Mapping[str, float]) -> tuple[str, float]:
+    """A metric's name as it was logged, which may have been asked for by that of its module, and its value."""
+    metric = metric if metric in figures else logged_name(metric)
     if metric not in figures:
         names = ", ".join(sorted(figures)[:12]) or "none"
         raise RunError(f"The evaluation has no metric {metric!r}.{did_you_mean(metric, figures)} It has: {names}.")
-    return float(figures[metric])
+    return metric, float(figures[metric])

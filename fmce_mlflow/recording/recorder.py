@@ -30,6 +30,7 @@ from fmce_mlflow.report.convergence_figure import convergence_figure
 from fmce_mlflow.report.saliency_figure import history_figure
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
+from fmce_mlflow.runs.metric_names import logged_name, renamed
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Sink, Uploads
 from fmce_mlflow.runs.uploads.open import open_uploads
@@ -91,6 +92,8 @@ class Recorder:
         self.record = record or Record()
         self.shapes = _map_shapes(model, modules, torch.zeros_like(probe.shown[:2]), map_size)
         labels = [int(label) for label in probe.labels[: len(probe.shown)]]
+        for line in renamed(self.shapes):
+            run.say(line)
         self._saliency = SaliencyHistory(probe.shown, labels, tuple(self.shapes), self.record.saliency)
         if NO_LABEL in labels:
             self._saliency.problem = "the probe images have no labels that the network could be asked about."
@@ -270,7 +273,7 @@ def record(
 def metric_rows(metrics: Mapping[str, float], step: int) -> list[Metric]:
     """Metrics of a snapshot, as of now."""
     now = int(time.time() * 1000)
-    return [Metric(k, v, now, step) for k, v in metrics.items()]
+    return [Metric(logged_name(k), v, now, step) for k, v in metrics.items()]
 
 
 def _map_shapes(

@@ -29,6 +29,7 @@ from fmce_mlflow.method.saliency.grad_cam import focus, grad_cam
 from fmce_mlflow.method.scoring.score_modules import bag_order, score_modules
 from fmce_mlflow.predictor.find import KEPT, _kept, find_predictor
 from fmce_mlflow.predictor.flavor import log_predictor, save_model
+from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers.evaluations import (
@@ -916,14 +917,17 @@ class Named(nn.Module):
 
 def test_names_of_modules_are_no_paths_and_no_html(store):
     """PyTorch forbids dots in them and nothing else."""
-    names = ["/etc", "//up//", "a\\b", "<script>alert(1)</script>", "é %00"]
+    names = ["/etc", "//up//", "a\\b", "a_b", "a@b", "<script>alert(1)</script>", "é %00", "x" * 300]
     with mlflow.start_run():
         uri = log_model(Named(names).eval()).model_uri
     modules = [f"parts.{name}" for name in names]
     config = store.config(modules=modules, preprocessing="scale", saliency=2)
     result, run = evaluate(uri, images(), store, evaluator_config=config)
     assert result.artifacts["fmce_modules"].content["module"].tolist() == modules
-    assert {"fmcs_predicted/parts._etc", "fmcs_std/parts.__up__", "focus/parts.a_b"} <= set(run.data.metrics)
+    figures = dict(zip(modules, result.artifacts["fmce_modules"].content["fmcs"], strict=True))
+    for name, figure in figures.items():
+        assert run.data.metrics[f"fmcs_predicted/{metric_name(name)}"] == figure
+        assert {f"fmcs_std/{metric_name(name)}", f"focus/{metric_name(name)}"} <= set(run.data.metrics)
     assert "<script>" not in result.artifacts["fmce_report"].content + run.data.tags["mlflow.note.content"]
     files = {file.path for file in store.client.list_artifacts(run.info.run_id)}
     assert files == {"fmce_modules.json", "fmce_samples.json", "fmce_report.html", "fmce_saliency.png"}

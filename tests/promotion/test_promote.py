@@ -19,6 +19,7 @@ from fmce_mlflow.promotion.registry import _transition, find_model, find_version
 from fmce_mlflow.promotion.rules import Requirement, check_no_worse, parse_requirements
 from fmce_mlflow.promotion.turns import _tickets, one_at_a_time
 from fmce_mlflow.runs.logged_models import log_saved_model, register
+from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers import promoters
@@ -281,6 +282,26 @@ def test_a_run_that_does_not_evaluate_the_version_is_not_taken(client, kind):
     with pytest.raises(RunError, match=expected):
         run_promotion(client, version, evaluation_run=run_id)
     assert client.get_model_version(NAME, "1").tags == {}
+
+
+@pytest.mark.parametrize("name", ["a@b", "a_b", "blocks/p3", "x" * 300])
+def test_a_metric_is_named_by_its_module_or_as_it_was_logged(client, name):
+    version, holder = new_version(client), new_version(client)
+    client.set_registered_model_alias(NAME, "champion", "2")
+    figures = {metric_name("a@b"): 0.1, "a_b": 0.2, metric_name("blocks/p3"): 0.3, metric_name("x" * 300): 0.4}
+    figures = {f"focus/{key}": value for key, value in figures.items()}
+    run_id, other = evaluated(client, version, **figures), evaluated(client, holder, **figures)
+    wanted = figures[f"focus/{metric_name(name)}"]
+    for metric in (f"focus/{name}", f"focus/{metric_name(name)}"):
+        promotion, decision = run_promotion(
+            client, version, require=f"{metric}>={wanted}", evaluation_run=run_id, alias="next", compare_to="champion",
+            compare_run=other,
+        )  # fmt: skip
+        assert decision.checks[0].figure == wanted
+        logged = client.get_run(promotion).data.metrics
+        assert logged[f"focus/{metric_name(name)}"] == wanted
+    with pytest.raises(PromotionRefused, match=f"is {wanted}"):
+        run_promotion(client, version, require=f"focus/{name}>{wanted}", evaluation_run=run_id)
 
 
 def test_unknown_names_are_told_with_the_near_ones(client):

@@ -21,6 +21,7 @@ from fmce_mlflow.method.convergence.drift import linear_cka
 from fmce_mlflow.recording.probe import probe_images
 from fmce_mlflow.recording.recorder import CONVERGENCE, PLOT, SALIENCY, Recorder
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
+from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 
@@ -191,6 +192,25 @@ def test_modules_by_glob_and_outputs_have_names_of_their_own(client):
     assert recorder.shapes == {"stem.0": (6, 6, 6), "stem.1": (6, 6, 6), "stem.2": (6, 6, 6)}
     with pytest.raises(BackboneError, match="steem"):
         recorder_of(client, net(), ("steem",))
+
+
+def test_a_module_whose_name_is_too_long_for_a_metric_is_recorded_and_labelled_by_its_drift(client):
+    """A folder's name may have 255 characters, a metric's 250."""
+    model, name = net(), "m" * 255
+    model.add_module(name, model.stem)
+    model.stem = nn.Identity()
+    model.forward = lambda x: model.head(getattr(model, name)(x).mean((2, 3)))
+    said = []
+    run = Run(client, new_run(client), said.append)
+    recorder = Recorder(model, [name], probe_images(PROBE, PROBE_LABELS), run, convergence=SOON, signal="drift")
+    assert said == [f"The metrics of module {name} are called …/{metric_name(name)}."]
+    run.set_role("backbone")
+    trained(model, lambda loss: recorder.snapshot(train_loss=loss))
+    recorder.finish()
+    client.set_terminated(run.id)
+    assert {f"drift/{metric_name(name)}", f"focus/{metric_name(name)}"} <= set(run.fetch().data.metrics)
+    table = build_fmcs_dataset(client, [run.id], config=SOON, signal="drift", unconverged="keep").table
+    assert set(table["module"]) == {name} and len(table) == 13
 
 
 def test_a_probe_without_labels_has_maps_and_no_saliency(client):

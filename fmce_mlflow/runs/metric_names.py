@@ -1,4 +1,4 @@
-"""What metrics of a functional module are called: one name in evaluations, recordings and promotions. Loads no torch."""
+"""What metrics of a functional module are called, in evaluations, recordings and promotions alike. Loads no torch."""
 
 from __future__ import annotations
 

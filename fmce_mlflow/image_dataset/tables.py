@@ -15,7 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from fmce_mlflow.errors import DataError
 from fmce_mlflow.image_dataset.column import ImageColumn
-from fmce_mlflow.method.images.decoding import as_numpy, is_encoded
+from fmce_mlflow.method.images.decoding import as_numpy, is_encoded, unwrapped
 from fmce_mlflow.method.images.preprocessing import InputShape
 from fmce_mlflow.method.images.readers import ArrayImages, ImageInputs, ListImages
 from fmce_mlflow.wording import did_you_mean, some
@@ -51,7 +51,7 @@ def images_of_frame(
         return column.array.inputs
     missing = column.isna().to_numpy()
     items: Sequence[Any] = [None if gone else item for item, gone in zip(column.to_numpy(), missing, strict=True)]
-    first: Any = next((item for item in items if item is not None), None)
+    first: Any = unwrapped(next((item for item in items if item is not None), None))
     if np.ndim(first) == 1 and not is_encoded(first) and (shape := _filled(input_shape, len(first))):
         items = [_reshaped(item, shape) for item in items]
     return ListImages(items, targets, names=f"row {{}} of column {image_column!r}")
@@ -109,7 +109,7 @@ def _looks_like_images(column: pd.Series[Any], input_shape: InputShape | None) -
     if pd.api.types.is_numeric_dtype(column.dtype):
         return False
     there = column.dropna()
-    first = there.iloc[0] if len(there) else None
+    first = unwrapped(there.iloc[0]) if len(there) else None
     if isinstance(first, (str, os.PathLike)):
         return str(first).lower().endswith(IMG_EXTENSIONS)
     if first is None or is_encoded(first):

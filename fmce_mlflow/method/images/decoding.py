@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from typing import Any, Literal, cast
 
@@ -14,13 +15,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from fmce_mlflow.errors import DataError
+from fmce_mlflow.errors import DataError, FmceError
 
 Layout = Literal["auto", "NCHW", "NHWC"]
-# What Pillow raises for damaged files of one format or another
-_DECODING = (
-    OSError, SyntaxError, ValueError, EOFError, TypeError, RuntimeError, struct.error, Image.DecompressionBombError,
-)  # fmt: skip
+Fit = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Makes pixels (H, W, C) smaller, or refuses them."""
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+"""The only formats that are tried, whatever a file is called: Pillow goes by content, and starts a program for some."""
+LARGE = 2**24  # pixels, from which images are decoded one at a time
+_ONE_LARGE = threading.Lock()
 
 
 class UnreadableError(DataError):
@@ -37,11 +40,12 @@ class UnreadableError(DataError):
         return UnreadableError, (self.name, self.reason)  # it crosses from worker processes
 
 
-def decoded(item: Any, name: str, layout: Layout = "auto") -> NDArray[Any]:
+def decoded(item: Any, name: str, layout: Layout = "auto", fit: Fit | None = None) -> NDArray[Any]:
     """A path, encoded bytes, a PIL image, an array or tensor as one image: uint8 (H, W, 3 or 1), or float32 (C, H, W).
 
     Gray files have one channel. 16 bits are scaled to 8, transparency is dropped, and a camera's note on how it was
-    held (EXIF) is not followed: images lie as they are stored.
+    held (EXIF) is not followed: images lie as they are stored. ``fit`` is applied to uint8 pixels; of images with
+    :data:`LARGE` pixels or more in files, one at a time is held before it.
 
     Raises:
         DataError: If it cannot be read or is no image.
@@ -50,11 +54,12 @@ def decoded(item: Any, name: str, layout: Layout = "auto") -> NDArray[Any]:
         >>> decoded(np.zeros((3, 8, 8), dtype=np.uint8), "image 0").shape
         (8, 8, 3)
     """
+    item = unwrapped(item)
     if item is None or (isinstance(item, float) and item != item):
         raise UnreadableError(name, "there is none")
     if is_encoded(item):
-        with _opened(item, name) as image:
-            return _pixels(image)
+        with _opened(item, name) as image, _ONE_LARGE if _is_large(image) else nullcontext():
+            return fit(_pixels(image)) if fit else _pixels(image)
     array = as_numpy(item)
     is_float = is_float_type(array.dtype, name)
     if array.ndim not in (2, 3) or 0 in array.shape:
@@ -65,7 +70,9 @@ def decoded(item: Any, name: str, layout: Layout = "auto") -> NDArray[Any]:
         array = array[None] if is_float else array[..., None]
     elif channels_first((1, *array.shape), layout, name, is_float) != is_float:
         array = array.transpose((2, 0, 1) if is_float else (1, 2, 0))
-    return array.astype(np.float32, copy=False) if is_float else array
+    if is_float:
+        return array.astype(np.float32, copy=False)
+    return fit(array) if fit else array
 
 
 def stored_size(path: str) -> tuple[int, int]:
@@ -80,11 +87,15 @@ def _opened(item: Any, name: str) -> Iterator[Image.Image]:
     try:
         if isinstance(item, Image.Image):
             yield item
-        else:
-            is_path = isinstance(item, (str, os.PathLike))
-            with Image.open(item if is_path else BytesIO(item)) as image:
-                yield image
-    except _DECODING as error:
+            return
+        is_path = isinstance(item, (str, os.PathLike))
+        if is_path and not stat.S_ISREG(os.stat(item).st_mode):  # opening a pipe would wait for whoever writes it
+            raise ValueError("it is no regular file")
+        with Image.open(item if is_path else BytesIO(item), formats=FORMATS) as image:
+            yield image
+    except FmceError:
+        raise
+    except Exception as error:  # decoders raise whatever they like for damaged files
         raise UnreadableError(name, _reason(error, item)) from error
 
 
@@ -92,19 +103,48 @@ def _reason(error: Exception, item: Any) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, UnidentifiedImageError):
-        return f"unknown format or damaged{'' if isinstance(item, (str, os.PathLike)) else ' bytes'}"
+        damaged = "damaged" if isinstance(item, (str, os.PathLike)) else "damaged bytes"
+        return f"unknown format or {damaged}; {', '.join(FORMATS)} are read"
     return str(error) or type(error).__name__
+
+
+def _is_large(image: Image.Image) -> bool:
+    return image.width * image.height >= LARGE
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:
     """A PIL image's pixels: uint8 (H, W, 1) where it is gray, else (H, W, 3)."""
     if image.mode == "F":
-        raise ValueError("it has 32-bit floats instead of 8 or 16 bits")
+        raise ValueError(f"it has 32-bit floats instead of 8 or 16 bits; {_AS_ARRAY}")
     if image.mode.startswith("I"):  # convert("L") would clip 16 bits to 255 instead of scaling them
-        return (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)[..., None]
+        deep = np.asarray(image).astype(np.int64)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise ValueError(
+                f"its values go from {deep.min()} to {deep.max()}, and whole numbers are read from 0 to 65535, which "
+                f"become 0 to 255; {_AS_ARRAY}"
+            )
+        return (deep >> 8).astype(np.uint8)[..., None]
+    if _signed(image):
+        raise ValueError(f"it has 8 bits with a sign; {_AS_ARRAY}")
     if image.mode in ("1", "L", "LA"):
         return np.array(image.convert("L"))[..., None]
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+_AS_ARRAY = "nothing says how the model wants them scaled: give arrays, scaled as in its training"
+
+
+def _signed(image: Image.Image) -> bool:
+    """Whether a TIFF says that its numbers have a sign, which Pillow overlooks for 8 bits."""
+    kinds = getattr(image, "tag_v2", {}).get(339, ())  # SampleFormat
+    return 2 in (kinds if isinstance(kinds, tuple) else (kinds,))
+
+
+def unwrapped(item: Any) -> Any:
+    """An image of a Hugging Face table, ``{"bytes": …, "path": …}``, as its bytes, else its path; all else as it is."""
+    if isinstance(item, Mapping) and item and set(item) <= {"bytes", "path"}:
+        return item.get("bytes") or item.get("path")
+    return item
 
 
 def as_numpy(value: Any) -> NDArray[Any]:

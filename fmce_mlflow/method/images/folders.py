@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from numpy.typing import ArrayLike
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from fmce_mlflow.errors import DataError
 from fmce_mlflow.method.images.readers import ListImages
@@ -16,6 +17,8 @@ from fmce_mlflow.wording import some
 TRAIN = ("train", "training")
 HELD_OUT = ("test", "val", "validation", "valid")
 """Folders beside ``train/`` whose images are never trained on; the first that is there is used, the others are not."""
+LEFTOVERS = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
+"""Folders that systems leave among images; they are passed over, as are all names that start with a dot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,13 @@ class ImageFolder:
         Targets are by default their classes, if there are any. To train on, every class folder has to have images.
         """
         if self.classes:
-            numbers = {name: i for i, name in enumerate(self.classes)}
-            found = make_dataset(str(part), numbers, extensions=IMG_EXTENSIONS, allow_empty=True)
+            walks = {
+                i: _walk(part / name, _real(part)) for i, name in enumerate(self.classes) if (part / name).is_dir()
+            }
+            listed = ((path, real, label) for label, walk in walks.items() for path, real in walk)
         else:
-            found = [(path, 0) for path in _entries(part)[1]]
+            listed = ((path, _real(path), 0) for path in _entries(part)[1])
+        found = _each_once(part, listed)
         if not found:
             raise DataError(f"There are no images in {part}: expected files that end in {', '.join(IMG_EXTENSIONS)}.")
         labels = [label for _, label in found]
@@ -53,7 +59,7 @@ def scan_folder(root: Path) -> ImageFolder:
     """Look how a folder of images is laid out; the files in class folders are not listed yet.
 
     It holds class folders; or ``train/`` and, beside it, ``test/``, ``val/`` or ``validation/``, with class folders or
-    images in them; or images. Names that start with a dot are passed over.
+    images in them; or images. Names that start with a dot and :data:`LEFTOVERS` are passed over.
 
     Raises:
         DataError: If there is no such folder, images lie beside class folders, or held-out images have no training
@@ -105,7 +111,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
     names, files = _entries(folder)
     if not files or not names:
         return tuple(names)
-    if make_dataset(str(folder), {name: 0 for name in names}, extensions=IMG_EXTENSIONS, allow_empty=True):
+    if any(next(_walk(folder / name, _real(folder)), None) for name in names):
         raise DataError(
             f"{folder.absolute()} has {len(files):,} images beside class folders ({some(names)}). Move either "
             "elsewhere, or give a list of paths."
@@ -115,10 +121,64 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:
     """Names of the folders and paths of the images directly in a folder, sorted, without hidden ones."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"{folder.absolute()} cannot be listed: {error}. Check its permissions.") from error
-    shown = [entry for entry in entries if not entry.name.startswith(".")]
+    shown = [entry for entry in _listed(folder) if not entry.name.startswith(".") and entry.name not in LEFTOVERS]
     names = [entry.name for entry in shown if entry.is_dir()]
-    return names, [entry.path for entry in shown if entry.is_file() and entry.name.lower().endswith(IMG_EXTENSIONS)]
+    return names, [entry.path for entry in shown if _is_image(entry)]
+
+
+def _listed(folder: str | Path) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{os.path.abspath(folder)} cannot be listed: {error}. Check its permissions.") from error
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file with the name of an image; a link to nothing is one, which reading it will say."""
+    if not entry.name.lower().endswith(IMG_EXTENSIONS):
+        return False
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+
+
+def _walk(folder: Path, root: str) -> Iterator[tuple[str, str]]:
+    """Paths and real paths of the images in a folder and those below it.
+
+    Links to folders are followed where they lead out of ``root``, the real path of the whole, and not up to it.
+    """
+    waiting, known = [str(folder)], {_real(folder)}
+    while waiting:
+        here = waiting.pop()
+        real, below = _real(here), []
+        for entry in _listed(here):
+            if entry.name.startswith(".") or entry.name in LEFTOVERS:
+                continue
+            if entry.is_dir():
+                target = _real(entry.path)
+                if target not in known and not (entry.is_symlink() and _within(target, root)):
+                    known.add(target)
+                    below.append(entry.path)
+            elif _is_image(entry):
+                yield entry.path, _real(entry.path) if entry.is_symlink() else f"{real}{os.sep}{entry.name}"
+        waiting += reversed(below)
+
+
+def _within(target: str, root: str) -> bool:
+    """Whether a folder lies in another or holds it."""
+    return f"{target}{os.sep}".startswith(f"{root}{os.sep}") or f"{root}{os.sep}".startswith(f"{target}{os.sep}")
+
+
+def _each_once(root: Path, listed: Iterable[tuple[str, str, int]]) -> list[tuple[str, int]]:
+    """Paths and labels, by label, folder and name; of several paths to one file the one without links, else the first.
+
+    ``listed`` has paths below ``root``, their real paths, and labels.
+    """
+    kept: dict[str, tuple[str, int]] = {}
+    start, real_root = len(str(root)), _real(root)
+    for path, real, label in listed:
+        if real not in kept or real == real_root + path[start:]:
+            kept[real] = path, label
+    return sorted(kept.values(), key=lambda entry: (entry[1], *os.path.split(entry[0])))
+
+
+def _real(path: str | Path) -> str:
+    return os.path.realpath(path)

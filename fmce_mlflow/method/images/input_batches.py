@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from math import inf
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,11 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fmce_mlflow.errors import ConfigError, DataError
-from fmce_mlflow.method.images.decoding import UnreadableError
+from fmce_mlflow.method.images.decoding import Fit, UnreadableError
 from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing
 from fmce_mlflow.method.images.readers import ImageInputs, Skipped, Unreadable
 
 MOST_THREADS = 4
+DARK = 63  # of 255, what 14 bits of 16 come to
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +31,32 @@ class Batch:
     """Images as a network takes them, on the CPU."""
 
     indices: NDArray[np.int64]  # (b,): which images of the inputs they are
-    pixels: Tensor  # float32 (b, C, H, W)
+    pixels: Tensor  # float32 (b, C, H, W); uint8 for a model that takes it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Prepared:
     """A batch, in groups of images that were alike before they were prepared, and what was seen on the way."""
 
-    groups: list[Batch]
-    skipped: list[Skipped]
+    groups: list[Batch] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     least: float = inf  # value of float images
     greatest: float = -inf
+    brightest: int = -1  # value of 8-bit images
+
+    def look(self, images: NDArray[np.generic]) -> None:
+        """Take note of the range of an image or several."""
+        if images.dtype == np.uint8:
+            self.brightest = max(self.brightest, int(images.max()))
+        else:
+            self.least, self.greatest = min(self.least, float(images.min())), max(self.greatest, float(images.max()))
 
 
 class InputBatches:
     """Images as batches of a network's input, in order, read a few batches ahead; each iteration starts afresh.
 
     Float arrays pass as they are; all others take the preprocessing. Gray is repeated where the model takes 3 channels.
-    At most :data:`MOST_THREADS` + 2 batches are held at a time.
+    At most :data:`MOST_THREADS` + 2 batches are held at a time, and of images in files one at full size by thread.
 
     Args:
         inputs: The images.
@@ -54,10 +65,13 @@ class InputBatches:
         input_shape: What the model takes, as far as it is known.
         unreadable: ``raise`` or ``skip``; by default as the inputs say.
         indices: Which images, in which order; by default all.
+        takes_bytes: Whether the model takes uint8 and scales it itself: images are then resized and nothing else.
+        hashed: Whether to fill ``content``.
 
     Attributes:
         skipped: The images left out so far because they cannot be read.
         notes: Sentences for the user about the images seen so far.
+        content: By index, the SHA-256 of each image's pixels and shape as they were read first, before preprocessing.
 
     Raises:
         ConfigError: If 8-bit images come without a preprocessing, or with one of another size than the model takes.
@@ -82,6 +96,8 @@ class InputBatches:
         input_shape: InputShape | None,
         unreadable: Unreadable | None = None,
         indices: ArrayLike | None = None,
+        takes_bytes: bool = False,
+        hashed: bool = False,
     ) -> None:
         chosen = np.arange(len(inputs)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
         if not len(chosen):
@@ -90,12 +106,20 @@ class InputBatches:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         shape: InputShape = input_shape or (None, None, None)
         if not inputs.is_float():
-            _check_8_bit(inputs.name(int(chosen[0])), preprocessing, shape)
+            if preprocessing is not None or not takes_bytes:
+                _check_8_bit(inputs.name(int(chosen[0])), preprocessing, shape)
+        elif takes_bytes:
+            raise DataError(
+                "The model takes 8-bit pixels by its signature (uint8) and scales them itself, and the images are "
+                "floats. Give them as uint8, from 0 to 255."
+            )
         self._inputs, self._preprocessing, self._shape = inputs, preprocessing, shape
+        self._takes_bytes, self._hashed = takes_bytes, hashed
         self._unreadable = unreadable or inputs.unreadable
         self._parts = np.split(chosen, range(batch_size, len(chosen), batch_size))
         self.skipped: list[Skipped] = []
         self.notes: list[str] = []
+        self.content: dict[int, bytes] = {}
 
     def __len__(self) -> int:
         """How many batches there are if none is skipped whole."""
@@ -105,11 +129,12 @@ class InputBatches:
         """Read and prepare the images."""
         self.skipped, self.notes = [], []
         first: tuple[str, torch.Size] | None = None
-        least, greatest = inf, -inf
+        seen = _Prepared()
         workers = min(MOST_THREADS, os.cpu_count() or 1) if self._inputs.parallel else 1
         for done in _ahead(self._prepare, self._parts, workers):
             self.skipped += done.skipped
-            least, greatest = min(least, done.least), max(greatest, done.greatest)
+            seen.least, seen.greatest = min(seen.least, done.least), max(seen.greatest, done.greatest)
+            seen.brightest = max(seen.brightest, done.brightest)
             for group in done.groups:
                 found = self._inputs.name(int(group.indices[0])), group.pixels.shape[1:]
                 first = first or found
@@ -125,35 +150,56 @@ class InputBatches:
                 f"None of {sum(map(len, self._parts)):,} images can be read; the first is {self.skipped[0].name}: "
                 f"{self.skipped[0].reason}."
             )
-        if greatest >= least:
-            self.notes += _range_notes(least, greatest, self._preprocessing)
+        self.notes += _range_notes(seen, self._preprocessing)
 
     def _prepare(self, part: NDArray[np.int64]) -> _Prepared:
         """Read some images and make them the network's input; runs in a thread of the pool."""
-        skipped: list[Skipped] = []
+        done = _Prepared()
         together = self._inputs.read_many(part)
         if together is not None:
+            done.look(together)
+            for index, image in zip(part.tolist() if self._hashed else (), together, strict=False):
+                self._hash(index, image)
             alike = [(part, together)]
         else:
-            read = groupby(self._read(part, skipped), key=lambda entry: (entry[1].shape, entry[1].dtype))
+            read = groupby(self._read(part, done), key=lambda entry: (entry[1].shape, entry[1].dtype))
             runs = [list(entries) for _, entries in read]
             alike = [(np.array([i for i, _ in run]), np.stack([image for _, image in run])) for run in runs]
-        floats = [images for _, images in alike if images.dtype != np.uint8]
-        return _Prepared(
-            [Batch(indices, self._fitted(torch.from_numpy(images), indices)) for indices, images in alike],
-            skipped,
-            min((float(images.min()) for images in floats), default=inf),
-            max((float(images.max()) for images in floats), default=-inf),
-        )
+        done.groups = [Batch(indices, self._fitted(torch.from_numpy(images), indices)) for indices, images in alike]
+        return done
 
-    def _read(self, part: NDArray[np.int64], skipped: list[Skipped]) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    def _read(self, part: NDArray[np.int64], done: _Prepared) -> Iterator[tuple[int, NDArray[np.generic]]]:
+        """Images one by one, of 8 bits each resized before the next is read."""
         for index in part.tolist():
             try:
-                yield index, self._inputs.read(index)
+                image = self._inputs.read(index, self._fit_of(index, done))
             except UnreadableError as error:
                 if self._unreadable == "raise":
                     raise
-                skipped.append(Skipped(index, error.name, error.reason))
+                done.skipped.append(Skipped(index, error.name, error.reason))
+                continue
+            if image.dtype != np.uint8:
+                done.look(image)
+                self._hash(index, image)
+            yield index, image
+
+    def _fit_of(self, index: int, done: _Prepared) -> Fit:
+        def fit(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            done.look(pixels)
+            self._hash(index, pixels)
+            wanted = self._preprocessing
+            if wanted is None or pixels.shape[0] * pixels.shape[1] <= wanted.height * wanted.width:
+                return pixels  # resized with the others
+            image = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
+            return wanted.fit(image[None])[0].permute(1, 2, 0).numpy()
+
+        return fit
+
+    def _hash(self, index: int, image: NDArray[np.generic]) -> None:
+        if self._hashed and index not in self.content:
+            content, pixels = hashlib.sha256(f"{image.dtype.str} {image.shape} ".encode()), np.ascontiguousarray(image)
+            content.update(cast("Any", pixels))
+            self.content[index] = content.digest()
 
     def _fitted(self, images: Tensor, indices: NDArray[np.int64]) -> Tensor:
         """The network's input from images of one size and type: uint8 (b, H, W, C), or float32 (b, C, H, W)."""
@@ -168,15 +214,16 @@ class InputBatches:
             )
         if self._shape[0] == 3 and images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1).contiguous()
+        self._check_shape(images, indices)
+        return images
+
+    def _check_shape(self, images: Tensor, indices: NDArray[np.int64]) -> None:
         found = tuple(images.shape[1:])
         if any(wanted not in (None, got) for wanted, got in zip(self._shape, found, strict=True)):
             raise _wrong_shape(self._inputs.name(int(indices[0])), found, self._shape)
-        return images
 
     def _preprocessed(self, images: Tensor, indices: NDArray[np.int64]) -> Tensor:
         """From uint8 (b, 1 or 3, H, W)."""
-        if self._preprocessing is None:
-            raise _no_preprocessing(self._inputs.name(int(indices[0])))
         gray = self._shape[0] == 1
         if gray and images.shape[1] == 3:
             colored = (images != images[:, :1]).flatten(1).any(1)
@@ -184,7 +231,15 @@ class InputBatches:
                 name = self._inputs.name(int(indices[int(torch.nonzero(colored)[0])]))
                 raise DataError(f"{name} is in color, and the model takes 1 channel. Convert the images to gray.")
             images = images[:, :1]
-        x = self._preprocessing.normalise(self._preprocessing.fit(images.contiguous()))
+        if self._preprocessing is not None:
+            images = self._preprocessing.fit(images).contiguous()
+        if self._takes_bytes:
+            images = images.expand(-1, -1 if gray else 3, -1, -1).contiguous()
+            self._check_shape(images, indices)
+            return images
+        if self._preprocessing is None:
+            raise _no_preprocessing(self._inputs.name(int(indices[0])))
+        x = self._preprocessing.normalise(images)
         return x[:, :1].contiguous() if gray else x
 
 
@@ -246,8 +301,17 @@ def _wrong_shape(name: str, found: tuple[int, ...], wanted: InputShape) -> DataE
     )
 
 
-def _range_notes(least: float, greatest: float, preprocessing: Preprocessing | None) -> list[str]:
-    """What the values of float images give away; they pass nevertheless."""
+def _range_notes(seen: _Prepared, preprocessing: Preprocessing | None) -> list[str]:
+    """What the values of images give away; they pass nevertheless."""
+    least, greatest = seen.least, seen.greatest
+    if 0 <= seen.brightest <= DARK:
+        return [
+            f"All 8-bit pixels are nearly black: none is above {seen.brightest} of 255. Files with 10 to 14 bits of 16 "
+            "become so, as do class numbers, and floats in [0, 1] that were cast to uint8. If these are such, give "
+            "arrays that are scaled as in the model's training."
+        ]
+    if greatest < least:
+        return []
     if greatest - least > 60:
         return [
             f"Float images go from {least:.3g} to {greatest:.3g}, as unscaled 8-bit pixels do; they pass as they are. "

@@ -17,6 +17,7 @@ from PIL import Image
 
 from fmce_mlflow.errors import DataError
 from fmce_mlflow.method.images.decoding import (
+    Fit,
     Layout,
     UnreadableError,
     as_numpy,
@@ -24,6 +25,7 @@ from fmce_mlflow.method.images.decoding import (
     decoded,
     is_encoded,
     is_float_type,
+    unwrapped,
 )
 
 Unreadable = Literal["raise", "skip"]
@@ -70,10 +72,11 @@ class ImageInputs(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def read(self, index: int) -> NDArray[Any]:
+    def read(self, index: int, fit: Fit | None = None) -> NDArray[Any]:
         """Image ``index``: uint8 (H, W, 3 or 1), or a float32 array (C, H, W) that is passed to the network as it is.
 
-        A DataError names an image that cannot be read or is none.
+        ``fit`` is applied to uint8 pixels, so that none is kept at full size. A DataError names an image that cannot be
+        read or is none.
         """
 
     def read_many(self, indices: NDArray[np.int64]) -> NDArray[Any] | None:
@@ -152,9 +155,10 @@ class ArrayImages(ImageInputs):
     def __len__(self) -> int:
         return self._shape[0]
 
-    def read(self, index: int) -> NDArray[Any]:
+    def read(self, index: int, fit: Fit | None = None) -> NDArray[Any]:
         """Image ``index``; see :meth:`ImageInputs.read`."""
-        return self._arranged(as_numpy(self._array[index])[None])[0]  # type: ignore[no-any-return]
+        image: NDArray[Any] = self._arranged(as_numpy(self._array[index])[None])[0]
+        return image if self._float or fit is None else fit(image)
 
     def read_many(self, indices: NDArray[np.int64]) -> NDArray[Any] | None:
         """Several at once, where the array is NumPy's or torch's."""
@@ -213,13 +217,13 @@ class ListImages(ImageInputs):
         item = self._items[index]
         return str(item) if isinstance(item, (str, os.PathLike)) else self._names.format(index)
 
-    def read(self, index: int) -> NDArray[Any]:
+    def read(self, index: int, fit: Fit | None = None) -> NDArray[Any]:
         """Image ``index``; see :meth:`ImageInputs.read`."""
-        return decoded(self._items[index], self.name(index), self._layout)
+        return decoded(self._items[index], self.name(index), self._layout, fit)
 
     def is_float(self) -> bool:
         """Whether the first image is."""
-        first = self._items[0]
+        first = unwrapped(self._items[0])
         return not is_encoded(first) and is_float_type(as_numpy(first).dtype, self.name(0))
 
     def _heads(self) -> tuple[list[Any], int]:
@@ -228,6 +232,7 @@ class ListImages(ImageInputs):
 
     def _head(self, item: Any) -> tuple[Any, int]:
         """What is cheaply known of an image, and its size in bytes."""
+        item = unwrapped(item)
         if isinstance(item, (str, os.PathLike)):
             try:
                 size = os.stat(item).st_size
@@ -243,10 +248,11 @@ class ListImages(ImageInputs):
         return (array.shape, array.dtype.str), array.nbytes
 
     def _content(self, index: int) -> Any:
-        item = self._items[index]
+        item = unwrapped(self._items[index])
         if isinstance(item, (str, os.PathLike)):
+            path = Path(item)
             try:
-                return Path(item).read_bytes()
+                return path.read_bytes() if path.is_file() else b""  # reading a pipe would wait for whoever writes it
             except OSError:
                 return b""
         if isinstance(item, Image.Image):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from fmce_mlflow.method.images.decoding import Layout, UnreadableError, as_numpy, decoded
+from fmce_mlflow.method.images.decoding import Fit, Layout, UnreadableError, as_numpy, decoded
 from fmce_mlflow.method.images.readers import HASHED_BYTES, ImageInputs, Unreadable, as_targets
 
 
@@ -75,16 +75,16 @@ class DatasetImages(ImageInputs):
             return None
         return label.item() if isinstance(label, (torch.Tensor, np.generic)) and label.ndim == 0 else label
 
-    def read(self, index: int) -> NDArray[Any]:
+    def read(self, index: int, fit: Fit | None = None) -> NDArray[Any]:
         """Image ``index``; see :meth:`ImageInputs.read`."""
-        return self._pixels(self._item(index), index)
+        return self._pixels(self._item(index), index, fit)
 
     def is_float(self) -> bool:
         """Whether the first readable image is."""
         return self._float
 
-    def _pixels(self, item: Any, index: int) -> NDArray[Any]:
-        return decoded(item[0] if isinstance(item, (tuple, list)) else item, self.name(index), self._layout)
+    def _pixels(self, item: Any, index: int, fit: Fit | None = None) -> NDArray[Any]:
+        return decoded(item[0] if isinstance(item, (tuple, list)) else item, self.name(index), self._layout, fit)
 
     def _item(self, index: int) -> Any:
         try:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import struct
+import threading
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from PIL import Image, features
+from PIL import Image, TiffImagePlugin, features
 
 from fmce_mlflow.errors import DataError
+from fmce_mlflow.image_dataset.tables import images_of_frame
 from fmce_mlflow.method.images.decoding import UnreadableError, decoded, stored_size
 from fmce_mlflow.method.images.image_set import ImageSet
 from fmce_mlflow.method.images.input_batches import InputBatches
@@ -73,10 +81,14 @@ FILES = {
 EXACT = {"png", "bmp", "ppm", "tiff", "compressed tiff", "webp", "rgba png", "rgba webp"}
 
 
-def jpeg() -> bytes:
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(RGB).save(file, "JPEG")
+    image.save(file, kind, **options)
     return file.getvalue()
+
+
+def jpeg() -> bytes:
+    return encoded(Image.fromarray(RGB), "JPEG")
 
 
 def write(folder: Path, form: str) -> Path:
@@ -127,11 +139,16 @@ def test_orientation_is_not_followed(tmp_path):
         (b"no image", "unknown format or damaged bytes"),
         (jpeg()[:60], "[Tt]runcated"),
         (Image.new("F", (8, 8)), "32-bit floats"),
+        (Image.fromarray(np.full((8, 8), -1024, np.int32)), "from -1024 to -1024, .*give arrays"),
+        (Image.fromarray(np.full((8, 8), 70_000, np.int32)), "from 70000 to 70000, .*give arrays"),
+        (encoded(Image.new("L", (8, 8)), "EPS"), "unknown format .*JPEG, PNG"),
+        (encoded(Image.new("L", (8, 8)), "PCX"), "unknown format .*JPEG, PNG"),
+        ({"bytes": None, "path": None}, "there is none"),
         (None, "there is none"),
         (float("nan"), "there is none"),
         ("nowhere.png", "no such file"),
     ],
-    ids=["no image", "cut short", "floats", "none", "nan", "missing"],
+    ids=["no image", "cut short", "floats", "signed", "deep", "eps", "pcx", "no bytes", "none", "nan", "missing"],
 )
 def test_what_cannot_be_read_says_why(item, reason):
     with pytest.raises(UnreadableError, match=rf"image 3 cannot be read as an image: .*({reason})"):
@@ -147,15 +164,94 @@ def test_floats_in_a_file_are_refused_by_both(tmp_path):
         image_inputs([path]).read(0)
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, TypeError, NotImplementedError, SyntaxError, OSError, ValueError])
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int8, np.float32])
+def test_numbers_that_no_scale_is_known_of_are_told_and_can_be_left_out(dtype, tmp_path):
+    ct = np.linspace(-100, 100, 120).reshape(12, 10).astype(dtype)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[339] = 2  # of int8, which Pillow writes and reads as uint8
+    options = {"tiffinfo": tags} if dtype == np.int8 else {}
+    Image.fromarray(ct.view(np.uint8) if dtype == np.int8 else ct).save(tmp_path / "0.tiff", **options)
+    Image.fromarray(RGB).save(tmp_path / "1.tiff")
+    paths = [tmp_path / "0.tiff", tmp_path / "1.tiff"]
+    with pytest.raises(UnreadableError, match=r"0\.tiff cannot be read .*nothing says how the model wants them scaled"):
+        image_inputs(paths).read(0)
+    batches = InputBatches(
+        image_inputs(paths, unreadable="skip"), batch_size=2, preprocessing=AS_STORED, input_shape=None
+    )
+    assert [batch.indices.tolist() for batch in batches] == [[1]] and len(batches.skipped) == 1
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_few_bits_of_sixteen_are_told(bits, tmp_path):
+    for i in range(2):
+        Image.fromarray(DEEP >> (16 - bits)).save(tmp_path / f"{i}.png")
+    batches = InputBatches(image_inputs(tmp_path), batch_size=2, preprocessing=AS_STORED, input_shape=None)
+    list(batches)
+    assert any("nearly black" in note for note in batches.notes) == (bits < 16)
+
+
+def test_formats_go_by_content_and_a_phones_jpeg_is_one(tmp_path):
+    path = tmp_path / "it.png"  # two pictures in one file, as phones write them
+    Image.fromarray(RGB).save(path, "MPO", save_all=True, append_images=[Image.fromarray(RGB)])
+    assert np.array_equal(decoded(path, "it"), decoded(jpeg(), "it"))
+    for kind in ("PCX", "DDS", "ICO", "TGA", "SGI", "PDF", "EPS"):
+        Image.fromarray(RGB).save(path, kind)
+        with pytest.raises(UnreadableError, match="it cannot be read as an image: unknown format or damaged; JPEG"):
+            decoded(path, "it")
+
+
+@pytest.mark.parametrize("wrap", [lambda data, path: {"bytes": data, "path": None}, lambda data, path: {"path": path}])
+def test_images_of_hugging_face_tables(wrap, tmp_path):
+    (tmp_path / "it.jpg").write_bytes(jpeg())
+    items = [wrap(jpeg(), str(tmp_path / "it.jpg"))] * 2
+    inputs = image_inputs(items)
+    assert not inputs.is_float() and np.array_equal(inputs.read(1), decoded(jpeg(), "it"))
+    frame = pd.DataFrame({"id": [0, 1], "image": items})
+    assert images_of_frame(frame, None, (3, 12, 10)).read(0).shape == (12, 10, 3)
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    inputs = image_inputs([tmp_path / "pipe.png", tmp_path])
+    for i in range(2):
+        with pytest.raises(UnreadableError, match="it is no regular file"):
+            inputs.read(i)
+    assert len(inputs.digest()) == 8
+
+
+def test_large_images_are_made_small_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("fmce_mlflow.method.images.decoding.LARGE", 100)
+    held = []
+
+    def fit(pixels):
+        held.append(threading.current_thread().name)
+        assert len(held) == 1, "another large image is at full size"
+        time.sleep(0.01)
+        held.clear()
+        return pixels[:8, :8]
+
+    Image.fromarray(RGB).save(tmp_path / "it.png")
+    inputs = image_inputs([tmp_path / "it.png"] * 8)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: inputs.read(i, fit), range(8)))
+    assert all(np.array_equal(pixels, RGB[:8, :8]) for pixels in found)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        RuntimeError, TypeError, NotImplementedError, SyntaxError, OSError, ValueError, KeyError, IndexError,
+        ZeroDivisionError, OverflowError, AttributeError, struct.error, zlib.error, MemoryError, AssertionError,
+    ],
+)  # fmt: skip
 def test_whatever_pillow_raises_names_the_image(kind):
     class Damaged(Image.Image):
-        mode = "RGB"
+        mode = "CMYK"
 
         def convert(self, *args, **kwargs):
             raise kind("damaged")
 
-    with pytest.raises(UnreadableError, match="it cannot be read as an image: damaged"):
+    with pytest.raises(UnreadableError, match=r"it cannot be read as an image: '?damaged"):
         decoded(Damaged(), "it")
 
 

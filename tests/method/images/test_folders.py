@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from fmce_mlflow.cli.evaluate import evaluation_images
 from fmce_mlflow.errors import DataError
@@ -40,6 +42,68 @@ def names(inputs) -> list[str]:
 
 def seen(images) -> set[bytes]:
     return {image.numpy().tobytes() for image, _ in images}
+
+
+def test_links_upwards_and_sideways_count_no_image_twice(tmp_path):
+    root = fill(tmp_path / "photos", {"cat": 2, "dog/small": 2, "eel": 1})
+    outside = fill(tmp_path, {"more": 2}) / "more"
+    (root / "cat/up").symlink_to(root)
+    (root / "cat/here").symlink_to(".")
+    (root / "cat/side").symlink_to(root / "dog")
+    (root / "dog/a").symlink_to(root / "dog/small/0.png")  # no image by its name
+    (root / "cat/9.png").symlink_to(root / "dog/small/1.png")
+    (root / "dog/out").symlink_to(outside)
+    (root / "eel/out").symlink_to(outside)
+    (root / "fox").symlink_to(outside)
+    (root / "ape").symlink_to(root / "cat")
+    inputs = image_inputs(root)
+    assert inputs.classes == ("ape", "cat", "dog", "eel", "fox")
+    assert names(inputs) == [
+        "cat/0.png", "cat/1.png", "dog/out/0.png", "dog/out/1.png", "dog/small/0.png", "dog/small/1.png", "eel/0.png"
+    ]  # fmt: skip
+    assert inputs.targets.tolist() == [1, 1, 2, 2, 2, 2, 3]
+    with pytest.raises(DataError, match="class folders without images: ape, fox"):
+        load(f"folder:{root}")
+    flat = fill(tmp_path / "flat", {".": 2})
+    (flat / "again.png").symlink_to(flat / "1.png")
+    (flat / "other.png").symlink_to(outside / "0.png")
+    assert names(image_inputs(flat)) == ["0.png", "1.png", "other.png"]
+
+
+def test_a_folder_of_links_is_read_and_a_link_to_nothing_named(tmp_path):
+    pool = fill(tmp_path / "pool", {"all": 3}) / "all"
+    for name in ("cat", "dog"):
+        (tmp_path / "links" / name).mkdir(parents=True)
+    (tmp_path / "links/cat/a.png").symlink_to(pool / "0.png")
+    (tmp_path / "links/dog/b.png").symlink_to(pool / "1.png")
+    (tmp_path / "links/dog/c.png").symlink_to(pool / "gone.png")
+    inputs = image_inputs(tmp_path / "links")
+    assert names(inputs) == ["cat/a.png", "dog/b.png", "dog/c.png"]
+    with pytest.raises(DataError, match=r"c\.png cannot be read as an image: there is no such file"):
+        inputs.read(2)
+
+
+@pytest.mark.parametrize("where", ["", "train/", "val/"])
+def test_what_systems_leave_among_images_is_passed_over(tmp_path, where):
+    splits = {f"{split}/{name}": 3 for split in ("train", "val") for name in ("cat", "dog")} if where else {}
+    fill(tmp_path, splits or {"cat": 3, "dog": 3})
+    before = names(image_inputs(tmp_path))
+    for part in ("", "cat/"):
+        for name in ("__MACOSX", ".ipynb_checkpoints", "@eaDir", ".AppleDouble", "lost+found"):
+            fill(tmp_path, {f"{where}{part}{name}": 1})
+    (tmp_path / where / "cat/._0.png").write_bytes(b"Mac OS X")
+    (tmp_path / where / "cat/.DS_Store").write_bytes(b"Mac OS X")
+    os.mkfifo(tmp_path / where / "cat/pipe.png")
+    inputs = image_inputs(tmp_path)
+    assert inputs.classes == ("cat", "dog") and names(inputs) == before
+    assert len(load(f"folder:{tmp_path}", probe_size=2).train) == (6 if where else 4)
+
+
+def test_the_order_is_torchvisions(tmp_path):
+    folders = ["b/z", "b/a/b", "b/a-b", "b/a b/B", "b/a", "b", "a"]
+    fill(tmp_path, dict.fromkeys(folders, 11))
+    inputs, theirs = image_inputs(tmp_path), ImageFolder(tmp_path)
+    assert [(inputs.name(i), int(inputs.targets[i])) for i in range(len(inputs))] == theirs.samples
 
 
 SPLIT = {"train/cat": 5, "train/dog": 5, "train/eel": 5}

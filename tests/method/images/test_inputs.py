@@ -574,3 +574,18 @@ def test_preprocessing_that_is_none(value, shape, told):
     with pytest.raises(ConfigError) as error:
         as_preprocessing(value, input_shape=shape)
     assert all(part in str(error.value) for part in told)
+
+
+@pytest.mark.parametrize("crop", [False, True])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_images_resized_one_by_one_are_equal_to_the_bit(crop, read_only):
+    rng = np.random.default_rng(5)
+    images = [rng.integers(0, 256, shape, np.uint8) for shape in ((40, 30, 3), (40, 30, 3), (90, 70, 3), (6, 9, 3))]
+    images += [images[2][::-1, ::-1], images[0][..., :1]]
+    for image in images:
+        image.setflags(write=not read_only)
+    wanted = Preprocessing(12, 10, mean=(0.5, 0.4, 0.3), std=(0.25, 0.5, 0.2), crop=crop)
+    (batch,) = InputBatches(image_inputs(images), batch_size=8, preprocessing=wanted, input_shape=(3, 12, 10))
+    for found, image in zip(batch.pixels, images, strict=True):
+        pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        assert torch.equal(found, wanted(pixels))

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError
-from fmce_mlflow.method.networks.model_forms import bare_name, named_modules, probing, run, unwrap_with_prefix
+from fmce_mlflow.method.networks.model_forms import bare_name, forms_of_modules, probing, run, unwrap_with_prefix
 from fmce_mlflow.wording import did_you_mean
 
 PREFIX_TOKENS = (0, 1, 2, 5)  # none, class, class + distillation, class + four registers
@@ -94,7 +94,7 @@ def capture(
     _check_options(names, map_size, token_grid, grad)
     network, prefix = unwrap_with_prefix(model)
     wanted = [(name, bare_name(name, prefix)) for name in names]
-    found = named_modules(network)
+    found = forms_of_modules(network)
     heads = {bare: _locate(found, bare) for _, bare in wanted}
     calls: dict[str, list[list[Leaf]]] | None = None  # only while `forward` runs
     images: Any = None
@@ -136,7 +136,8 @@ def capture(
     with ExitStack() as stack:
         stack.enter_context(probing(network))
         for head in dict.fromkeys(heads.values()):
-            stack.callback(found[head].register_forward_hook(hook_of(head)).remove)
+            for module in found[head]:
+                stack.callback(module.register_forward_hook(hook_of(head)).remove)
         try:
             yield forward
         finally:
@@ -211,7 +212,7 @@ def _check_options(names: Sequence[str], map_size: int | None, token_grid: tuple
         raise ConfigError(problems)
 
 
-def _locate(found: Mapping[str, nn.Module], name: str) -> str:
+def _locate(found: Mapping[str, Any], name: str) -> str:
     """The module that ``name`` is, or is an output of."""
     head = name
     while head and head not in found:
@@ -246,9 +247,7 @@ def _on_the_path(output: Tensor, token_grid: tuple[int, int] | None, images: Any
     return found, torch.cat([output[:, : output.shape[1] - grid.shape[1]], grid], dim=1)
 
 
-def _select(
-    name: str, head: str, calls: Mapping[str, list[list[Leaf]]], found: Mapping[str, nn.Module]
-) -> dict[str, Tensor]:
+def _select(name: str, head: str, calls: Mapping[str, list[list[Leaf]]], found: Mapping[str, Any]) -> dict[str, Tensor]:
     made = calls.get(head, [])
     if not made:
         raise CaptureError(
@@ -276,6 +275,6 @@ def _select(
     return maps
 
 
-def _near(name: str, found: Mapping[str, nn.Module]) -> str:
+def _near(name: str, found: Mapping[str, Any]) -> str:
     inside = [key for key in found if key.startswith(f"{name}.") and "." not in key[len(name) + 1 :]]
     return f" Inside it: {', '.join(inside[:8])}." if inside else f" {HOW_TO_LIST}"

@@ -18,7 +18,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from fmce_mlflow.errors import BackboneError, CaptureError
 from fmce_mlflow.method.networks.capture import HOW_TO_LIST, as_map, capture, parts
 from fmce_mlflow.method.networks.forward import as_input
-from fmce_mlflow.method.networks.model_forms import named_modules, probing, run, unwrap
+from fmce_mlflow.method.networks.model_forms import forms_of_modules, named_modules, probing, run, type_name, unwrap
 
 LAST_STAGE: dict[type[nn.Module], str] = {
     models.AlexNet: "features",
@@ -192,7 +192,8 @@ def _calls(model: nn.Module, example: Tensor) -> list[_Call]:
 
     handles = [
         module.register_forward_hook(lambda _module, _args, output, name=name: record(name, output))
-        for name, module in named_modules(network).items()
+        for name, forms in forms_of_modules(network).items()
+        for module in forms
     ]
     try:
         with torch.no_grad(), probing(network):
@@ -205,20 +206,13 @@ def _calls(model: nn.Module, example: Tensor) -> list[_Call]:
 
 def _known_stage(module: nn.Module) -> str | None:
     stages = (LAST_STAGE.get(kind) for kind in type(module).__mro__)
-    return next(filter(None, stages), None) or _STAGE_BY_TYPE_NAME.get(_type_name(module))
+    return next(filter(None, stages), None) or _STAGE_BY_TYPE_NAME.get(type_name(module))
 
 
 def _passes_through(module: nn.Module) -> bool:
     """Whether a module is pooling, dropout or an identity: no stage of features by itself."""
-    kind = _type_name(module).rpartition(".")[2].lower()
+    kind = type_name(module).rpartition(".")[2].lower()
     return any(word in kind for word in ("pool", "dropout", "droppath", "stochasticdepth", "identity"))
-
-
-def _type_name(module: Any) -> str:
-    """The dotted name of a module's class; of an unflattened module, of the class that it was exported from."""
-    if type(module).__module__ == "torch.export.unflatten":
-        return module.type_name() or ""
-    return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
 def _glob(pattern: str) -> re.Pattern[str]:

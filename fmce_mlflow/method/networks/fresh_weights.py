@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
 
-from fmce_mlflow.method.networks.model_forms import unwrap
+from fmce_mlflow.method.networks.model_forms import bare_name, type_name, unwrap
+
+PRELU_SLOPE = 0.25
+POWER_STEPS = 30  # of spectral norm's power iteration
+_INSIDE = re.compile(r"(?:^|\.)(?:parametrizations\.(\w+)\.|(\w+)_)(?P<part>original1?|orig|v)$")
+"""Name of a parameter from which another is computed, by a parametrization or a hook."""
+_NORMS, _VECTORS = ("g", "original0"), (("u", "v"), ("0._u", "0._v"))
+"""What it has beside it: a parameter of weight norm, or buffers of spectral norm."""
 
 
 def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
     """A copy of a network with new random weights.
 
-    A module that has ``reset_parameters`` gets its own initial values. Parameters of others, as all of an exported
-    network, get PyTorch's defaults for the layers that their shapes and names point to. What is drawn depends on the
-    seed and the module's name alone, so that a network has the same fresh weights in every form.
+    What is drawn depends on the seed and on a parameter's role alone: its name and its module's, its shape, the name of
+    its module's class. Code of the network, such as ``reset_parameters``, is not asked, for an exported network has
+    none. So a network has the same fresh weights in every form, and inside another module that has no other parts with
+    parameters, such as an ``AveragedModel``.
 
     ====================================== ==========================================================
     parameter                              value
@@ -26,6 +38,8 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
     class and other tokens, positions      normal, deviation 0.02: names with ``token``, ``pos_embed``,
                                            ``position`` …, or a leading dimension of 1 and at most
                                            three of them
+    an ``Embedding``'s table               normal, deviation 1
+    a ``PReLU``'s slopes                   0.25
     other weights of two and more          Kaiming uniform with a = √5
     dimensions
     bias beside such a ``weight``          uniform, as PyTorch's linear and convolutional layers
@@ -33,8 +47,10 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
     running mean, running variance         0, 1
     ====================================== ==========================================================
 
-    Weights that are shared stay shared. Buffers that are no statistics, such as a grid of positions, stay as they are;
-    the given network is left alone, and so is PyTorch's random state.
+    Of a weight under spectral or weight norm, by hook or by parametrization, the weight inside is drawn; its norm, and
+    the singular vectors that spectral norm keeps, are computed from that. Weights that are shared stay shared. Buffers
+    that are no statistics, such as a grid of positions, stay as they are; the given network is left alone, and so are
+    PyTorch's random states.
 
     Args:
         model: An eager network or one from ``load_exported``, also wrapped.
@@ -49,83 +65,148 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
         >>> torch.equal(one[0].weight, two[0].weight), torch.equal(one[0].weight, net[0].weight)
         (True, False)
     """
-    made = _copied(unwrap(model))
-    done: set[int] = set()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        for name, module in made.named_modules():
-            own = dict(module.named_parameters(recurse=False))
-            torch.manual_seed(crc32(f"{seed} {name}".encode()))
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                _reset(module, reset)
-            else:
-                for last, parameter in own.items():
-                    if id(parameter) not in done:
-                        parameter.copy_(_fresh(last.lower(), parameter, own.get("weight")))
-            done |= {id(parameter) for parameter in own.values()}
-        for name, buffer in made.named_buffers():
-            if name.endswith("running_mean") or name.endswith("num_batches_tracked"):
-                buffer.zero_()
-            elif name.endswith("running_var"):
-                buffer.fill_(1)
+    made = copied(unwrap(model))
+    with torch.no_grad():
+        for key, parameters in _by_module(_parameters(made)).items():
+            generator = Generator().manual_seed(crc32(f"{seed} {key}".encode()))
+            weight = next((one.value for one in parameters if one.role == "weight"), None)
+            for one in sorted(parameters, key=lambda one: one.role != "weight"):
+                _fill(one, weight, generator)
+        for module in made.modules():
+            _reset_statistics(module)
     return made.eval()
 
 
-def _copied(model: nn.Module) -> nn.Module:
-    """A deep copy; what an exported network's graph says of itself holds fake tensors, which cannot be copied."""
-    said = [(node, dict(node.meta)) for node in _nodes(model)]
-    try:
-        for node, _ in said:
-            node.meta.clear()
-        made = copy.deepcopy(model)
-    finally:
-        for node, meta in said:
-            node.meta.update(meta)
-    for node, (_, meta) in zip(_nodes(made), said, strict=True):
-        node.meta.update(meta)
-    return made
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy of a network; what an exported one knows of its graph, which holds no weights, is shared."""
+    memo: dict[int, Any] = {}
+    common = vars(nn.Module())
+    for module in model.modules():
+        if type(module).__module__ == "torch.export.unflatten":  # fake tensors and graphs in it cannot be copied
+            memo |= {id(value): value for name, value in vars(module).items() if name not in common}
+        computed = [value for value in vars(module).values() if isinstance(value, Tensor) and not value.is_leaf]
+        memo |= {id(value): value.detach().clone() for value in computed}  # as by the hook of spectral norm
+    return copy.deepcopy(model, memo)
 
 
-def _nodes(model: nn.Module) -> list[torch.fx.Node]:
-    graphs = (getattr(module, "graph", None) for module in model.modules())
-    return [node for graph in graphs if isinstance(graph, torch.fx.Graph) for node in graph.nodes]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parameter:
+    """What is drawn, and what follows from it."""
+
+    owner: str  # the module that it belongs to
+    role: str  # its name there
+    kind: str  # name of that module's class
+    value: Tensor
+    norm: Tensor | None  # of weight norm
+    vectors: tuple[Tensor, Tensor] | None  # of spectral norm: left and right singular
 
 
-def _reset(module: nn.Module, reset: Callable[[], object]) -> None:
-    """Call ``reset_parameters`` on float32 values on the CPU, so that dtype and device do not change what is drawn."""
-    own = dict(module.named_parameters(recurse=False))
-    kept = {name: parameter.data for name, parameter in own.items()}
-    for parameter in own.values():
-        if parameter.is_floating_point():
-            parameter.data = torch.empty(parameter.shape, dtype=torch.float32)
-    try:
-        reset()
-    finally:
-        for name, parameter in own.items():
-            value, before = parameter.data, kept[name]
-            parameter.data = before
-            if parameter.is_floating_point():
-                before.copy_(value)
+def _parameters(model: nn.Module) -> list[_Parameter]:
+    """Every parameter once, by the first of its names in the alphabet, in the order in which they are registered."""
+    kinds = {bare_name(name): type_name(module) for name, module in model.named_modules(remove_duplicate=False)}
+    named = {bare_name(name): value for name, value in model.named_parameters(remove_duplicate=False)}
+    buffers = {bare_name(name): value for name, value in model.named_buffers(remove_duplicate=False)}
+    names: dict[int, str] = {}
+    for name, value in named.items():
+        names[id(value)] = min(name, names.get(id(value), name))
+    found = [_parameter(name, named, buffers, kinds) for name in named if names[id(named[name])] == name]
+    norms = {id(one.norm) for one in found}
+    return [one for one in found if id(one.value) not in norms]
 
 
-def _fresh(name: str, parameter: Tensor, weight: Tensor | None) -> Tensor:
-    """Initial values of a parameter by its own name, its shape and its module's weight, on the CPU."""
-    if not parameter.is_floating_point():
-        return parameter.detach().cpu()
-    shape = parameter.shape
-    if _is_token(name, parameter):
-        return torch.randn(shape) * 0.02
+def _parameter(
+    name: str, named: Mapping[str, Tensor], buffers: Mapping[str, Tensor], kinds: Mapping[str, str]
+) -> _Parameter:
+    owner, _, role = name.rpartition(".")
+    norm, vectors = None, None
+    if inside := _INSIDE.search(name):
+        stem = name[: inside.start("part")]
+        norm = next((named[stem + part] for part in _NORMS if stem + part in named), None)
+        pairs = [(buffers.get(stem + left), buffers.get(stem + right)) for left, right in _VECTORS]
+        vectors = next(((left, right) for left, right in pairs if left is not None and right is not None), None)
+        if norm is not None or inside["part"] != "v":
+            owner, role = name[: inside.start()], inside[1] or inside[2]
+    kind = kinds.get(owner, "").rpartition(".")[2].removeprefix("Parametrized")
+    return _Parameter(owner, role, kind, named[name], norm, vectors)
+
+
+def _by_module(parameters: Iterable[_Parameter]) -> dict[str, list[_Parameter]]:
+    """Parameters by the place of their module in the part of the network below which all others lie."""
+    found: dict[str, list[_Parameter]] = {}
+    for one in parameters:
+        found.setdefault(one.owner, []).append(one)
+    top: list[str] = []
+    paths = {name: name.split(".") if name else [] for name in found}
+    while True:
+        depth = len(top)
+        below = {path[depth] for path in paths.values() if path[:depth] == top and len(path) > depth}
+        if len(below) != 1:
+            break
+        top.append(below.pop())
+    return {
+        ".".join(path[len(top) :]) if path[: len(top)] == top else "^" * (len(top) - len(path)): found[name]
+        for name, path in paths.items()
+    }
+
+
+def _fill(one: _Parameter, weight: Tensor | None, generator: Generator) -> None:
+    """Give a parameter its fresh value, and what belongs to it the values that follow."""
+    value = one.value
+    if value.is_complex():
+        value.copy_(torch.complex(_drawn(one, weight, generator), _drawn(one, weight, generator)))
+    elif value.is_floating_point():
+        fresh = _drawn(one, weight, generator)
+        value.copy_(fresh)
+        if one.norm is not None:
+            kept = [place for place, size in enumerate(one.norm.shape) if size == 1]
+            one.norm.copy_(torch.linalg.vector_norm(fresh, dim=kept or None, keepdim=True).view(one.norm.shape))
+        if one.vectors is not None:
+            _align(fresh, *one.vectors, transposed="Transpose" in one.kind)
+
+
+def _drawn(one: _Parameter, weight: Tensor | None, generator: Generator) -> Tensor:
+    """Initial values of a parameter, float32 on the CPU."""
+    name, shape = one.role.lower(), one.value.shape
+    value = torch.empty(shape, dtype=torch.float32, device="cpu")
+    if name == "weight" and one.kind in ("Embedding", "EmbeddingBag"):
+        return value.normal_(generator=generator)
+    if name == "weight" and one.kind == "PReLU":
+        return value.fill_(PRELU_SLOPE)
+    if _is_token(name, one.value):
+        return value.normal_(generator=generator) * 0.02
     if len(shape) >= 2:
-        value = torch.empty(shape)
-        nn.init.kaiming_uniform_(value, a=math.sqrt(5))
-        return value
+        return nn.init.kaiming_uniform_(value, a=math.sqrt(5), generator=generator)
     if name == "bias" and weight is not None and weight.dim() >= 2 and weight[0].numel():
         bound = 1 / math.sqrt(weight[0].numel())
-        return torch.empty(shape).uniform_(-bound, bound)
-    return torch.zeros(shape) if name.endswith("bias") else torch.ones(shape)
+        return value.uniform_(-bound, bound, generator=generator)
+    return value.fill_(0 if name.endswith("bias") else 1)
 
 
-def _is_token(last: str, parameter: Tensor) -> bool:
-    if any(word in last for word in ("token", "pos_embed", "position", "relative_")):
+def _is_token(name: str, parameter: Tensor) -> bool:
+    if any(word in name for word in ("token", "pos_embed", "position", "relative_")):
         return True
-    return 1 < parameter.dim() <= 3 and parameter.shape[0] == 1 and "weight" not in last
+    return 1 < parameter.dim() <= 3 and parameter.shape[0] == 1 and "weight" not in name
+
+
+def _align(weight: Tensor, left: Tensor, right: Tensor, *, transposed: bool) -> None:
+    """Make two vectors the first singular ones of a weight, whose rows are along its second dimension if transposed."""
+    matrix = (weight.transpose(0, 1) if transposed else weight).flatten(1)  # (m, n)
+    if (left.numel(), right.numel()) != matrix.shape:
+        return
+    u = torch.ones(len(matrix))
+    for _ in range(POWER_STEPS):
+        v = F.normalize(matrix.T @ u, dim=0)
+        u = F.normalize(matrix @ v, dim=0)
+    left.copy_(u)
+    right.copy_(v)
+
+
+def _reset_statistics(module: nn.Module) -> None:
+    """Statistics of a norm as before training; of a frozen one, whose weight and bias are buffers, these as well."""
+    buffers = dict(module.named_buffers(recurse=False))
+    frozen = any(name.endswith("running_var") for name in buffers)
+    for name, buffer in buffers.items():
+        if name.endswith(("running_mean", "num_batches_tracked")) or (frozen and name == "bias"):
+            buffer.zero_()
+        elif name.endswith("running_var") or (frozen and name == "weight"):
+            buffer.fill_(1)

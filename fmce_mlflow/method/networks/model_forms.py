@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import nn
 
 from fmce_mlflow.errors import BackboneError, CaptureError
+from fmce_mlflow.method.networks.export_mode import training_operator
+
+_UNFLATTENING = Lock()
+_LATER_CALL = re.compile(r"@\d+(?=\.|$)")
 
 
 def load_exported(path: str | Path) -> nn.Module:
@@ -52,7 +59,23 @@ def load_exported(path: str | Path) -> nn.Module:
             f"{file} cannot be read as a torch.export archive: {type(error).__name__}: {error}. "
             "Fetch it again, or log the model again with this version of torch."
         ) from error
-    return torch.export.unflatten(program)
+    return unflattened(program)
+
+
+def unflattened(program: torch.export.ExportedProgram) -> nn.Module:
+    """A program as modules that can be hooked, every call of a module with the graph that was exported of it.
+
+    ``torch.export.unflatten`` takes two calls for one whose graphs differ only in the modules that they call. Then the
+    second computes what the first does, with the sizes of its maps: a part that is called with two sizes is wrong.
+    """
+    code = importlib.import_module("torch.export.unflatten")
+    with _UNFLATTENING:
+        alike = code._check_graph_equivalence
+        code._check_graph_equivalence = lambda one, other: False
+        try:
+            return torch.export.unflatten(program)
+        finally:
+            code._check_graph_equivalence = alike
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -83,11 +106,32 @@ def bare_name(name: str, prefix: tuple[str, ...] = ()) -> str:
 
 def named_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Every submodule by its dotted name, without the root and without ``torch.compile``'s ``_orig_mod`` parts."""
-    found: dict[str, nn.Module] = {}
-    for name, module in unwrap(model).named_modules(remove_duplicate=False):
-        found[bare_name(name)] = module  # of `child` and `child._orig_mod` the inner one comes last
+    return {name: forms[0] for name, forms in forms_of_modules(model).items()}
+
+
+def forms_of_modules(model: nn.Module) -> dict[str, tuple[nn.Module, ...]]:
+    """As :func:`named_modules`; where the calls of a module were exported as several graphs, all of these.
+
+    The second one of ``head`` is called ``head@1`` in an unflattened model; all share their weights.
+    """
+    found: dict[str, dict[int, nn.Module]] = {}
+    network = unwrap(model)
+    exported = isinstance(network, torch.export.UnflattenedModule)
+    for name, module in network.named_modules(remove_duplicate=False):
+        bare = bare_name(name)
+        whole = _LATER_CALL.sub("", bare) if exported else bare
+        if whole == bare:  # of `child` and `child._orig_mod` the inner one comes last
+            found[bare] = {}
+        found.setdefault(whole, {})[id(module)] = module
     del found[""]
-    return found
+    return {name: tuple(forms.values()) for name, forms in found.items()}
+
+
+def type_name(module: nn.Module) -> str:
+    """The dotted name of a module's class; of an unflattened module, of the class that it was exported from."""
+    if type(module).__module__ == "torch.export.unflatten":
+        return module.type_name() or ""  # type: ignore[operator]
+    return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
 @contextmanager
@@ -111,6 +155,8 @@ def probing(model: nn.Module) -> Iterator[None]:
 def run(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """Call an unwrapped model so that hooks are called, also those on parts that are compiled.
 
+    It gets copies of the tensors, because a network may change its input in place.
+
     Raises:
         CaptureError: An exported model that was exported for another shape of input.
     """
@@ -118,7 +164,7 @@ def run(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
     try:
         # torch.compile does not see hooks that are registered after it has compiled
         with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
-            return model(*args, **kwargs)
+            return model(*_copied(args), **_copied(kwargs))
     except RuntimeError as error:
         if isinstance(model, torch.export.UnflattenedModule) and str(error).startswith("Expected input"):
             raise CaptureError(
@@ -129,6 +175,15 @@ def run(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
         raise
 
 
+def _copied(value: Any) -> Any:
+    """Tensors, also in lists, tuples and dicts, as tensors with memory of their own."""
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied, value))
+    return {key: _copied(one) for key, one in value.items()} if type(value) is dict else value
+
+
 def _check_hookable(model: nn.Module) -> None:
     for name, module in model.named_modules():
         where = f"The model's {name}" if name else "The model"
@@ -137,30 +192,21 @@ def _check_hookable(model: nn.Module) -> None:
                 f"{where} is TorchScript, in which forward hooks are not called. Use the eager model, or log it with "
                 "serialization_format='pt2' and read it with load_exported."
             )
-        if isinstance(module, torch.fx.GraphModule):
-            if is_flat_graph(module):
-                raise CaptureError(
-                    f"{where} is a flat exported graph, in which the hooks of submodules are never called "
-                    "(mlflow.pytorch.load_model returns one for pt2). Fetch the model with "
-                    "mlflow.artifacts.download_artifacts and read it with "
-                    "fmce_mlflow.method.networks.model_forms.load_exported."
-                )
-            continue
-        graph = getattr(module, "graph", None)  # of unflattened modules
-        if isinstance(graph, torch.fx.Graph) and any(map(_trains, graph.nodes)):
+        if operator := training_operator(module):
             raise CaptureError(
-                f"{where} was exported in training mode, so its batch norm and dropout cannot be put in eval mode. "
-                "Call model.eval() before exporting or logging it."
+                f"{where} was exported in training mode, which cannot be changed any more: it calls {operator}. Call "
+                "model.eval() before exporting or logging it. A network that draws random numbers or changes its "
+                "buffers in eval mode too has no score that stays the same."
+            )
+        if isinstance(module, torch.fx.GraphModule) and is_flat_graph(module):
+            raise CaptureError(
+                f"{where} is a flat exported graph, in which the hooks of submodules are never called "
+                "(mlflow.pytorch.load_model returns one for pt2). Fetch the model with "
+                "mlflow.artifacts.download_artifacts and read it with "
+                "fmce_mlflow.method.networks.model_forms.load_exported."
             )
 
 
 def is_flat_graph(module: torch.fx.GraphModule) -> bool:
     """A graph of torch.export calls operators only; one of torch.fx.symbolic_trace calls its submodules."""
     return not any(node.op == "call_module" and node.target != "_guards_fn" for node in module.graph.nodes)
-
-
-def _trains(node: torch.fx.Node) -> bool:
-    aten = torch.ops.aten
-    if node.target == aten.batch_norm.default:  # input, weight, bias, running_mean, running_var, training, …
-        return bool(node.args[5]) and node.args[3] is not None
-    return node.target in (aten.dropout.default, aten.feature_dropout.default) and bool(node.args[2])

@@ -75,7 +75,7 @@ def cams(model: nn.Module, modules: Sequence[str], images: Tensor, targets: Scor
     """
     with torch.inference_mode(False), capture(model, modules, grad=True) as forward:
         pixels = as_input(unwrap(model), images)
-        output, maps = forward(pixels.clone() if pixels.is_inference() else pixels)
+        output, maps = forward(pixels)
         for name in modules:
             if name not in maps:
                 given = ", ".join(key for key in maps if key.startswith(f"{name}."))

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import copy
+import threading
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.utils as hooks
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+from torch.optim.swa_utils import AveragedModel
 from torchvision.models import mobilenet_v3_small, resnet18, shufflenet_v2_x0_5
+from torchvision.ops import FrozenBatchNorm2d
 
 from fmce_mlflow.method.networks.fresh_weights import reinitialised
 from tests.helpers.nets import Tied, tiny
@@ -47,6 +54,169 @@ def test_a_network_has_the_same_fresh_weights_in_every_form(build):
     found = {name: value for name, value in made.state_dict().items() if name in fresh}
     assert len(found) > 100 and all(torch.equal(value, fresh[name]) for name, value in found.items())
     assert not all(torch.equal(value, other[name]) for name, value in found.items())
+
+
+class Own(nn.Module):
+    """A user's module: parameters of many kinds, initial values of its own, a gain and a scale of several shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.Parameter(torch.ones(4, 4, 3, 3))
+        self.gain, self.gamma = nn.Parameter(torch.ones(4, 1, 1, 1)), nn.Parameter(torch.full((4,), 1e-5))
+        self.bias, self.place = nn.Parameter(torch.zeros(4)), nn.Parameter(torch.ones(1, 4, 1, 1))
+        self.phases = nn.Parameter(torch.ones(4, 4, dtype=torch.complex64))
+
+    def reset_parameters(self) -> None:
+        raise KeyError("an export has no such method, so it is not asked")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv2d(x, self.filters * self.gain, self.bias, padding=1) * self.gamma[:, None, None] + self.place
+        return x + torch.einsum("nchw,cd->ndhw", x.to(torch.complex64), self.phases).abs()
+
+
+class Block(nn.Module):
+    """Exported once for each size of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(4, 4, 3, padding=1), nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.conv(x)) / x.shape[-1]
+
+
+class Zoo(nn.Module):
+    """What has initial values of its own, what is shared, and what is called twice."""
+
+    grid: Tensor
+    fixed: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(3))
+        self.stem, self.act = nn.Conv2d(3, 4, 3, padding=1), nn.PReLU(4)
+        self.table = nn.Embedding(4, 4)
+        self.own, self.head = Own(), Block()
+        self.z = self.a = nn.Conv2d(4, 4, 1)
+        self.tied = nn.Conv2d(4, 4, 1)
+        self.tied.weight = self.z.weight
+        self.mix = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.spectral = parametrizations.spectral_norm(hooks.spectral_norm(nn.Conv2d(4, 4, 1)), "bias")
+        self.weighted = parametrizations.weight_norm(nn.Conv2d(4, 4, 1))
+        self.register_buffer("grid", torch.arange(4), persistent=False)
+        self.register_buffer("fixed", torch.rand(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.own(self.act(self.stem(x)) + self.table(self.grid)[0, :, None, None])
+        x = self.a(x) + self.head(x) + self.head(F.avg_pool2d(x, 2)).mean() + self.tied(self.z(x))
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = self.mix(tokens, tokens, tokens)[0]
+        return self.weighted(self.spectral(tokens.transpose(1, 2).unflatten(2, (8, 8)))) + self.fixed[:, None, None]
+
+
+class Parent(nn.Module):
+    """Its ``net`` holds all weights but a temperature."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.ones(1))
+        self.register_buffer("mean", torch.rand(3, 1, 1))
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x - self.mean) / self.temperature
+
+
+FORMS: dict[str, tuple[str, Callable[[nn.Module], nn.Module]]] = {
+    "pt2": ("", exported),
+    "compiled part": ("", lambda net: net.register_module("head", torch.compile(net.head, backend="eager")) or net),
+    "parent": ("net.", Parent),
+    "parent's pt2": ("net.", lambda net: exported(Parent(net))),
+    "average": ("module.", AveragedModel),
+    "twice": ("net.module.", lambda net: Parent(AveragedModel(net))),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_of_every_kind_are_the_same_in_every_form(form):
+    prefix, change = FORMS[form]
+    torch.manual_seed(0)
+    net = trained(Zoo())
+    fresh = reinitialised(net)
+    made = reinitialised(change(copy.deepcopy(net)))
+    found = {name.replace("_orig_mod.", ""): value for name, value in made.state_dict().items()}
+    for name, value in fresh.state_dict().items():
+        assert torch.equal(value, found[prefix + name]), name
+    x = torch.rand(2, 3, 8, 8)
+    mean = found.get("mean", torch.zeros(()))
+    torch.testing.assert_close(made(x), fresh(x - mean))
+
+
+def test_nothing_that_was_trained_is_left_in_a_fresh_copy():
+    net = trained(Zoo())
+    made = dict(reinitialised(net).named_parameters())
+    stay = [name for name, value in net.named_parameters() if (value == made[name]).any()]
+    assert not stay and all(value.isfinite().all() for value in made.values())
+    assert (made["act.weight"] == 0.25).all() and made["table.weight"].std() > 0.5
+
+
+SPECTRAL = {"hook": hooks.spectral_norm, "parametrization": parametrizations.spectral_norm}
+WEIGHTED = {"hook": hooks.weight_norm, "parametrization": parametrizations.weight_norm}
+LAYERS = {
+    "conv": lambda: nn.Conv2d(4, 4, 3),
+    "transposed": lambda: nn.ConvTranspose2d(4, 4, 3),
+    "linear": lambda: nn.Linear(5, 5),
+}
+
+
+@pytest.mark.parametrize("as_pt2", [False, True], ids=["eager", "pt2"])
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("how", SPECTRAL)
+def test_under_spectral_norm_a_fresh_weight_has_norm_one(how, layer, as_pt2):
+    torch.manual_seed(0)
+    images = torch.rand(2, 4, 5, 5)
+    made, plain = nn.Sequential(trained(SPECTRAL[how](LAYERS[layer]()))), nn.Sequential(LAYERS[layer]())
+    if as_pt2:
+        made = torch.export.unflatten(torch.export.export(made.eval(), (images,)))
+    made, plain = reinitialised(made), reinitialised(plain)
+    weight = plain[0].weight.transpose(0, 1) if layer == "transposed" else plain[0].weight
+    plain[0].weight.data /= torch.linalg.matrix_norm(weight.flatten(1), 2)
+    torch.testing.assert_close(made(images), plain(images), rtol=0.01, atol=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("how", WEIGHTED)
+def test_under_weight_norm_a_fresh_weight_is_that_of_a_plain_layer(how, layer):
+    made, plain = nn.Sequential(trained(WEIGHTED[how](LAYERS[layer]()))), nn.Sequential(LAYERS[layer]())
+    images = torch.rand(2, 4, 5, 5)
+    torch.testing.assert_close(reinitialised(made)(images), reinitialised(plain)(images))
+
+
+def test_a_weight_that_a_hook_has_computed_can_be_copied():
+    net = nn.Sequential(hooks.spectral_norm(nn.Conv2d(3, 4, 3)))
+    net.train()(torch.rand(2, 3, 8, 8))
+    assert not net[0].weight.is_leaf
+    assert reinitialised(net)(torch.rand(2, 3, 8, 8)).isfinite().all()
+
+
+def test_frozen_batch_norm_is_fresh_too():
+    net = trained(nn.Sequential(nn.Conv2d(3, 4, 1), FrozenBatchNorm2d(4)))
+    norm = reinitialised(net)[1]
+    assert [float(value.mean()) for value in (norm.weight, norm.bias, norm.running_mean)] == [1, 0, 0]
+    assert (norm.running_var == 1).all()
+
+
+def test_threads_do_not_disturb_each_other_nor_the_random_state():
+    net = resnet18(num_classes=2)
+    expected, found, state = reinitialised(net).state_dict(), [], torch.get_rng_state()
+    threads = [threading.Thread(target=lambda: found.append(reinitialised(net).state_dict())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert torch.equal(torch.get_rng_state(), state) and len(found) == 4
+    assert all(torch.equal(one[name], value) for one in found for name, value in expected.items())
 
 
 def test_the_seed_decides_and_the_random_state_stays():

@@ -201,6 +201,41 @@ def test_files_that_are_no_archive(tmp_path):
         load_exported(tmp_path / "model.pt2")
 
 
+class Twice(nn.Module):
+    """Calls one part with two sizes: ``torch.export`` makes two graphs of it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.head = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Hardswish(), Scaled())
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.head(x).mean((2, 3)) + self.head(nn.functional.avg_pool2d(x, 2)).mean((2, 3))
+
+
+class Scaled(nn.Module):
+    def forward(self, x):
+        return x / x.shape[-1]
+
+
+def test_both_calls_of_a_module_are_seen_in_an_export(tmp_path):
+    net = Twice().eval()
+    torch.export.save(torch.export.export(net, (photos(2),)), tmp_path / "model.pt2")
+    made = load_exported(tmp_path / "model.pt2")
+    assert "head@1" in dict(made.named_modules()) and list_modules(made) == list_modules(net)
+    torch.testing.assert_close(made(photos(3)[:2]), net(photos(3)[:2]))
+    same_maps(made, net, ["head", "head.0", "head.2"], photos(2))
+    assert list(maps_of(made, ["head.0"], photos(2))) == ["head.0.0", "head.0.1"]
+    assert default_module(made, photos(2)) == default_module(net, photos(2)) == "head"
+
+
+def test_a_module_whose_name_has_an_at_sign_is_no_second_call():
+    net = nn.ModuleDict({"a": nn.Conv2d(3, 2, 1), "a@1": nn.Conv2d(3, 2, 1)})
+    assert list(named_modules(net)) == ["a", "a@1"]
+
+
 # TorchScript and torch.fx
 
 
@@ -311,6 +346,32 @@ def test_modules_with_a_train_of_their_own_are_told_and_keep_their_flags():
         assert not any(module.training for module in net.modules())
     assert net[0].told == [False, True]
     assert [module.training for module in net.modules()] == [True, True, False, False]
+
+
+class InPlace(nn.Module):
+    """Changes its input: normalises, or cuts off below 0."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        torch.manual_seed(0)
+        self.conv, self.act = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        images = x["image"] if isinstance(x, dict) else x[0] if isinstance(x, list) else x
+        images = self.act(images) if self.how == "relu" else images.sub_(0.4).div_(0.2)
+        return self.conv(images).mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    "form", [lambda x: x, lambda x: [x, x], lambda x: {"image": x}], ids=["tensor", "list", "dict"]
+)
+@pytest.mark.parametrize("how", ["relu", "normalises"])
+def test_a_network_that_changes_its_input_gets_the_images_in_every_pass(how, form):
+    net, x = InPlace(how), photos()
+    kept = x.clone()
+    outputs = [run(net, form(x)) for _ in range(3)]
+    assert torch.equal(x, kept) and all(torch.equal(output, outputs[0]) for output in outputs)
 
 
 def test_run_returns_what_the_model_returns():

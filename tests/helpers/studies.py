@@ -13,7 +13,9 @@ from mlflow import MlflowClient
 
 from fmce_mlflow.tuning.storage import open_storage
 from fmce_mlflow.tuning.worker import Job, run_trials
+from tests.helpers import disk
 
+disk.do_not_wait()
 LONG = 600.0  # seconds of a step that nobody is to wait for
 SETTINGS = {"search space": {"x": "[0, 1]"}, "setting": {"fmcs_run": "abc"}}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,9 @@ from fmce_mlflow.evaluation.findings import EvaluatedImages, Findings
 from fmce_mlflow.evaluation.log import log_findings, log_metrics
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.evaluation.provenance import find_training_run, model_facts, predictor_facts
-from fmce_mlflow.evaluation.saliency import take_saliency
+from fmce_mlflow.evaluation.saliency import Saliency, take_saliency
+from fmce_mlflow.method.networks.call_order import in_order, weightless
+from fmce_mlflow.method.networks.forward import as_input, padded
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, is_far
 from fmce_mlflow.method.scoring.score_modules import bag_order, score_modules
 from fmce_mlflow.predictor.find import NamedPredictor, find_predictor
@@ -52,10 +54,12 @@ def evaluate_model(
     models = [LoggedModelInput(model.model_id)] if model.model_id else None
     inputs = [DatasetInput(given._to_mlflow_entity(), [InputTag("mlflow.data.context", "evaluation")])] if given else []
     run.client.log_inputs(run.id, inputs, models=models)
-    findings = examine(run, model, dataset, options, predictor)
-    log_findings(run, findings)
-    log_metrics(run, findings, dataset)
-    return findings
+
+    def log(found: Findings, known: Collection[str]) -> None:
+        log_findings(run, found)
+        log_metrics(run, found, dataset, known)
+
+    return examine(run, model, dataset, options, predictor, log=log)
 
 
 def nested_evaluations(run: Run, data: Any, config: EvaluationConfig) -> Callable[[str], str]:
@@ -88,24 +92,38 @@ def evaluate_loaded(
     options = EvaluationConfig.read(config)
     predictor = find_predictor(options.predictor)
     taken = torch_model_of(model)
-    findings = examine(run, taken, dataset, options, predictor)
+    if model_id is None and taken.model_id:
+        run.client.log_inputs(run.id, models=[LoggedModelInput(taken.model_id)])
+    artifacts: dict[str, EvaluationArtifact] = {}
+
+    def log(found: Findings, known: Collection[str]) -> None:
+        artifacts.update(log_findings(run, found))
+        if model_id is None:
+            log_metrics(run, found, dataset, known)
+
+    findings = examine(run, taken, dataset, options, predictor, log=log)
     for text in findings.choices:
         run.say(text)
     for text in findings.warnings:
         warn(text)
-    artifacts = log_findings(run, findings)
-    if model_id is None:
-        if taken.model_id:
-            run.client.log_inputs(run.id, models=[LoggedModelInput(taken.model_id)])
-        log_metrics(run, findings, dataset)
     run.say(findings.summary)
     return findings, artifacts
 
 
 def examine(
-    run: Run, model: TorchModel, dataset: EvaluationDataset, config: EvaluationConfig, predictor: NamedPredictor
+    run: Run,
+    model: TorchModel,
+    dataset: EvaluationDataset,
+    config: EvaluationConfig,
+    predictor: NamedPredictor,
+    *,
+    log: Callable[[Findings, Collection[str]], None] = lambda found, known: None,
 ) -> Findings:
-    """Evaluate a model's functional modules; nothing is logged, and the model is as before afterwards."""
+    """Evaluate a model's functional modules; the model is as before afterwards.
+
+    ``log`` gets what is found, and the names of the metrics that it got before: as soon as the modules are scored, and
+    again with what Grad-CAM, which takes its time, shows.
+    """
     notes = Notes()
     setup = choose_setup(model, dataset, config, predictor.predictor, notes)
     with placed(model.network, config.device):
@@ -114,20 +132,40 @@ def examine(
             run.say(line)
         bag_size = choose_bag_size(setup)
         scores = _score(setup, modules, bag_size, notes)
-        saliency = take_saliency(setup, tuple(scores), notes)
+        findings = _findings(run, setup, scores, early, predictor, bag_size, notes)
+        log(findings, ())
+        saliency = take_saliency(setup, [module.name for module in findings.modules], notes)
+    if saliency is None and tuple(notes.warnings) == findings.warnings:
+        return findings
+    full = _with_saliency(findings, saliency, notes, model.facts.backbone or findings.model.name)
+    log(full, findings.metrics)
+    return full
+
+
+def _findings(
+    run: Run,
+    setup: Setup,
+    scores: Mapping[str, ModuleFinding],
+    early: Sequence[str],
+    predictor: NamedPredictor,
+    bag_size: int,
+    notes: Notes,
+) -> Findings:
+    """What is found, in the order of the network, without Grad-CAM."""
+    model = setup.model
     training = find_training_run(run.client, model.facts, notes)
-    images = _evaluated_images(setup, bag_size)
-    facts = model_facts(run.client, model)
+    ordered, plain = _standing(setup, tuple(scores))
     unseen = np.full(len(setup.inputs), np.nan)
     found = tuple(
         replace(
-            score,
-            far=is_far(score.distance, predictor.predictor.info),
+            scores[name],
+            far=is_far(scores[name].distance, predictor.predictor.info),
             early=name in early,
+            weightless=name in plain,
             measured=training.fmcs if training else None,
-            image_focus=saliency.by_image(name, len(setup.inputs)) if saliency else unseen,
+            image_focus=unseen,
         )
-        for name, score in scores.items()
+        for name in ordered
     )
     for module in found:
         if module.far:
@@ -137,15 +175,38 @@ def examine(
             )
     return Findings(
         run_id=run.id,
-        model=facts,
+        model=model_facts(run.client, model),
         predictor=predictor_facts(predictor),
-        images=images,
+        images=_evaluated_images(setup, bag_size),
         modules=found,
         training=training,
-        saliency=saliency.picture(images, model.facts.backbone or facts.name) if saliency else None,
         choices=tuple(notes.choices),
         warnings=tuple(notes.warnings),
     )
+
+
+def _with_saliency(findings: Findings, saliency: Saliency | None, notes: Notes, title: str) -> Findings:
+    warnings, choices = tuple(notes.warnings), tuple(notes.choices)
+    if saliency is None:
+        return replace(findings, warnings=warnings, choices=choices)
+    images = len(findings.modules[0].image_focus)
+    modules = tuple(
+        replace(module, image_focus=saliency.by_image(module.name, images)) if module.name in saliency.focus else module
+        for module in findings.modules
+    )
+    picture = saliency.picture(findings.images, title)
+    return replace(findings, modules=modules, saliency=picture, warnings=warnings, choices=choices)
+
+
+def _standing(setup: Setup, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Modules in the order of the network, and those without weights."""
+    network = setup.model.network
+    if len(names) == 1:
+        return names, weightless(network, names)
+    size = setup.model.fixed_batch or 2
+    batch = next(iter(setup.batches(setup.probe, batch_size=min(size, 2))))
+    example = as_input(network, padded(batch.pixels, size))
+    return in_order(network, names, example=example), weightless(network, names)
 
 
 def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) -> dict[str, ModuleFinding]:

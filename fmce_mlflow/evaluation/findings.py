@@ -15,6 +15,7 @@ from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 from fmce_mlflow.runs.metric_names import metric_name
+from fmce_mlflow.wording import some
 
 MATURE = 0.9  # FMCS from which a module counts as trained enough to build on; a bar of ours, not the paper's
 
@@ -102,7 +103,7 @@ class Findings:
     model: ModelFacts
     predictor: PredictorFacts
     images: EvaluatedImages
-    modules: tuple[ModuleFinding, ...]  # in the order asked for; at least one
+    modules: tuple[ModuleFinding, ...]  # in the order of the network; at least one
     training: TrainingRun | None = None
     saliency: Picture | None = None  # Grad-CAM over the first images, where it was taken
     choices: tuple[str, ...] = ()  # sentences; text in backquotes is set as code
@@ -121,14 +122,27 @@ class Findings:
             raise ConfigError(problems)
 
     @property
+    def deciding(self) -> tuple[ModuleFinding, ...]:
+        """The modules that the verdict is about: those that the predictor knows, of them those with weights if any."""
+        known = tuple(module for module in self.modules if module.known)
+        return tuple(module for module in known if not module.weightless) or known
+
+    @property
     def least(self) -> ModuleFinding:
-        """The least mature module."""
-        return min(self.modules, key=lambda module: module.fmcs)
+        """The least mature module of those that decide; of all, if none does."""
+        return min(self.deciding or self.modules, key=lambda module: module.fmcs)
+
+    @property
+    def fallen(self) -> tuple[ModuleFinding, ...]:
+        """Those that decide, from the first in the network that is not mature: the rest work on what it gives them."""
+        young = [module for module in self.deciding if module.fmcs < self.mature]
+        surely = [module for module in young if module.high < self.mature]
+        return tuple(young[young.index((surely or young)[0]) :]) if young else ()
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What is logged, by name."""
-        found = {"fmcs_predicted": self.least.fmcs}
+        """What is logged, by name; there is no ``fmcs_predicted`` where the predictor knows none of the modules."""
+        found = {"fmcs_predicted": self.least.fmcs} if self.deciding else {}
         for module in self.modules:
             key = metric_name(module.name)
             found |= {f"fmcs_predicted/{key}": module.fmcs, f"fmcs_std/{key}": module.std}
@@ -140,25 +154,53 @@ class Findings:
 
     @property
     def summary(self) -> str:
-        """The figures in a few lines for a console, the least mature module first."""
-        ordered = sorted(self.modules, key=lambda module: module.fmcs)
+        """The figures in a few lines for a console, in the order of the network, and which module they point to."""
         lines = []
-        for module in ordered:
+        for module in self.modules:
             line = f"{module.name}: FMCS {module.fmcs:.2f} ± {module.std:.2f}, "
             line += f"level {module.level} of {len(module.levels) - 1}"
-            lines.append(line if module.measured is None else f"{line}; {module.measured:.2f} from its losses")
-        if len(ordered) > 1:
-            lines.append(f"Least mature: {ordered[0].name}.")
+            line += "" if module.measured is None else f"; {module.measured:.2f} from its losses"
+            lines.append(line if module.known else f"{line}; the predictor does not know such modules")
+        if not self.deciding:
+            lines.append("There is no verdict and no fmcs_predicted: the predictor knows no module of these.")
+        elif len(self.modules) > 1:
+            lines.append(f"Least mature: {self.least.name}.{self.inherited}")
         return "\n".join(lines)
 
+    @property
+    def inherited(self) -> str:
+        """Where immaturity begins and what follows it, as the tail of a text: empty, or a space and a sentence."""
+        if not self.fallen or len(self.modules) == 1:
+            return ""
+        first, *rest = self.fallen
+        before = self.modules[: self.modules.index(first)]
+        unclear = [m.name for m in before if not m.known and m.fmcs < self.mature]
+        texts = []
+        if rest:
+            texts.append(
+                f" The first in the network that is not mature is {first.name}; {some([m.name for m in rest])} "
+                f"{'follow' if len(rest) > 1 else 'follows'} it and {'inherit' if len(rest) > 1 else 'inherits'} what "
+                "it lacks."
+            )
+        if unclear:
+            texts.append(f" It may begin before {first.name}, in {some(unclear)}, which the predictor does not know.")
+        return "".join(texts)
+
     def module_table(self) -> pd.DataFrame:
-        """A row per module, in the order asked for."""
+        """A row per module, in the order of the network."""
         rows = []
         for m in self.modules:
             channels, height, width = m.shape or (None, None, None)
             row = {"module": m.name, "fmcs": m.fmcs, "std": m.std, "low": m.low, "high": m.high, "level": m.level}
             row |= {f"level_{k}": float(p) for k, p in enumerate(m.levels)}
-            row |= {"distance": m.distance, "far": m.far, "early": m.early, "focus": m.focus, "measured": m.measured}
+            row |= {
+                "distance": m.distance,
+                "far": m.far,
+                "early": m.early,
+                "weightless": m.weightless,
+                "focus": m.focus,
+                "measured": m.measured,
+            }
             row |= {"bags": m.bags, "channels": channels, "height": height, "width": width}
             rows.append(row)
         return pd.DataFrame(rows).astype({"focus": float, "measured": float})

@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +96,8 @@ def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
     return artifacts
 
 
-def log_metrics(run: Run, findings: Findings, dataset: EvaluationDataset) -> None:
-    """Log the figures to the run, tied to the logged model and the dataset.
+def log_metrics(run: Run, findings: Findings, dataset: EvaluationDataset, known: Collection[str] = ()) -> None:
+    """Log the figures to the run, tied to the logged model and the dataset, but for those that it has.
 
     Raises:
         RunError: If the server refuses them; the artifacts have them all.
@@ -106,7 +107,8 @@ def log_metrics(run: Run, findings: Findings, dataset: EvaluationDataset) -> Non
     if dataset.digest:
         tied |= {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
     try:
-        run.client.log_batch(run.id, [Metric(name, value, now, 0, **tied) for name, value in findings.metrics.items()])
+        new = {name: value for name, value in findings.metrics.items() if name not in known}
+        run.client.log_batch(run.id, [Metric(name, value, now, 0, **tied) for name, value in new.items()])
     except _REFUSALS as error:
         raise RunError(
             f"The tracking server at {without_credentials(run.client.tracking_uri)} refuses the metrics: {error} "
@@ -133,7 +135,9 @@ def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
     tags = {
         "fmce.model_uri": findings.model.uri,
         "fmce.modules": ",".join(module.name for module in findings.modules)[:5000],
-        "fmce.least_mature": findings.least.name,
+        "fmce.least_mature": findings.least.name if findings.deciding else "",
+        "fmce.first_immature": findings.fallen[0].name if findings.fallen else "",
+        "fmce.unknown_modules": ",".join(module.name for module in findings.modules if not module.known)[:5000],
         "fmce.predictor": findings.predictor.identity,
         "fmce.images": findings.images.identity,
         _TABLES_TAG: json.dumps(tables),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,12 @@ from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.networks.forward import padded
 from fmce_mlflow.method.saliency.grad_cam import ScoreTarget, cams, focus, resized
 from fmce_mlflow.method.saliency.history import input_images
-from fmce_mlflow.report.saliency_figure import saliency_figure
+from fmce_mlflow.report.saliency_figure import saliency_figure, spread
 from fmce_mlflow.runs.torch_models import TorchModel
+from fmce_mlflow.wording import some
 
 SHOWN = 8  # the most images in the panel
+AT_ONCE = 12  # modules that a backward pass asks about: it keeps the maps of all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,9 +30,9 @@ class Saliency:
     """What Grad-CAM shows of a model's modules."""
 
     indices: NDArray[np.int64]  # the images that were asked about, at least one
-    focus: dict[str, NDArray[np.float64]]  # by module, each image's focus (m,)
+    focus: dict[str, NDArray[np.float64]]  # by module that was asked about, each image's focus (m,)
     panel: NDArray[np.uint8]  # the first images as the model sees them, (k, H, W, 3)
-    maps: dict[str, NDArray[np.float32]]  # by module, Grad-CAM of those, (k, H, W)
+    maps: dict[str, NDArray[np.float32]]  # by module that is shown, Grad-CAM of those, (k, H, W)
 
     def by_image(self, module: str, images: int) -> NDArray[np.float64]:
         """A module's focus for each of all images, float64 (images,); NaN for those that were not asked about."""
@@ -44,7 +46,8 @@ class Saliency:
         buffer = io.BytesIO()
         figure = saliency_figure(self.panel, self.maps, labels, title=f"Grad-CAM of {title}")
         figure.savefig(buffer, format="png", dpi=200)
-        text = f"Grad-CAM of {', '.join(self.maps)} over {len(labels)} images, with the focus of each"
+        many = f" ({len(self.maps)} of {len(self.focus)} modules)" if len(self.focus) > len(self.maps) else ""
+        text = f"Grad-CAM of {', '.join(self.maps)}{many} over {len(labels)} images, with the focus of each"
         return Picture(buffer.getvalue(), text)
 
 
@@ -58,22 +61,42 @@ def take_saliency(setup: Setup, modules: Sequence[str], notes: Notes) -> Salienc
     wanted, probe = setup.config.saliency_images, setup.probe
     if not wanted:
         return None
+    asked = list(modules) if setup.config.saliency is not None else spread(modules)
+    if len(asked) < len(modules):
+        notes.choices.append(
+            f"Grad-CAM is taken of {len(asked)} of the {len(modules)} modules; with `saliency` set, it is of all."
+        )
     places = np.unique(np.linspace(0, len(probe) - 1, min(wanted, len(probe))).astype(np.int64))
     preprocessing = None if setup.inputs.is_float() else setup.preprocessing
     try:
-        found = _cams(setup.model, modules, setup.batches(probe[places]), choose_target(setup), preprocessing)
+        parts = [
+            _cams(
+                setup.model, asked[i : i + AT_ONCE], setup.batches(probe[places]), choose_target(setup), preprocessing
+            )
+            for i in range(0, len(asked), AT_ONCE)
+        ]
     except CaptureError as error:
         if setup.config.saliency is not None:
             raise
         notes.warnings.append(f"There is no Grad-CAM: {error}")
         return None
+    found = _together(parts)
     blank = [name for name, values in found.focus.items() if not values.any()]
     if blank:
         notes.warnings.append(
-            f"Grad-CAM shows nothing in {', '.join(blank)}: the map has a single position, or no positive gradient "
+            f"Grad-CAM shows nothing in {some(blank)}: the map has a single position, or no positive gradient "
             "reaches it, as when only a transformer's class token is read. Name a module before it."
         )
     return found
+
+
+def _together(parts: Sequence[Saliency]) -> Saliency:
+    """What was found of several groups of modules, with the maps of those that are shown."""
+    focus, maps = (
+        {k: v for one in parts for k, v in one.focus.items()},
+        {k: v for p in parts for k, v in p.maps.items()},
+    )
+    return replace(parts[0], focus=focus, maps={name: maps[name] for name in spread(list(maps))})
 
 
 def _cams(

@@ -29,7 +29,7 @@ FEW_IMAGES = 32
 
 def state(module: ModuleFinding, mature: float = MATURE) -> State:
     """How a module's FMCS and interval lie to a bar: ``unknown`` where the predictor is not to be trusted."""
-    if module.far or module.early:
+    if not module.known:
         return "unknown"
     if module.fmcs >= mature:
         return "mature" if module.low >= mature or not module.has_interval else "likely"
@@ -65,27 +65,30 @@ def verdict(module: ModuleFinding, mature: float = MATURE) -> str:
 
 
 def overall(findings: Findings) -> str:
-    """The verdict on the whole model: that on its least mature module, and on the least mature one that is known."""
-    text = verdict(findings.least, findings.mature)
-    if len(findings.modules) > 1:
-        text = f"The least mature of {len(findings.modules)} modules: {text}"
-    known = [module for module in findings.modules if state(module) != "unknown"]
-    if state(findings.least) == "unknown" and known:
-        which = ", the least mature" if len(known) > 1 else ""
-        other = min(known, key=lambda module: module.fmcs)
-        text += f" Of the modules that the predictor knows{which}: {verdict(other, findings.mature)}"
-    return text
+    """The verdict on the whole model: that on the least mature of the modules that decide, and where it comes from."""
+    text, every, n = verdict(findings.least, findings.mature), len(findings.modules), len(findings.deciding)
+    if every == 1:
+        return text
+    if n == 0:
+        return f"The predictor knows none of the {every} modules, so there is no verdict. The lowest score: {text}"
+    if n == every:
+        return f"The least mature of {every} modules: {text}{findings.inherited}"
+    which = f"{n} decide; the least mature of them" if n > 1 else f"{findings.least.name} alone decides"
+    return f"Of {every} modules, {which}: {text}{findings.inherited}"
 
 
 def next_steps(findings: Findings) -> list[str]:
     """What to do with the findings, plain text with commands in backquotes, the most important first."""
     bar = f"{findings.mature:g}"
     by_state: dict[State, list[str]] = {name: [] for name in BADGES}
-    for module in findings.modules:
+    judged = [module for module in findings.modules if not module.known or module in findings.deciding]
+    for module in judged:
         by_state[state(module, findings.mature)].append(module.name)
     early = [module.name for module in findings.modules if module.early]
     far = [name for name in by_state["unknown"] if name not in early]
-    young, unsure = by_state["immature"] + by_state["unlikely"], by_state["likely"] + by_state["unlikely"]
+    follow = [module.name for module in findings.fallen[1:]]
+    young = [name for name in by_state["immature"] + by_state["unlikely"] if name not in follow]
+    unsure = by_state["likely"] + by_state["unlikely"]
     steps = []
     if early:
         steps.append(
@@ -99,14 +102,15 @@ def next_steps(findings: Findings) -> list[str]:
         )
     if young:
         done = f"; {_listed(by_state['mature'])} could be frozen meanwhile" if by_state["mature"] else ""
-        steps.append(f"Train {_listed(young)} further, then evaluate the new version on the same images{done}.")
+        then = f" first ({_listed(follow)} may follow by {'themselves' if follow[1:] else 'itself'})" if follow else ""
+        steps.append(f"Train {_listed(young)} further{then}, then evaluate the new version on the same images{done}.")
     if unsure:
         what = "interval of each of" if len(unsure) > 1 else "interval of"
         steps.append(
             f"The {what} {_listed(unsure)} includes the bar of {bar}: check the losses or the validation accuracy "
             "before you decide."
         )
-    if len(by_state["mature"]) == len(findings.modules):
+    if len(by_state["mature"]) == len(judged):
         steps.append(
             "Let it through: `fmce promote` moves a registered version to a stage or an alias if "
             f"`fmcs_predicted>={bar}`."

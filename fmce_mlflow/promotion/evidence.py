@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from fmce_mlflow.errors import RunError
 from fmce_mlflow.promotion.registry import every, model_id_of
+from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.safety.credentials import without_credentials
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ class Evidence:
     images: frozenset[str]  # what identifies the images: the evaluator's tag, else digests of datasets
     predictor: str  # empty where the run does not say
     modules: str = ""  # those that were scored; empty where the run does not say
+    unknown: str = ""  # those of them that the predictor does not know
+
+    def doubt(self, metric: str) -> str:
+        """What is to be told of a figure: that of a module that the predictor does not know; else empty."""
+        _, _, module = metric.partition("/")
+        if not module or module not in map(metric_name, self.unknown.split(",")):
+            return ""
+        return " (the predictor does not know this module, so the figure may mean little)"
 
     def incomparable(self, other: Evidence) -> str:
         """Why the figures of two evaluations cannot be compared; empty if they can."""
@@ -80,6 +89,7 @@ def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> E
         _images(run),
         _first(run, PREDICTOR_KEYS),
         run.data.tags.get("fmce.modules", ""),
+        run.data.tags.get("fmce.unknown_modules", ""),
     )
 
 

@@ -52,7 +52,7 @@ def promote(run: Run, options: PromotionOptions, *, evaluate: Evaluate | None = 
     own = read_evidence(run.client, options.evaluation_run or evaluate_now(evaluate, version), version)
     checks = tuple(one.check(own.figures) for one in options.require)
     for check in checks:
-        run.say(f"  {check}")
+        run.say(f"  {check}{own.doubt(check.metric)}")
     evidence_of = cache(partial(holder_evidence, run, options, version, own, evaluate))
     while True:
         comparison = compare(run, options, version, own, compared_to, evidence_of) if compared_to else None

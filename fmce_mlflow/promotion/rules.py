@@ -20,7 +20,8 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-DEFAULT = "fmcs_predicted>=0.9"
+VERDICT = "fmcs_predicted"  # of an evaluation without it, the predictor knew no module
+DEFAULT = f"{VERDICT}>=0.9"
 _REQUIREMENT = re.compile(r"\s*(?P<metric>[^<>=]+?)\s*(?P<operator>>=|<=|==|>|<)\s*(?P<threshold>[^<>=\s]+)\s*")
 
 
@@ -81,7 +82,9 @@ class Check:
             >>> print(Requirement.parse("fmcs_predicted>=0.9").check({"fmcs_predicted": 0.31}))
             fmcs_predicted>=0.9: not met, it is 0.31
         """
-        return f"{self.requirement}: {'met' if self.holds else 'not met'}, it is {self.figure:.4g}"
+        text = f"{self.requirement}: {'met' if self.holds else 'not met'}, it is {self.figure:.4g}"
+        unknown = self.metric == VERDICT and math.isnan(self.figure)
+        return f"{text}: the predictor knows none of the modules that were scored" if unknown else text
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; a figure that is NaN or infinite is its name."""
@@ -131,7 +134,7 @@ def check_no_worse(
         if one.operator != "==":
             rising.setdefault(one.metric, one.operator.startswith(">"))
     checks = []
-    for metric, up in (rising or {"fmcs_predicted": True}).items():
+    for metric, up in (rising or {VERDICT: True}).items():
         (name, figure), (_, other) = _figure(metric, figures), _figure(metric, holder_figures)
         # A holder whose own figure is NaN cannot be worse than anything.
         holds = (figure >= other - tolerance if up else figure <= other + tolerance) or (
@@ -146,6 +149,8 @@ def _figure(metric: str, figures: Mapping[str, float]) -> tuple[str, float]:
     """A metric's name as it was logged, which may have been asked for by that of its module, and its value."""
     metric = metric if metric in figures else logged_name(metric)
     if metric not in figures:
+        if metric == VERDICT and any(name.startswith(f"{VERDICT}/") for name in figures):
+            return metric, math.nan
         names = ", ".join(sorted(figures)[:12]) or "none"
         raise RunError(f"The evaluation has no metric {metric!r}.{did_you_mean(metric, figures)} It has: {names}.")
     return metric, float(figures[metric])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_MODULES, _MOST_ROWS = 6, 12
+T = TypeVar("T")
 
 
 def saliency_figure(
     images: NDArray[np.uint8], saliency: Mapping[str, NDArray[np.float32]], labels: list[str], *, title: str
 ) -> Figure:
     """Images (n, H, W, 3) in columns, labels above; below each, Grad-CAM (n, H, W) in [0, 1] by row, with its focus.
+
+    Of more than 12 modules, 12 are shown: the first, the last, and others between them.
 
     Example:
         >>> figure = saliency_figure(
@@ -33,16 +36,17 @@ def saliency_figure(
     """
     from matplotlib.figure import Figure
 
-    n, rows = len(images), 1 + len(saliency)
+    shown = spread(list(saliency))
+    n, rows = len(images), 1 + len(shown)
     figure = Figure(figsize=(0.9 * n + 0.6, 1.02 * rows + 0.35), dpi=200, layout="constrained")
     grid: Any = figure.subplots(rows, n, squeeze=False)
     _bare(grid)
     for column, (image, label) in enumerate(zip(images, labels, strict=True)):
         grid[0, column].imshow(image)
         grid[0, column].set_title(label, fontsize=SMALL, pad=2)
-        for row, maps in enumerate(saliency.values(), start=1):
-            _draw(grid[row, column], image, maps[column])
-    for row, name in enumerate(["image", *saliency]):
+        for row, name in enumerate(shown, start=1):
+            _draw(grid[row, column], image, saliency[name][column])
+    for row, name in enumerate(["image", *shown]):
         grid[row, 0].set_ylabel(shortened(name, 16), fontsize=SMALL)
     figure.suptitle(textwrap.fill(title, 70), fontsize=TEXT)
     return figure
@@ -98,6 +102,16 @@ def history_figure(
         grid[0, 0].set_title(shortened(module, 18), fontsize=SMALL, pad=3, weight="bold")
     figure.suptitle(textwrap.fill(title, 16 * width), fontsize=TEXT, parse_math=False)
     return figure
+
+
+def spread(values: Sequence[T], most: int = _MOST_ROWS) -> list[T]:
+    """At most so many of some values: the first, the last, and others between them.
+
+    Example:
+        >>> spread("abcdefg", 3)
+        ['a', 'd', 'g']
+    """
+    return [values[i] for i in np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))]
 
 
 def _bare(grid: Any) -> None:

@@ -376,7 +376,7 @@ def test_the_asked_class_decides_what_grad_cam_shows(store):
 def test_several_modules_make_a_table_and_the_least_mature_gives_the_figure(store):
     result, run = evaluate(store.uris["pickle"], images(), store, evaluator_config=store.config(modules="st*,norm"))
     table = result.artifacts["fmce_modules"].content
-    assert table["module"].tolist() == ["stem", "stage", "norm"]
+    assert table["module"].tolist() == ["stem", "norm", "stage"]  # as the network calls them
     least = table.loc[table["fmcs"].idxmin()]
     assert result.metrics["fmcs_predicted"] == least["fmcs"] and run.data.tags["fmce.least_mature"] == least["module"]
     assert table["fmcs"].nunique() == 3
@@ -423,7 +423,7 @@ def test_a_module_from_the_middle_of_a_network_is_warned_of(store, caplog, tmp_p
     config = store.config(predictor=str(tmp_path / "net"), modules="st*,norm")
     for form in ("pickle", "pt2"):
         result, _ = evaluate(store.uris[form], images(), store, evaluator_config=config)
-        assert result.artifacts["fmce_modules"].content["early"].tolist() == [True, False, True]
+        assert result.artifacts["fmce_modules"].content["early"].tolist() == [True, True, False]
         assert "Modules stem, norm lie earlier in the network than its last feature stage, stage" in caplog.text
         caplog.clear()
     page = result.artifacts["fmce_report"].content
@@ -843,7 +843,7 @@ def test_a_run_with_a_role_keeps_it_and_a_second_evaluation_replaces_the_first(s
     tags = mlflow.get_run(run.info.run_id).data.tags
     assert tags["fmce.role"] == "backbone" and tags["mlflow.note.content"] == "Mine."
     assert len(mlflow.load_table("fmce_modules.json", run_ids=[run.info.run_id])) == 2
-    assert result.tables["fmce_modules"]["module"].tolist() == ["stage", "norm"]
+    assert result.tables["fmce_modules"]["module"].tolist() == ["norm", "stage"]
 
 
 def test_an_evaluation_by_client_and_run_needs_no_active_run(store):

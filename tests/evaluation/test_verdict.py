@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fmce_mlflow.evaluation.findings import TrainingRun
-from fmce_mlflow.evaluation.verdict import next_steps, state, verdict
+from fmce_mlflow.evaluation.verdict import next_steps, overall, state, verdict
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import assess
 from tests.helpers import reports
@@ -57,3 +57,64 @@ def test_next_steps_follow_from_the_findings():
     unconverged = assess(reports.losses(), ConvergenceConfig(threshold=1e-9))
     still = replace(mature, training=TrainingRun("9c1e44d0", 9, convergence=unconverged))
     assert "has not converged by its losses" in " ".join(next_steps(still))
+
+
+# Which modules decide, and which one is named
+
+
+def names(modules):
+    return [module.name for module in modules]
+
+
+def test_of_a_network_with_a_reset_stage_that_stage_is_named_and_not_the_one_after_it():
+    found = report(
+        finding("layer1", 0.97, 0.02), finding("layer2", 0.95, 0.02), finding("layer3", 0.40), finding("layer4", 0.33),
+        finding("layer5", 0.97, 0.02), training=None,
+    )  # fmt: skip
+    assert names(found.fallen) == ["layer3", "layer4"] and found.least.name == "layer4"
+    assert found.metrics["fmcs_predicted"] == 0.33
+    inherits = "The first in the network that is not mature is layer3; layer4 follows it and inherits what it lacks."
+    assert inherits in overall(found) and inherits in found.summary
+    assert [line.partition(":")[0] for line in found.summary.splitlines()[:5]] == [f"layer{i}" for i in range(1, 6)]
+    (train, *_) = [step for step in next_steps(found) if step.startswith("Train")]
+    assert "Train layer3 further first (layer4 may follow by itself)" in train
+
+
+def test_one_that_only_may_be_below_the_bar_does_not_take_the_blame_of_one_that_is():
+    found = report(finding("neck", 0.84, 0.08), finding("head", 0.31), finding("tail", 0.3))
+    assert names(found.fallen) == ["head", "tail"]
+    assert names(report(finding("neck", 0.84, 0.08), finding("head", 0.95)).fallen) == ["neck"]
+    assert report(finding("neck", 0.97, 0.01), finding("head", 0.95, 0.01)).fallen == ()
+
+
+def test_pools_and_activations_and_what_the_predictor_does_not_know_decide_nothing():
+    """Issue 16: of a converged network, `fmcs_predicted` was that of conv1, 0.39 ± 0.54."""
+    unknown = [finding("conv1", 0.39, 0.54, early=True), finding("neck", 0.1, far=True)]
+    plain = [finding("relu", 0.2, weightless=True), finding("pool", 0.1, weightless=True)]
+    found = report(
+        unknown[0], plain[0], unknown[1], finding("layer3", 0.96, 0.01), plain[1], finding("layer4", 0.94, 0.01)
+    )
+    assert names(found.deciding) == ["layer3", "layer4"] and found.least.name == "layer4" and found.fallen == ()
+    assert found.metrics["fmcs_predicted"] == 0.94 and found.metrics["fmcs_predicted/conv1"] == 0.39
+    assert "Least mature: layer4." in found.summary and "conv1 is" not in overall(found)
+    assert found.summary.count("the predictor does not know such modules") == 2
+    assert not any("relu" in step or "pool" in step for step in next_steps(found))
+    alone = report(plain[0], plain[1])
+    assert names(alone.deciding) == ["relu", "pool"] and alone.metrics["fmcs_predicted"] == 0.1
+
+
+def test_what_lies_before_the_first_immature_module_may_be_the_cause():
+    found = report(finding("layer3", 0.2, early=True), finding("layer4", 0.3), training=None)
+    assert found.inherited == " It may begin before layer4, in layer3, which the predictor does not know."
+    assert found.inherited in overall(found)
+
+
+@pytest.mark.parametrize("more", [{"far": True}, {"early": True}])
+@pytest.mark.parametrize("n", [1, 3])
+def test_without_a_module_that_the_predictor_knows_there_is_no_figure_to_gate_on(n, more):
+    found = report(*(finding(f"layer{i}", 0.95, 0.01, **more) for i in range(n)))
+    assert found.deciding == () == found.fallen and "fmcs_predicted" not in found.metrics
+    assert found.metrics["fmcs_predicted/layer0"] == 0.95
+    assert "no verdict and no fmcs_predicted" in found.summary
+    assert "knows none of the 3 modules" in overall(found) if n == 3 else "may be far off" in overall(found)
+    assert not any(step.startswith(("Let", "Train")) for step in next_steps(found))

@@ -101,14 +101,16 @@ class TwoMaps(nn.Module):
 
 
 class Signalled(nn.Module):
-    """Its process gets a signal while it runs."""
+    """Its process gets a signal while it runs, or only where gradients are recorded, as for Grad-CAM."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, only_with_gradients: bool = False) -> None:
         super().__init__()
-        self.number, self.stage = number, nn.Conv2d(3, 4, 3, padding=1)
+        self.number, self.only = number, only_with_gradients
+        self.stage = nn.Conv2d(3, 4, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        signal.raise_signal(self.number)
+        if torch.is_grad_enabled() or not self.only:
+            signal.raise_signal(self.number)
         return self.stage(x).mean((2, 3))
 
 

@@ -304,6 +304,25 @@ def test_a_metric_is_named_by_its_module_or_as_it_was_logged(client, name):
         run_promotion(client, version, require=f"focus/{name}>{wanted}", evaluation_run=run_id)
 
 
+def test_a_version_none_of_whose_modules_the_predictor_knows_is_refused(client, tmp_path):
+    """Such an evaluation has no `fmcs_predicted`; what a module scores can still be asked for, and is doubted."""
+    version, holder = new_version(client), new_version(client)
+    run_id = evaluated(client, version, **{"fmcs_predicted/conv1": 0.97, "fmcs_predicted/a_b": 0.97})
+    known = evaluated(client, holder, fmcs_predicted=0.2)
+    client.set_tag(run_id, "fmce.unknown_modules", "conv1,a_b")
+    client.set_registered_model_alias(NAME, "champion", "2")
+    with pytest.raises(PromotionRefused, match="not met, it is nan: the predictor knows none of the modules"):
+        run_promotion(client, version, evaluation_run=run_id)
+    said = []
+    run_promotion(client, version, evaluation_run=run_id, require="fmcs_predicted/conv1>=0.9", alias="x", said=said)
+    assert "fmcs_predicted/conv1>=0.9: met, it is 0.97 (the predictor does not know this module" in "".join(said)
+    with pytest.raises(PromotionRefused, match=r"no worse than 0\.2"):
+        run_promotion(
+            client, version, evaluation_run=run_id, require="fmcs_predicted/conv1==0.97,fmcs_predicted/a_b==0.97",
+            compare_to="champion", compare_run=known,
+        )  # fmt: skip
+
+
 def test_unknown_names_are_told_with_the_near_ones(client):
     version = new_version(client)
     client.set_registered_model_alias(NAME, "champion", "1")

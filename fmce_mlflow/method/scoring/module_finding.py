@@ -33,6 +33,7 @@ class ModuleFinding:
         image_scores: Per image, the mean score of the bags it was in, float64 (n,); NaN for images that were left out.
         far: Whether the distance is too large for the figures to be trusted.
         early: Whether it lies earlier in its network than any module of the net's training corpus.
+        weightless: Whether it has no weights, as a pool or an activation.
         image_focus: Per image, the focus of Grad-CAM, float64 (n,); NaN where it was not taken.
         measured: FMCS from the losses of the run that trained the model, where they are known.
     """
@@ -50,8 +51,14 @@ class ModuleFinding:
     image_scores: Floats = field(default_factory=NOTHING.copy)
     far: bool = False
     early: bool = False
+    weightless: bool = False
     image_focus: Floats = field(default_factory=NOTHING.copy)
     measured: float | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the net is to be trusted with it."""
+        return not (self.far or self.early)
 
     @property
     def has_interval(self) -> bool:

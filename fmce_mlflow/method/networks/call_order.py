@@ -1,0 +1,65 @@
+"""Where modules stand in a network: the order in which it calls them, and which of them have weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fmce_mlflow.method.networks.model_forms import bare_name, named_modules, probing, run, unwrap_with_prefix
+
+
+def in_order(model: nn.Module, names: Sequence[str], *, example: Tensor) -> tuple[str, ...]:
+    """Modules, or outputs of them, in the order in which their first calls end; those that are not called come last.
+
+    Args:
+        model: In any form.
+        names: Dotted names.
+        example: Images for one forward pass, as the network takes them.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU()))
+        >>> in_order(net, ["1", "1.1", "0"], example=torch.zeros(1, 3, 4, 4))
+        ('0', '1.1', '1')
+    """
+    network, heads = _heads(model, names)
+    ended: list[nn.Module] = []
+
+    def hook(module: nn.Module, _args: Any, _output: Any) -> None:
+        ended.append(module)
+
+    handles = [module.register_forward_hook(hook) for module in {id(one): one for one in heads.values()}.values()]
+    try:
+        with torch.no_grad(), probing(network):
+            run(network, example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    places = {id(module): place for place, module in reversed(list(enumerate(ended)))}
+    return tuple(sorted(names, key=lambda name: places.get(id(heads[name]), len(ended))))
+
+
+def weightless(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
+    """Those modules, or outputs of modules, that have no weights: pools, activations, identities.
+
+    Example:
+        >>> weightless(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.MaxPool2d(2)), ["0", "1", "2"])
+        ('1', '2')
+    """
+    _, heads = _heads(model, names)
+    return tuple(name for name in names if next(heads[name].parameters(), None) is None)
+
+
+def _heads(model: nn.Module, names: Sequence[str]) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """The bare network, and by name the module that it is, or is an output of."""
+    network, prefix = unwrap_with_prefix(model)
+    found = {"": network, **named_modules(network)}
+    heads = {}
+    for name in names:
+        head = bare_name(name, prefix)
+        while head not in found:
+            head = head.rpartition(".")[0]
+        heads[name] = found[head]
+    return network, heads

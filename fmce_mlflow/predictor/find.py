@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -11,14 +10,13 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from fmce_mlflow.errors import PredictorError
 from fmce_mlflow.predictor.flavor import FLAVOR_NAME, Predictor, load_predictor, save_model
 from fmce_mlflow.predictor.table_rows import Form
-from fmce_mlflow.runs.logged_models import tracking
+from fmce_mlflow.runs.model_files import fetch_model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,21 +64,21 @@ def find_predictor(uri: str | None, client: MlflowClient | None = None) -> Named
         if bundled is None:
             raise PredictorError(f"No predictor is named, and this release comes without one. {HOW_TO_GET_ONE}")
         return NamedPredictor(bundled, "bundled", "bundled")
-    with tracking(client) if client else nullcontext():
+    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         try:
-            description = Model.load(uri)
+            description = Model.load(str(fetch_model(uri, folder, client, file="MLmodel")))
         except (MlflowException, OSError) as error:
             raise _not_fetched(uri, error) from error
-        flavor = description.flavors.get(FLAVOR_NAME)
-        if not isinstance(flavor, dict) or not isinstance(flavor.get("sha256"), dict):
-            there = ", ".join(sorted(description.flavors))
-            raise PredictorError(f"The model {uri!r} is no FMCE-Net: its MLflow flavors are {there}. {HOW_TO_GET_ONE}")
-        hashes = tuple(f"{name} {digest}" for name, digest in sorted(flavor["sha256"].items()))
-        with _lock:
-            predictor = _kept.pop(hashes, None) or _read(uri)
-            _kept[hashes] = predictor  # the last, as the one used last
-            while len(_kept) > KEPT:
-                del _kept[next(iter(_kept))]
+    flavor = description.flavors.get(FLAVOR_NAME)
+    if not isinstance(flavor, dict) or not isinstance(flavor.get("sha256"), dict):
+        there = ", ".join(sorted(description.flavors))
+        raise PredictorError(f"The model {uri!r} is no FMCE-Net: its MLflow flavors are {there}. {HOW_TO_GET_ONE}")
+    hashes = tuple(f"{name} {digest}" for name, digest in sorted(flavor["sha256"].items()))
+    with _lock:
+        predictor = _kept.pop(hashes, None) or _read(uri, client)
+        _kept[hashes] = predictor  # the last, as the one used last
+        while len(_kept) > KEPT:
+            del _kept[next(iter(_kept))]
     model_id = description.model_id
     return NamedPredictor(predictor, uri, f"models:/{model_id}" if model_id else f"{uri} {hashes[-1][-64:][:12]}")
 
@@ -101,7 +99,7 @@ def export_for_tables(
         ConfigError: An unknown form.
 
     Example:
-        >>> import numpy as np, pandas as pd
+        >>> import mlflow, numpy as np, pandas as pd
         >>> from safetensors.numpy import save
         >>> folder = Path(tempfile.mkdtemp(), "rows")
         >>> export_for_tables(folder)
@@ -115,10 +113,10 @@ def export_for_tables(
     save_model(folder, find_predictor(uri, client).predictor, form=form)
 
 
-def _read(uri: str) -> Predictor:
+def _read(uri: str, client: MlflowClient | None) -> Predictor:
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         try:
-            path = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+            path = fetch_model(uri, folder, client)
         except (MlflowException, OSError) as error:
             raise _not_fetched(uri, error) from error
         return load_predictor(path)

@@ -201,7 +201,8 @@ def _load_pyfunc(path: str) -> _PyFunc:
 def _net(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> FmceNet:
     """The net with its weights. Its config decides nothing beyond the size of the file that has them."""
     with torch.device("meta"):  # takes no memory, whatever the config says
-        wanted = {name: tuple(value.shape) for name, value in kind_named(kind).build(config).state_dict().items()}
+        state = kind_named(kind).build(config).state_dict()
+    wanted = {name: tuple(value.shape) for name, value in state.items()}
     if wanted != (found := {name: tuple(value.shape) for name, value in tensors.items()}):
         lacks, other = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
         wrong = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name])
@@ -215,6 +216,11 @@ def _net(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> FmceN
         )
     if strange := [name for name, value in tensors.items() if not value.isfinite().all()]:
         raise ValueError(f"the weights have NaN or infinite values: {some(strange, most=3)}.")
+    floating = {name: value.is_floating_point() for name, value in state.items()}
+    if other := [name for name, value in tensors.items() if value.is_floating_point() != floating[name]]:
+        raise ValueError(f"the weights are not the floating-point numbers that they should be: {some(other, most=3)}.")
+    if flat := [name for name in ("scale", "std_scale") if name in tensors and not (tensors[name] > 0).all()]:
+        raise ValueError(f"the weights have a scale that is not above 0: {some(flat, most=3)}.")
     net = kind_named(kind).build(config)
     net.load_state_dict(tensors)
     return net

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mlflow.artifacts
 import mlflow.environment_variables
 import mlflow.pytorch
 import numpy as np
@@ -22,7 +20,7 @@ from torch import nn
 from fmce_mlflow.errors import BackboneError, ModelError
 from fmce_mlflow.method.images.preprocessing import InputShape
 from fmce_mlflow.method.networks.model_forms import is_flat_graph, load_exported
-from fmce_mlflow.runs.logged_models import tracking
+from fmce_mlflow.runs.model_files import fetch_model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -101,9 +99,9 @@ def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel
     Raises:
         ModelError: If there is no such model, it is not a PyTorch model, or it cannot be loaded.
     """
-    with tempfile.TemporaryDirectory(prefix="fmce-") as folder, tracking(client) if client else nullcontext():
+    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         try:
-            path = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+            path = fetch_model(uri, folder, client)
             description = Model.load(str(path))
         except (MlflowException, OSError) as error:
             raise ModelError(

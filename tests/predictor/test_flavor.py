@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load, save
 
 from fmce_mlflow.errors import IntegrityError, PredictorError
 from fmce_mlflow.method.fmce_net.config import OutlineConfig, SetConfig
@@ -142,6 +143,38 @@ def test_an_honest_hash_of_something_else(saved: Path):
     )
     with pytest.raises(PredictorError, match=r"(?s)cannot be read: .*Missing: "):
         load_predictor(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda name, value: value.bool(), "not the floating-point numbers"),
+        (lambda name, value: value.to(torch.int8), "not the floating-point numbers"),
+        (lambda name, value: value.to(torch.complex64), "not the floating-point numbers"),
+        (lambda name, value: value * (name != "scale"), "not above 0: scale"),
+        (lambda name, value: -value if name == "std_scale" else value, "not above 0: std_scale"),
+    ],
+)
+def test_weights_with_an_honest_hash_that_are_no_weights(saved: Path, change, message: str):
+    change_weights(saved, change)
+    with pytest.raises(PredictorError, match=rf"(?s)cannot be read: .*{message}"):
+        load_predictor(saved)
+
+
+def test_weights_that_give_no_number_are_told_when_they_score(saved: Path, tmp_path: Path):
+    save_model(tmp_path / "outline", Predictor(OutlineNet(OutlineConfig(channels=4, height=2, width=2)).eval()))
+    for folder in (saved, tmp_path / "outline"):
+        change_weights(folder, lambda name, value: torch.full_like(value, 1e30) if value.is_floating_point() else value)
+        with pytest.raises(PredictorError, match="gives no number for this bag"):
+            load_predictor(folder).net.predict(np.ones((4, 4, 2, 2), np.float32))
+
+
+def change_weights(saved: Path, change) -> None:
+    path = saved / FOLDER / "weights.safetensors"
+    data = save({name: change(name, value).contiguous() for name, value in load(path.read_bytes()).items()})
+    path.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    edit_description(saved, lambda flavors: flavors["fmce_net"]["sha256"].update({"weights.safetensors": digest}))
 
 
 def test_missing_files(saved: Path, tmp_path: Path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from fmce_mlflow.errors import PredictorError
 
 BINS = 41  # bins of FMCS in [0, 1] over which `SetNet` spreads its belief; bin b stands for b / (BINS − 1)
 KNOTS = 64  # quantiles of each feature over the training corpus that a net with `scaling="quantile"` keeps
@@ -26,10 +29,21 @@ class Prediction:
     level: int  # the one it decides for, 0 … K − 1
 
     @classmethod
-    def normal(cls, fmcs: float, std: float, levels: NDArray[np.float64], level: int) -> Prediction:
-        """With the interval of a normal distribution, cut to [0, 1]."""
+    def normal(
+        cls, fmcs: float, std: float, levels: NDArray[np.float64], decide: Callable[[NDArray[np.float64]], int]
+    ) -> Prediction:
+        """With the interval of a normal distribution, cut to [0, 1]; ``decide`` gets a level from probabilities.
+
+        Raises:
+            PredictorError: If there are no numbers.
+        """
+        if not np.isfinite([fmcs, std, *levels]).all() or not np.sum(levels) > 0:
+            raise PredictorError(
+                "The predictor gives no number for this bag: its weights are too large, or damaged. Log it again, or "
+                "name another predictor."
+            )
         half, shares = NORMAL_90 * std, np.asarray(levels, dtype=np.float64)
-        return cls(fmcs, std, max(0.0, fmcs - half), min(1.0, fmcs + half), shares / shares.sum(), level)
+        return cls(fmcs, std, max(0.0, fmcs - half), min(1.0, fmcs + half), shares / shares.sum(), decide(shares))
 
 
 def normal_deviates() -> Tensor:

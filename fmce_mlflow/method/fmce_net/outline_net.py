@@ -75,7 +75,7 @@ class OutlineNet(nn.Module):
         levels = self(bag).softmax(1).mean(0).double().numpy()  # (K,)
         scores = np.arange(c.levels) / (c.levels - 1)
         fmcs = float(levels @ scores)
-        return Prediction.normal(fmcs, float(np.sqrt(levels @ (scores - fmcs) ** 2)), levels, self.decide(levels))
+        return Prediction.normal(fmcs, float(np.sqrt(levels @ (scores - fmcs) ** 2)), levels, self.decide)
 
     def score(self, maps: Tensor | NDArray[Any], reference: Tensor | None = None) -> tuple[Prediction, float]:
         """As :meth:`SetNet.score`, without a reference; it does not know how far a bag lies from its corpus: NaN."""

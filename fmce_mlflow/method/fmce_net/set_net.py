@@ -148,7 +148,7 @@ class SetNet(nn.Module):
         """Score bags from their features."""
         fmcs, std, levels = (part.cpu().double().numpy() for part in self.summarize(self(features)))
         each = zip(fmcs.tolist(), std.tolist(), levels, strict=True)
-        return [Prediction.normal(f, s, p, self.decide(p)) for f, s, p in each]
+        return [Prediction.normal(f, s, p, self.decide) for f, s, p in each]
 
     @staticmethod
     def decide(levels: NDArray[np.float64]) -> int:

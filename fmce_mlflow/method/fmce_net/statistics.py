@@ -56,6 +56,7 @@ FEATURES = POOLED_STATISTICS + BAG_STATISTICS + CLUSTER_STATISTICS  # length of 
 READ_SIZE = 4
 """Larger maps are average-pooled to this height and width first, so that features do not depend on the resolution."""
 
+_FAR = 60  # exponents of two of maps, from which sums and squares of them may leave the range of float32
 _TINY = 1e-12
 _BLOCK = 2**17
 _ZERO = 1e-3  # of the bag's root mean square
@@ -105,12 +106,26 @@ def bag_features(maps: Tensor) -> Tensor:
         >>> bool(torch.allclose(bag_features(maps), bag_features(3 * maps.flip(0, 1)), atol=1e-4))
         True
     """
-    bag = check_bag(maps)
+    bag = check_bag(_of_unit_size(maps) if abs(_exponent(maps)) > _FAR else maps)
     if max(bag.shape[2:]) > READ_SIZE:
         bag = F.adaptive_avg_pool2d(bag, (min(bag.shape[2], READ_SIZE), min(bag.shape[3], READ_SIZE)))
     positions = bag.permute(0, 2, 3, 1).flatten(1, 2).contiguous()  # (n, P, C), so that sums run along channels
+    positions = _of_unit_size(positions).float()  # squares then stay in float32's range
     grams = _Gram(positions.flatten(1)), _Gram(positions.mean(1, dtype=torch.float64))
     return torch.cat([_pooled(positions), *map(_view, grams), _spatial(positions), *map(_clusters, grams)])
+
+
+def _of_unit_size(maps: Tensor) -> Tensor:
+    """Maps over a power of two, which is exact, so that the largest of all values lies in [0.5, 1)."""
+    exponent = _exponent(maps)
+    return (maps.double() if abs(exponent) > _FAR else maps) * 2.0 ** -max(exponent, -1000)
+
+
+def _exponent(maps: Tensor) -> int:
+    """Of two, of the largest value; 0 where there is none, or one that is not finite."""
+    if not maps.numel() or not maps.is_floating_point():
+        return 0
+    return math.frexp(max(abs(float(value)) for value in maps.aminmax()))[1]
 
 
 def _pooled(positions: Tensor) -> Tensor:

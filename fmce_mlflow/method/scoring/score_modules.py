@@ -213,10 +213,11 @@ class _Cutter:
         self.indices, self.count, self.number = [], 0, self.number + 1
 
     def _score(self, name: str, members: NDArray[np.int64], maps: list[Tensor]) -> ScoredBag:
+        if len(shapes := {tuple(part.shape[1:]) for part in maps}) > 1:
+            given = " and ".join("×".join(map(str, shape)) for shape in sorted(shapes))
+            raise PredictorError(f"Module {name}: the maps of images differ in shape: {given}.")
         try:
             whole = maps[0] if len(maps) == 1 else torch.cat(maps)
             return ScoredBag(members, *self.net.score(whole, self.references.get(name)))
-        except RuntimeError as error:
-            raise PredictorError(f"Module {name}: the maps of images differ in shape: {error}") from error
         except PredictorError as error:
             raise PredictorError(f"Module {name}: {error}") from None

@@ -153,6 +153,16 @@ def test_order_of_channels_and_images_and_scale_do_not_matter(seed, n, c, side, 
     torch.testing.assert_close(first, second, atol=5e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("exponent", [-1000, -140, -100, -40, -27, 60, 100, 125, 1000])
+@pytest.mark.parametrize("shape", [(9, 6, 3, 2), (9, 6, 9, 8), (9, 6, 1, 1)])
+def test_maps_of_any_scale_have_the_same_features(shape, exponent):
+    """From 1e18 on LAPACK failed, below 1e-8 other statistics came out."""
+    maps = torch.from_numpy(maps_of(1, *shape))
+    kept = maps.clone()
+    scaled = maps.double() * 2.0**exponent if not -126 < exponent < 127 else maps * 2.0**exponent
+    assert torch.equal(bag_features(scaled), bag_features(maps)) and torch.equal(maps, kept)
+
+
 @pytest.mark.parametrize("maps", [torch.zeros(4, 3, 2, 2), torch.ones(4, 3, 2, 2), torch.ones(2, 1, 1, 1)])
 def test_maps_without_any_variation_give_finite_features(maps):
     assert torch.isfinite(bag_features(maps)).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from fmce_mlflow.method.networks.forward import padded
 from fmce_mlflow.method.saliency.grad_cam import ScoreTarget, cams, focus, resized
 from fmce_mlflow.method.saliency.history import input_images
 from fmce_mlflow.report.saliency_figure import saliency_figure, spread
+from fmce_mlflow.report.style import png
 from fmce_mlflow.runs.torch_models import TorchModel
 from fmce_mlflow.wording import some
 
@@ -43,12 +43,10 @@ class Saliency:
     def picture(self, images: EvaluatedImages, title: str) -> Picture:
         """The panel, each image with its label."""
         labels = [images.label(int(index)) for index in self.indices[: len(self.panel)]]
-        buffer = io.BytesIO()
         figure = saliency_figure(self.panel, self.maps, labels, title=f"Grad-CAM of {title}")
-        figure.savefig(buffer, format="png", dpi=200)
         many = f" ({len(self.maps)} of {len(self.focus)} modules)" if len(self.focus) > len(self.maps) else ""
         text = f"Grad-CAM of {', '.join(self.maps)}{many} over {len(labels)} images, with the focus of each"
-        return Picture(buffer.getvalue(), text)
+        return Picture(png(figure, dpi=200), text)
 
 
 def take_saliency(setup: Setup, modules: Sequence[str], notes: Notes) -> Saliency | None:

@@ -17,6 +17,7 @@ from fmce_mlflow.method.fitting.protocols import Predicted, Scores, Split, score
 from fmce_mlflow.method.fmce_net.kinds import FitData, NetKind
 from fmce_mlflow.predictor.figures import confusion_figure, predictions_figure
 from fmce_mlflow.predictor.options import NetOptions
+from fmce_mlflow.report.style import png
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.wording import counted
 
@@ -106,7 +107,7 @@ def _log(run: Run, protocol: Protocol, own: str, scores: Mapping[str, Scores], p
         "predictions": predictions_figure(predicted.rows, predicted.predictions, title=title),
     }
     for name, figure in figures.items():
-        run.client.log_figure(run.id, figure, f"plots/{name}_{protocol}.png", save_kwargs={"dpi": 200})
+        run.log_bytes(png(figure, dpi=200), f"plots/{name}_{protocol}.png")
 
 
 def _line(name: str, m: Mapping[str, float], most_maps: float) -> str:

@@ -28,6 +28,7 @@ from fmce_mlflow.recording.record import Record
 from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals, run_convergence
 from fmce_mlflow.report.convergence_figure import convergence_figure
 from fmce_mlflow.report.saliency_figure import history_figure
+from fmce_mlflow.report.style import png
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
 from fmce_mlflow.runs.metric_names import logged_name, renamed
@@ -187,7 +188,7 @@ class Recorder:
         run.log_json({**about, **signals.to_dict()}, CONVERGENCE)
         other = signals.val if self.signal == "train" else None
         figure = convergence_figure(primary, title=self.name, epochs=record.epochs, other=other)
-        run.client.log_figure(run.id, figure, PLOT, save_kwargs={"dpi": 160})
+        run.log_bytes(png(figure, dpi=160), PLOT)
         self._log_saliency(run, primary)
         self._close_index(run, primary)
         run.client.set_tag(run.id, "fmce.converged", str(primary.converged).lower())
@@ -211,7 +212,7 @@ class Recorder:
             fmcs={s: None if labels is None else float(labels[s]) for s in snapshots},
             title=f"Grad-CAM of the true class over training: {self.name}",
         )
-        run.client.log_figure(run.id, figure, SALIENCY, save_kwargs={"dpi": 160})
+        run.log_bytes(png(figure, dpi=160), SALIENCY)
 
     def _close_index(self, run: Run, convergence: Convergence) -> None:
         """Drop the maps that are not to be kept, and seal the index: from here on it stays as it is."""

@@ -14,6 +14,7 @@ from mlflow.entities import LoggedModelOutput, RunTag
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from fmce_mlflow.report.style import png
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.tuning.figures import curves_figure, importance_figure, trials_figure
 from fmce_mlflow.tuning.mirror import METRIC, RUN, STATES, WHY, origin, retries
@@ -46,7 +47,7 @@ def log_study(run: Run, study: optuna.Study) -> None:
         figures["importance"] = importance_figure(study, list(shares))
         run.log_json(shares, "importance.json")
     for name, figure in figures.items():
-        run.client.log_figure(run.id, figure, f"plots/{name}.png", save_kwargs={"dpi": 200})
+        run.log_bytes(png(figure, dpi=200), f"plots/{name}.png")
 
 
 def _log_best(run: Run, first: FrozenTrial) -> None:

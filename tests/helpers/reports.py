@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from html.parser import HTMLParser
 from typing import Any
 
@@ -23,6 +22,7 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 from fmce_mlflow.report.saliency_figure import saliency_figure
+from fmce_mlflow.report.style import png
 
 HOSTILE = "\"><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">&amp;`'{{7*7}}"
 FIGURES = {
@@ -95,9 +95,7 @@ def saliency(modules: list[str], images: int = 8, size: int = 32) -> bytes:
     pictures = rng.integers(0, 255, (images, size, size, 3), dtype=np.uint8)
     maps = {name: rng.random((images, size, size), dtype=np.float32) ** 3 for name in modules}
     figure: Figure = saliency_figure(pictures, maps, [str(i) for i in range(images)], title="Grad-CAM")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
+    return png(figure, dpi=100)
 
 
 def some_images(n: int, name: str = "d", **more: Any) -> EvaluatedImages:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PARQUET = "fmcs_dataset.parquet"
 MAX_FILE_BYTES = 4 * 2**30
 MAX_ROWS = 100_000_000
+MOST_LEVELS = 1000
 MAX_TEXT_BYTES = 32 * 2**30
 """Of all texts in a table once they are written out: parquet keeps a text that comes again as a number."""
 
@@ -103,9 +104,23 @@ def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
         data = read_file(path, MAX_FILE_BYTES, name)
     check_seal(run.data.tags, PARQUET, data, name)
     try:
-        return read_table(data, COLUMNS)
+        return _checked(read_table(data, COLUMNS))
     except ValueError as error:
         raise ArtifactError(f"{PARQUET} of run {run_id} cannot be read: {error}. Build it again.") from None
+
+
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose labels and sizes can be; ValueError says which are not."""
+    if table.empty:
+        raise ValueError("it has no rows")
+    bounds = {"fmcs": (0, 1), "level": (0, MOST_LEVELS - 1), "snapshot": (0, 2**53)}
+    bounds |= {name: (1, 2**53) for name in ("n", "channels", "height", "width")}
+    for name, (low, high) in bounds.items():
+        values = table[name].dropna()
+        strange = values[~values.between(low, high)]
+        if len(strange):
+            raise ValueError(f"its column {name} has {strange.iloc[0]!s:.40}, and only {low} to {high:,} can be")
+    return table
 
 
 def known_run(client: MlflowClient, run_id: str, role: str) -> Run:

@@ -10,12 +10,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from mlflow.exceptions import MlflowException
-from mlflow.models import Model
-
 from fmce_mlflow.errors import PredictorError
 from fmce_mlflow.predictor.flavor import FLAVOR_NAME, Predictor, load_predictor, save_model
 from fmce_mlflow.predictor.table_rows import Form
+from fmce_mlflow.runs.descriptions import fetch_description
 from fmce_mlflow.runs.model_files import fetch_model
 
 if TYPE_CHECKING:
@@ -64,11 +62,10 @@ def find_predictor(uri: str | None, client: MlflowClient | None = None) -> Named
         if bundled is None:
             raise PredictorError(f"No predictor is named, and this release comes without one. {HOW_TO_GET_ONE}")
         return NamedPredictor(bundled, "bundled", "bundled")
-    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
-        try:
-            description = Model.load(str(fetch_model(uri, folder, client, file="MLmodel")))
-        except (MlflowException, OSError) as error:
-            raise _not_fetched(uri, error) from error
+    try:
+        description = fetch_description(uri, client)
+    except Exception as error:  # each kind of store has errors of its own
+        raise _not_fetched(uri, error) from error
     flavor = description.flavors.get(FLAVOR_NAME)
     if not isinstance(flavor, dict) or not isinstance(flavor.get("sha256"), dict):
         there = ", ".join(sorted(description.flavors))
@@ -117,7 +114,7 @@ def _read(uri: str, client: MlflowClient | None) -> Predictor:
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         try:
             path = fetch_model(uri, folder, client)
-        except (MlflowException, OSError) as error:
+        except Exception as error:
             raise _not_fetched(uri, error) from error
         return load_predictor(path)
 

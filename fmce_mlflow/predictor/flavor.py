@@ -36,6 +36,7 @@ import fmce_mlflow
 from fmce_mlflow.errors import ArtifactError, IntegrityError, PredictorError
 from fmce_mlflow.method.fmce_net.kinds import FmceNet, kind_named
 from fmce_mlflow.predictor.table_rows import Form, bags_of, table_signature
+from fmce_mlflow.runs.descriptions import read_description
 from fmce_mlflow.runs.logged_models import log_saved_model
 from fmce_mlflow.safety.reading import check_header, parse_json, read_file
 from fmce_mlflow.wording import some
@@ -49,7 +50,6 @@ FLAVOR_NAME = "fmce_net"
 FORMAT_VERSION = 1
 FOLDER = "fmce_net"
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "model_card.md"
-MAX_DESCRIPTION_BYTES = 4 * 2**20
 MAX_CONFIG_BYTES = 4 * 2**20
 MAX_WEIGHTS_BYTES = 2**30
 MAX_CARD_BYTES = 2**20
@@ -125,10 +125,9 @@ def load_predictor(path: str | Path) -> Predictor:
     """
     root = Path(path)
     try:
-        read_file(root / "MLmodel", MAX_DESCRIPTION_BYTES, f"MLmodel at {root}", root=root)
-        flavor = Model.load(str(root)).flavors.get(FLAVOR_NAME)
-    except Exception as error:  # MLflow's, or a YAML parser's
-        raise PredictorError(f"{root} is no MLflow model: {error!s:.500}") from None
+        flavor = read_description(root, root=root).flavors.get(FLAVOR_NAME)
+    except ArtifactError as error:
+        raise PredictorError(f"{root} is no MLflow model: {error}") from None
     if not isinstance(flavor, Mapping):
         raise PredictorError(
             f"The model at {root} is no FMCE-Net: it has no flavor {FLAVOR_NAME}. "

@@ -12,7 +12,6 @@ import mlflow.environment_variables
 import mlflow.pytorch
 import numpy as np
 import torch
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 from torch import nn
@@ -20,6 +19,7 @@ from torch import nn
 from fmce_mlflow.errors import BackboneError, ModelError
 from fmce_mlflow.method.images.preprocessing import InputShape
 from fmce_mlflow.method.networks.model_forms import is_flat_graph, load_exported
+from fmce_mlflow.runs.descriptions import read_description
 from fmce_mlflow.runs.model_files import fetch_model
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         try:
             path = fetch_model(uri, folder, client)
-            description = Model.load(str(path))
-        except (MlflowException, OSError) as error:
+            description = read_description(path)
+        except Exception as error:  # each kind of store has errors of its own
             raise ModelError(
                 f"The model {uri!r} cannot be fetched: {str(error).rstrip('. ')}. "
                 "Expected models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-…, runs:/ID/PATH or a model's folder."

@@ -373,6 +373,26 @@ def test_a_damaged_or_missing_parquet_is_an_error_that_says_so(client, tmp_path)
         load_fmcs_dataset(client, parent)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("fmcs", 2.0), ("fmcs", -5.0), ("fmcs", np.inf), ("fmcs", 1 + 1e-6), ("level", -1), ("level", 10**12),
+     ("snapshot", -1), ("channels", 0), ("n", -3), ("rows", None)],
+)  # fmt: skip
+def test_a_dataset_of_another_program_is_checked_before_it_is_used(client, tmp_path, column, value):
+    row = {name: 1 if kind.lower().startswith(("int", "float")) else "x" for name, kind in COLUMNS.items()}
+    table = pd.DataFrame([{**row, "fmcs": fmcs, "level": None} for fmcs in (0.0, 1.0, np.nan)]).astype(COLUMNS)
+    run_id = new_run(client)
+    path = tmp_path / "fmcs_dataset.parquet"
+    table.to_parquet(path)
+    client.log_artifact(run_id, str(path))
+    pd.testing.assert_frame_equal(load_fmcs_dataset(client, run_id), table)
+    table.iloc[:0].to_parquet(path) if column == "rows" else table.assign(**{column: value}).to_parquet(path)
+    client.log_artifact(run_id, str(path))
+    expected = "it has no rows" if column == "rows" else rf"its column {column} has .*, and only"
+    with pytest.raises(ArtifactError, match=rf"fmcs_dataset\.parquet of run .* cannot be read: {expected}"):
+        load_fmcs_dataset(client, run_id)
+
+
 def test_an_empty_table_has_its_columns():
     empty = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
     assert FmcsDataset(empty, {}, {}).counts().empty

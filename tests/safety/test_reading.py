@@ -29,6 +29,7 @@ from fmce_mlflow.method.images import named as datasets
 from fmce_mlflow.method.networks import archive_weights
 from fmce_mlflow.predictor import flavor
 from fmce_mlflow.predictor.flavor import Predictor, load_predictor, save_model
+from fmce_mlflow.runs import descriptions
 from fmce_mlflow.runs.artifacts import fetched
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
@@ -263,9 +264,11 @@ def test_a_predictors_files_are_not_read_through_links_nor_beyond_sizes(tmp_path
             load_predictor(tmp_path / "model")
         path.unlink()
         shutil.move(tmp_path / name, path)
-    for limit in ("MAX_DESCRIPTION_BYTES", "MAX_CONFIG_BYTES", "MAX_WEIGHTS_BYTES", "MAX_CARD_BYTES"):
+    limits = [(descriptions, "MAX_BYTES")]
+    limits += [(flavor, limit) for limit in ("MAX_CONFIG_BYTES", "MAX_WEIGHTS_BYTES", "MAX_CARD_BYTES")]
+    for module, limit in limits:
         with monkeypatch.context() as scope:
-            scope.setattr(flavor, limit, 3)
+            scope.setattr(module, limit, 3)
             with pytest.raises(PredictorError, match="at most 3 are read"):
                 load_predictor(tmp_path / "model")
 

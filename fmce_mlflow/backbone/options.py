@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fmce_mlflow.method.convergence.config import ConvergenceConfig, Signal
 from fmce_mlflow.method.images.config import SplitOptions
-from fmce_mlflow.method.networks.config import Stem
+from fmce_mlflow.method.networks.config import Stem, TokenGridOption
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.safety.options import Names, Option
 
@@ -24,6 +24,7 @@ class BackboneOptions(SplitOptions):
     modules: Annotated[
         Names, Option("Functional modules, names or globs with commas; empty: the last feature stage.")
     ] = ()
+    token_grid: TokenGridOption = None
     stem: Annotated[Stem, Option("Stem for inputs under 64 pixels, or as published; auto: by the input's size.")] = (
         "auto"
     )

@@ -52,6 +52,7 @@ def make_recorder(
         probe_of(data, options),
         run,
         map_size=options.map_size,
+        token_grid=options.token_grid,
         keep=options.keep,
         signal=options.signal,
         convergence=options.convergence,

@@ -163,9 +163,15 @@ def list_modules_command(backbone: str, image_size: int, stem: Stem) -> None:
     from fmce_mlflow.method.networks.find_modules import default_module, list_modules
 
     model = build_backbone(backbone, num_classes=10, image_size=image_size, stem=stem)
-    default = default_module(model, torch.zeros(2, 3, image_size, image_size))
+    default, problem = "", ""
+    try:
+        default = default_module(model, torch.zeros(2, 3, image_size, image_size))
+    except CaptureError as error:
+        problem = str(error)
     for name in list_modules(model):
         click.echo(f"{name} *" if name == default else name)
+    if problem:
+        click.echo(problem, err=True)
 
 
 @click.command("list-data", cls=Command)
@@ -198,7 +204,8 @@ def _rehearse(jobs: list[BackboneOptions]) -> dict[str, ImageData]:
                 model = build_backbone(
                     options.backbone, num_classes=len(data.classes), image_size=size, stem=options.stem
                 )
-            resolve_modules(model, options.modules, example=torch.zeros(2, 3, size, size))
+            example = torch.zeros(2, 3, size, size)
+            resolve_modules(model, options.modules, example=example, token_grid=options.token_grid)
         except (DataError, BackboneError, CaptureError) as error:
             problems[str(error)] = error
     if len(problems) == 1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from mlflow.data.evaluation_dataset import EvaluationDataset
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.errors import CaptureError, ConfigError
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.image_dataset.dataset import inputs_of
 from fmce_mlflow.method.fitting.config import BagConfig
@@ -71,14 +72,22 @@ def choose_setup(
     return Setup(model, dataset, inputs, preprocessing, _choose_images(len(inputs), config, notes), config, predictor)
 
 
+@contextmanager
+def entered(setup: Setup) -> Iterator[None]:
+    """Let the model take images (n, C, H, W) for a while, whatever its signature says."""
+    entry, network = setup.model.entry, setup.model.network
+    if entry.name is not None:
+        entry = entry.tried(network, _example(setup))
+    with entry.open(network):
+        yield
+
+
 def choose_modules(setup: Setup, notes: Notes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The modules that are evaluated, and those of them that lie earlier than any of the predictor's corpus."""
     model, wanted = setup.model, setup.config.modules
-    size = model.fixed_batch or 2
-    batch = next(iter(setup.batches(setup.probe, batch_size=min(size, 2))))
-    pixels = as_input(model.network, padded(batch.pixels, size))
+    pixels = _example(setup)
     with told_if_refused(pixels):
-        found = resolve_modules(model.network, wanted, example=pixels)
+        found = resolve_modules(model.network, wanted, example=pixels, token_grid=setup.config.token_grid)
     if not wanted:
         notes.choices.append(
             f"No module is named, so the last feature stage is evaluated: {found[0]}. Name others in `modules`."
@@ -86,7 +95,14 @@ def choose_modules(setup: Setup, notes: Notes) -> tuple[tuple[str, ...], tuple[s
         return found, ()
     if found != wanted:
         notes.choices.append(f"Modules that match {', '.join(wanted)}: {', '.join(found)}.")
-    return found, _early_modules(model, found, pixels, setup.predictor.info, notes)
+    return found, _early_modules(setup, found, pixels, notes)
+
+
+def _example(setup: Setup) -> Tensor:
+    """The first images as the model takes them."""
+    size = setup.model.fixed_batch or 2
+    batch = next(iter(setup.batches(setup.probe, batch_size=min(size, 2))))
+    return as_input(setup.model.network, padded(batch.pixels, size))
 
 
 def choose_bag_size(setup: Setup) -> int:
@@ -115,7 +131,7 @@ def fresh_copy(setup: Setup, notes: Notes) -> nn.Module | None:
         return None
     try:
         return reinitialised(setup.model.network)
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # a model's reset_parameters and __deepcopy__ raise what they like
         reason = " ".join(str(error).split())[:200]
         notes.warnings.append(
             f"The model cannot be copied with fresh weights ({type(error).__name__}: {reason}), so the predictor does "
@@ -174,18 +190,20 @@ def _gives(read: Callable[[Any], Preprocessing | None], value: Any, wanted: Prep
         return False
 
 
-def _early_modules(
-    model: TorchModel, names: tuple[str, ...], example: Tensor, info: Mapping[str, Any], notes: Notes
-) -> tuple[str, ...]:
+def _early_modules(setup: Setup, names: tuple[str, ...], example: Tensor, notes: Notes) -> tuple[str, ...]:
     """Those from earlier in the network than any module of the predictor's corpus, with a warning."""
-    rows = info.get("corpus")
+    rows = setup.predictor.info.get("corpus")
     rows = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
     known = {(row.get("backbone"), row.get("module")) for row in rows}
     unknown = [name for name in names if name not in {module for _, module in known}]
     several_of_one = len(known) > len({backbone for backbone, _ in known})
     if not known or not unknown or several_of_one:
         return ()
-    last, early = earlier_modules(model.network, unknown, example=example)
+    try:
+        network, grid = setup.model.network, setup.config.token_grid
+        last, early = earlier_modules(network, unknown, example=example, token_grid=grid)
+    except CaptureError:  # what the last feature stage is cannot be told
+        return ()
     if early:
         many = len(early) > 1
         notes.warnings.append(

@@ -17,8 +17,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.evaluation.base import EvaluationArtifact
 from torch import nn
 
-from fmce_mlflow.errors import ConfigError, DataError
-from fmce_mlflow.evaluation.choices import Notes, Setup, choose_bag_size, choose_modules, choose_setup, fresh_copy
+from fmce_mlflow.errors import ConfigError, DataError, ModelError
+from fmce_mlflow.evaluation.choices import (
+    Notes,
+    Setup,
+    choose_bag_size,
+    choose_modules,
+    choose_setup,
+    entered,
+    fresh_copy,
+)
 from fmce_mlflow.evaluation.findings import EvaluatedImages, Findings
 from fmce_mlflow.evaluation.log import log_findings, log_metrics
 from fmce_mlflow.evaluation.options import EvaluationConfig
@@ -126,7 +134,7 @@ def examine(
     """
     notes = Notes()
     setup = choose_setup(model, dataset, config, predictor.predictor, notes)
-    with placed(model.network, config.device):
+    with placed(model.network, config.device), entered(setup):
         modules, early = choose_modules(setup, notes)
         for line in renamed(modules):
             run.say(line)
@@ -221,6 +229,7 @@ def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) 
         images=len(setup.inputs),
         bag_sizes=[int(size) for size in sizes],
         fixed_batch=setup.model.fixed_batch,
+        token_grid=setup.config.token_grid,
         untrained=fresh_copy(setup, notes),
     )
     notes.warnings.extend(dict.fromkeys(batches.notes))
@@ -250,21 +259,31 @@ def _evaluated_images(setup: Setup, bag_size: int) -> EvaluatedImages:
 @contextmanager
 def placed(network: nn.Module, device: str | None) -> Iterator[None]:
     """A network on another device for a while, where one is named; afterwards it is where it was."""
-    weight = next(network.parameters(), None)
-    if device is None or weight is None:
+    weights = [*network.parameters(), *network.buffers()]
+    if any(weight.is_meta for weight in weights):
+        raise ModelError(
+            "The model has weights on the device meta, which keeps no values. Load its weights before it is logged."
+        )
+    if device is None or not weights:
         yield
         return
-    before = weight.device
+    before = [weight.device for weight in weights]
     try:
-        network.to(torch.device(device))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        network.to(before)
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"device {device!r} cannot be used: {reason}") from error
-    try:
+        _move(network, device)
         yield
     finally:
-        network.to(before)
+        for weight, home in zip(weights, before, strict=True):
+            weight.data = weight.data.to(home)
+
+
+def _move(network: nn.Module, device: str) -> None:
+    try:
+        if torch.device(device).type == "meta":
+            raise NotImplementedError("it keeps no values")
+        network.to(device)
+    except Exception as error:  # each kind of device has errors of its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"device {device!r} cannot be used: {reason}") from error
 
 
 def _evaluation_dataset(data: Any) -> tuple[EvaluationDataset, Dataset | None]:

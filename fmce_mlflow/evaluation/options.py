@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval
 
 from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.method.networks.config import TokenGridOption
 from fmce_mlflow.safety.options import Names, Option, Options
 from fmce_mlflow.wording import did_you_mean
 
@@ -36,6 +37,7 @@ class EvaluationConfig(Options):
     modules: Annotated[
         Names, Option("Functional modules, names or globs with commas; empty: the last feature stage.")
     ] = ()
+    token_grid: TokenGridOption = None
     predictor: Annotated[str | None, Option("FMCE-Net's model URI; empty: the bundled one.", none="")] = None
     probe_size: Annotated[int | None, Option("Images at most, drawn by the seed; auto: all.", ge=2)] = None
     batch_size: Annotated[int, Option("Images per forward pass.", ge=1)] = 64

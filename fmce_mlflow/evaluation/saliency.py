@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fmce_mlflow.errors import CaptureError
+from fmce_mlflow.errors import CaptureError, ModelError
 from fmce_mlflow.evaluation.choices import Notes, Setup, choose_target
 from fmce_mlflow.evaluation.findings import EvaluatedImages, Picture
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.images.preprocessing import Preprocessing
-from fmce_mlflow.method.networks.forward import padded
+from fmce_mlflow.method.networks.forward import padded, told_if_refused
+from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.saliency.grad_cam import ScoreTarget, cams, focus, resized
 from fmce_mlflow.method.saliency.history import input_images
 from fmce_mlflow.report.saliency_figure import saliency_figure, spread
@@ -55,6 +56,7 @@ def take_saliency(setup: Setup, modules: Sequence[str], notes: Notes) -> Salienc
     Raises:
         ConfigError: If labels are to be asked about and there are none.
         CaptureError: If it is asked for, and a target is needed or no gradient reaches a module.
+        ModelError: If it is asked for, and the model fails where gradients are recorded.
     """
     wanted, probe = setup.config.saliency_images, setup.probe
     if not wanted:
@@ -67,13 +69,12 @@ def take_saliency(setup: Setup, modules: Sequence[str], notes: Notes) -> Salienc
     places = np.unique(np.linspace(0, len(probe) - 1, min(wanted, len(probe))).astype(np.int64))
     preprocessing = None if setup.inputs.is_float() else setup.preprocessing
     try:
+        target, grid = choose_target(setup), setup.config.token_grid
         parts = [
-            _cams(
-                setup.model, asked[i : i + AT_ONCE], setup.batches(probe[places]), choose_target(setup), preprocessing
-            )
+            _cams(setup.model, asked[i : i + AT_ONCE], setup.batches(probe[places]), target, preprocessing, grid)
             for i in range(0, len(asked), AT_ONCE)
         ]
-    except CaptureError as error:
+    except (CaptureError, ModelError) as error:
         if setup.config.saliency is not None:
             raise
         notes.warnings.append(f"There is no Grad-CAM: {error}")
@@ -103,6 +104,7 @@ def _cams(
     batches: Iterable[Batch],
     target: Callable[[int], int | ScoreTarget] | None,
     preprocessing: Preprocessing | None,
+    token_grid: TokenGrid | None,
 ) -> Saliency:
     """Grad-CAM over batches of images, in the memory that one batch takes; the first ones are kept for the panel."""
     indices: list[NDArray[np.int64]] = []
@@ -116,7 +118,9 @@ def _cams(
             targets = None if target is None else [target(int(i)) for i in members]
             if targets and model.fixed_batch:
                 targets = [targets[i % len(targets)] for i in range(size)]
-            asked = cams(model.network, modules, padded(chunk, model.fixed_batch), targets)
+            padded_chunk = padded(chunk, model.fixed_batch)
+            with told_if_refused(padded_chunk):
+                asked = cams(model.network, modules, padded_chunk, targets, token_grid)
             room = max(0, SHOWN - sum(map(len, panel)))
             for name, cam in asked.items():
                 full = resized(cam[: len(chunk)], chunk.shape[2:])

@@ -20,7 +20,9 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig, Signal
 from fmce_mlflow.method.convergence.drift import centered_gram, gram_cka
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.networks.capture import capture
+from fmce_mlflow.method.networks.config import read_token_grid
 from fmce_mlflow.method.networks.find_modules import resolve_modules
+from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.networks.take_maps import TakenMaps, device_of, random_state_kept, take_maps
 from fmce_mlflow.method.saliency.history import SaliencyHistory, spread_snapshots
 from fmce_mlflow.recording.probe import NO_LABEL, ProbeImages, probe_images
@@ -56,6 +58,7 @@ class Recorder:
         probe: The images whose maps are recorded.
         run: The MLflow run; it is not closed here.
         map_size: Pool larger maps to this height and width.
+        token_grid: (h, w) of a transformer's tokens where the model does not show it, or (h, w, before).
         keep: ``all`` maps, or only those of the ``markers`` once the training has ended.
         signal: What labels the run: ``train`` or ``val`` loss, or the modules' own ``drift``.
         convergence: The constants of convergence.
@@ -80,6 +83,7 @@ class Recorder:
         run: Run,
         *,
         map_size: int | None = None,
+        token_grid: TokenGrid | None = None,
         keep: Literal["all", "markers"] = "all",
         signal: Signal = "train",
         convergence: ConvergenceConfig | None = None,
@@ -88,14 +92,17 @@ class Recorder:
         record: Record | None = None,
     ) -> None:
         self.model, self.probe, self.run, self.map_size = model, probe, run, map_size
+        self.token_grid = read_token_grid(token_grid)
         self.keep, self.signal, self.convergence = keep, signal, convergence or ConvergenceConfig()
         self.name = name or type(model).__name__
         self.record = record or Record()
-        self.shapes = _map_shapes(model, modules, torch.zeros_like(probe.shown[:2]), map_size)
+        self.shapes = _map_shapes(model, modules, torch.zeros_like(probe.shown[:2]), map_size, self.token_grid)
         labels = [int(label) for label in probe.labels[: len(probe.shown)]]
         for line in renamed(self.shapes):
             run.say(line)
-        self._saliency = SaliencyHistory(probe.shown, labels, tuple(self.shapes), self.record.saliency)
+        self._saliency = SaliencyHistory(
+            probe.shown, labels, tuple(self.shapes), self.record.saliency, token_grid=self.token_grid
+        )
         if NO_LABEL in labels:
             self._saliency.problem = "the probe images have no labels that the network could be asked about."
         self._owns_uploads = uploads is None
@@ -103,9 +110,14 @@ class Recorder:
 
     def take_maps(self, *, keep_outputs: bool = False) -> TakenMaps:
         """The modules' maps of the probe images as the network is now, for a loop that uses its outputs too."""
-        n = len(self.probe.labels)
         return take_maps(
-            self.model, tuple(self.shapes), self.probe.batches, n, map_size=self.map_size, keep_outputs=keep_outputs
+            self.model,
+            tuple(self.shapes),
+            self.probe.batches,
+            len(self.probe.labels),
+            map_size=self.map_size,
+            token_grid=self.token_grid,
+            keep_outputs=keep_outputs,
         )
 
     def snapshot(
@@ -278,11 +290,12 @@ def metric_rows(metrics: Mapping[str, float], step: int) -> list[Metric]:
 
 
 def _map_shapes(
-    model: nn.Module, modules: Sequence[str], example: torch.Tensor, map_size: int | None
+    model: nn.Module, modules: Sequence[str], example: torch.Tensor, map_size: int | None, grid: TokenGrid | None
 ) -> dict[str, tuple[int, ...]]:
     """(C, H, W) of the maps that a model gives for an example (2, C, H, W), by name."""
     with random_state_kept(model):
         x = example.to(device_of(model))
-        with capture(model, resolve_modules(model, modules, example=x), map_size=map_size) as forward:
+        names = resolve_modules(model, modules, example=x, token_grid=grid)
+        with capture(model, names, map_size=map_size, token_grid=grid) as forward:
             _, maps = forward(x)
     return {name: tuple(value.shape[1:]) for name, value in maps.items()}

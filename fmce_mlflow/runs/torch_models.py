@@ -18,6 +18,7 @@ from torch import nn
 
 from fmce_mlflow.errors import BackboneError, ModelError
 from fmce_mlflow.method.images.preprocessing import InputShape
+from fmce_mlflow.method.networks.entry import Entry, check_inputs
 from fmce_mlflow.method.networks.model_forms import is_flat_graph, load_exported
 from fmce_mlflow.runs.descriptions import read_description
 from fmce_mlflow.runs.model_files import fetch_model
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 METADATA = "fmce"
+_CHANNELS = (1, 3)
 EXPORTED = Path("data", "model.pt2")
 HOW_TO_LOG = "Log the network itself with mlflow.pytorch.log_model(model, name=…, input_example=…)."
 
@@ -77,6 +79,7 @@ class TorchModel:
         facts: What its metadata says of its training.
         fixed_batch: The only number of images that it takes at a time; None if any will do. ``torch.export`` fixes it
             if the input example has one image, whatever the signature says.
+        entry: How its forward takes the images, by its signature.
     """
 
     network: nn.Module
@@ -85,6 +88,7 @@ class TorchModel:
     input_shape: InputShape | None = None
     facts: TrainingFacts = field(default_factory=TrainingFacts)
     fixed_batch: int | None = None
+    entry: Entry = field(default_factory=Entry)
 
 
 def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel:
@@ -110,7 +114,7 @@ def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel
             ) from error
         _check_flavor(description, uri)
         network = _load_network(path, uri)
-        example = None if _signature_shape(description) else _example(description, path)
+        example = None if _sizes(description) else _example(description, path)
     return _described(network, uri, description, example)
 
 
@@ -148,18 +152,25 @@ def torch_model_of(model: Any, client: MlflowClient | None = None) -> TorchModel
                 "pass its URI, or use fmce_mlflow.evaluation.evaluate.evaluate_model with the folder."
             )
         return load_torch_model(uri, client)
-    example = None if _signature_shape(description) else model.input_example
+    example = None if _sizes(description) else model.input_example
     return _described(network, uri or type(network).__name__, description, example)
 
 
 def _described(network: nn.Module, uri: str, description: Model, example: Any) -> TorchModel:
+    specs = _specs(description)
+    check_inputs(network, [spec.name or f"input {place}" for place, spec in enumerate(specs)])
+    sizes = _sizes(description) or _example_sizes(example)
+    channels_last = sizes is not None and sizes[2] in _CHANNELS and sizes[0] not in _CHANNELS
+    if sizes is not None and channels_last:
+        sizes = (sizes[2], *sizes[:2])
     return TorchModel(
         network,
         uri,
         description.model_id,
-        _signature_shape(description) or _example_shape(example),
+        sizes,
         TrainingFacts.read(description.metadata),
         _fixed_batch(network),
+        Entry(next((spec.name for spec in specs if len(spec.shape) == 4), None), channels_last=channels_last),
     )
 
 
@@ -205,17 +216,17 @@ def _uri(description: Model) -> str | None:
     return None
 
 
-def _signature_shape(description: Model) -> InputShape | None:
-    """Channels, height and width of the only or first tensor (n, C, H, W) that a signature asks for."""
-    signature = description.signature
-    if signature is None or signature.inputs is None or not signature.inputs.is_tensor_spec():
-        return None
-    shapes = [tuple(spec.shape) for spec in signature.inputs.inputs]
-    found = next((shape[1:] for shape in shapes if len(shape) == 4), None)
-    if found is None or all(size < 0 for size in found):
-        return None
-    channels, height, width = (int(size) if size > 0 else None for size in found)
-    return channels, height, width
+def _specs(description: Model) -> list[Any]:
+    """The tensors that a signature asks for."""
+    inputs = description.signature.inputs if description.signature else None
+    return list(inputs.inputs) if inputs is not None and inputs.is_tensor_spec() else []
+
+
+def _sizes(description: Model) -> InputShape | None:
+    """Of the only or first tensor of four dimensions, all but the first."""
+    shapes = (tuple(spec.shape[1:]) for spec in _specs(description) if len(spec.shape) == 4)
+    first, second, third = (int(size) if size > 0 else None for size in next(shapes, (-1, -1, -1)))
+    return (first, second, third) if first or second or third else None
 
 
 def _fixed_batch(network: nn.Module) -> int | None:
@@ -234,12 +245,14 @@ def _example(description: Model, path: Path) -> Any:
         return None
 
 
-def _example_shape(example: Any) -> InputShape | None:
+def _example_sizes(example: Any) -> InputShape | None:
+    """Channels alone, first or last: other heights and widths may do."""
     if isinstance(example, Mapping):
         example = next(iter(example.values()), None)
     if not isinstance(example, np.ndarray) or example.ndim != 4:
         return None
-    return int(example.shape[1]), None, None  # another size may do
+    first, last = int(example.shape[1]), int(example.shape[3])
+    return (None, None, last) if last in _CHANNELS and first not in _CHANNELS else (first, None, None)
 
 
 def _kind(value: Any) -> str:

@@ -7,9 +7,9 @@ image); how outputs that are not (n, C, H, W) are read is ours and is described 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from typing import Any
 
 import torch
@@ -17,10 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError
-from fmce_mlflow.method.networks.model_forms import bare_name, forms_of_modules, probing, run, unwrap_with_prefix
+from fmce_mlflow.method.networks.layout import Known, Layout, Pass, TokenGrid
+from fmce_mlflow.method.networks.model_forms import (
+    bare_name,
+    forms_of_modules,
+    probing,
+    run,
+    type_name,
+    unwrap_with_prefix,
+)
 from fmce_mlflow.wording import did_you_mean
 
-PREFIX_TOKENS = (0, 1, 2, 5)  # none, class, class + distillation, class + four registers
 HOW_TO_LIST = "`fmce list-modules` prints the modules of a backbone, `list_modules(model)` those of any model."
 Leaf = tuple[tuple[str, ...], "Tensor | str"]  # where in the output; the map, or why it is none
 Forward = Callable[..., tuple[Any, dict[str, Tensor]]]
@@ -32,7 +39,7 @@ def capture(
     modules: Sequence[str],
     *,
     map_size: int | None = None,
-    token_grid: tuple[int, int] | None = None,
+    token_grid: TokenGrid | None = None,
     grad: bool = False,
 ) -> Iterator[Forward]:
     """Take the feature maps of several modules, in one forward pass per batch.
@@ -44,11 +51,12 @@ def capture(
     output of a module            maps
     ============================= =============================================================================
     (n, C, H, W)                  as it is
-    (n, H, W, C), as of Swin      (n, C, H, W), where the images are square and H = W ≠ C tells the two apart;
-                                  otherwise it is taken for (n, C, H, W)
-    (n, L, D) tokens              (n, D, h, w): class and register tokens, which come first, are dropped where
-                                  L − 0, 1, 2 or 5 is a square; otherwise, and where the images are not square,
-                                  ``token_grid`` has to say what h and w are
+    (n, H, W, C), as of Swin      (n, C, H, W), where the images are square and H = W ≠ C tells the two apart, or
+                                  H × W is the size of a map before it; otherwise it is taken for (n, C, H, W)
+    (n, L, D) or (L, n, D) tokens (n, D, h, w): h and w are those of a convolution's or pooling's map before them,
+                                  or half, a quarter … of the last one's; where there is none and the images are
+                                  square, L − 0, 1, 2 or 5 must be a square. Class and register tokens, which come
+                                  first, are dropped; otherwise ``token_grid`` has to say how they lie
     tuple, list, dict, dataclass  ``<module>.<key or position>`` each; parts that are no map are left out
     several calls in one forward  ``<module>.0``, ``<module>.1`` … in the order of the calls
     ============================= =============================================================================
@@ -67,7 +75,7 @@ def capture(
         model: An eager model, or one from :func:`~fmce_mlflow.method.networks.model_forms.load_exported`.
         modules: Dotted names of modules or of their outputs.
         map_size: Average-pool maps that are larger to at most (map_size, map_size); smaller ones are never enlarged.
-        token_grid: (h, w) of token outputs; the tokens before the last h·w are dropped.
+        token_grid: (h, w) of token outputs, of which the last h·w are taken; or (h, w, before): how many come before.
         grad: Record gradients. The maps are then part of the graph from the images to the output, so that
             ``torch.autograd.grad(output, maps[name])`` works for modules that return one tensor, frozen ones included.
 
@@ -93,11 +101,12 @@ def capture(
     names = [modules] if isinstance(modules, str) else list(dict.fromkeys(modules))
     _check_options(names, map_size, token_grid, grad)
     network, prefix = unwrap_with_prefix(model)
+    known = Known.of(network, token_grid)
     wanted = [(name, bare_name(name, prefix)) for name in names]
     found = forms_of_modules(network)
     heads = {bare: _locate(found, bare) for _, bare in wanted}
     calls: dict[str, list[list[Leaf]]] | None = None  # only while `forward` runs
-    images: Any = None
+    now = Pass()
     ended = False
 
     def hook_of(head: str) -> Callable[[nn.Module, Any, Any], Any]:
@@ -105,33 +114,43 @@ def capture(
             if calls is None:
                 return None
             if grad and isinstance(output, Tensor):
-                leaf, output = _on_the_path(output, token_grid, images)
+                leaf, output = _on_the_path(output, now, head)
                 leaves: list[Leaf] = [((), leaf)]
             else:
-                leaves = [(path, as_map(value, token_grid, images=images)) for path, value in parts(output)]
+                leaves = [(path, _map(value, now, ".".join((head, *path)))) for path, value in parts(output)]
                 leaves = leaves if grad else [(path, _keep(leaf, map_size)) for path, leaf in leaves]
             calls.setdefault(head, []).append(leaves)
             return output
 
         return hook
 
+    def attempt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        nonlocal calls, now
+        calls, now = {}, Pass(args[0] if args else None, known)
+        with torch.set_grad_enabled(grad), ExitStack() as hooks:
+            for module in filter(shows_grid, chain.from_iterable(found.values())):
+                hooks.callback(module.register_forward_hook(lambda _module, _args, output: now.see(output)).remove)
+            return run(network, *args, **kwargs)
+
     def forward(*args: Any, **kwargs: Any) -> tuple[Any, dict[str, Tensor]]:
-        nonlocal calls, images
+        nonlocal calls, now
         if ended:
             raise CaptureError("This capture has ended and its hooks are removed; call forward inside the with block.")
-        calls, images = {}, args[0] if args else None
         try:
-            with torch.set_grad_enabled(grad):
-                output = run(network, *args, **kwargs)
+            output = attempt(args, kwargs)
+            if now.unclear and isinstance(args[0], Tensor) and len(args[0]) > 1:
+                with suppress(RuntimeError, CaptureError):  # of a model that takes this number of images alone
+                    attempt((args[0][:-1], *args[1:]), kwargs)  # fewer images tell which axis counts them
+                output = attempt(args, kwargs)
             maps: dict[str, Tensor] = {}
             for name, bare in wanted:
-                for key, value in _select(bare, heads[bare], calls, found).items():
+                for key, value in _select(bare, heads[bare], calls or {}, found).items():
                     key = name + key[len(bare) :]
                     if maps.setdefault(key, value) is not value:
                         raise CaptureError(f"{key!r} is a module and an output of another. Capture them one by one.")
             return output, maps
         finally:
-            calls = images = None
+            calls, now = None, Pass()
 
     with ExitStack() as stack:
         stack.enter_context(probing(network))
@@ -144,34 +163,10 @@ def capture(
             ended = True
 
 
-def as_map(value: Tensor, token_grid: tuple[int, int] | None = None, *, images: Any = None) -> Tensor | str:
-    """One tensor as a feature map (n, C, H, W), by the rules of :func:`capture`; or a text that says why it is none.
-
-    Images as the model was given them say how many maps to expect, and whether they are square.
-    """
-    kind = f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
-    if not value.is_floating_point() or value.dim() not in (3, 4) or not value.numel():
-        return kind
-    n_images, square = _batch(images)
-    if n_images not in (None, len(value)):
-        return f"{kind}, which is not one for each of {n_images} images"
-    if value.dim() == 4:
-        _, a, b, c = value.shape
-        return value.permute(0, 3, 1, 2) if square and a == b != c else value
-    length = value.shape[1]
-    if token_grid is not None:
-        height, width = token_grid
-        if height * width > length:
-            return f"{kind}, which has fewer tokens than the {height}×{width} of token_grid"
-    elif square is False:
-        return f"{kind}, the tokens of images that are not square: say with token_grid=(h, w) how they lie"
-    else:
-        counts = [length - extra for extra in PREFIX_TOKENS if length > extra]
-        height = width = next((math.isqrt(count) for count in counts if math.isqrt(count) ** 2 == count), 0)
-        if not height:
-            return f"{kind}, whose {length} tokens are no square: say with token_grid=(h, w) how they lie"
-    tokens = value[:, length - height * width :]  # (n, h·w, D)
-    return tokens.transpose(1, 2).reshape(value.shape[0], value.shape[2], height, width)
+def shows_grid(module: nn.Module) -> bool:
+    """Whether a module is a convolution or pooling, whose map tells how tokens after it lie."""
+    kind = type_name(module).rpartition(".")[2].lower()
+    return "conv" in kind or "pool" in kind or "patch" in kind
 
 
 def parts(output: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:
@@ -189,23 +184,17 @@ def parts(output: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
         yield from parts(value, (*path, str(key)))
 
 
-def _batch(images: Any) -> tuple[int | None, bool | None]:
-    """How many images there are, and whether all of them are square; None where that is unknown."""
-    if isinstance(images, Tensor) and images.dim() == 4:
-        return len(images), images.shape[2] == images.shape[3]
-    if isinstance(images, (list, tuple)) and all(isinstance(image, Tensor) and image.dim() == 3 for image in images):
-        return len(images), all(image.shape[1] == image.shape[2] for image in images)
-    return None, None
-
-
-def _check_options(names: Sequence[str], map_size: int | None, token_grid: tuple[int, int] | None, grad: bool) -> None:
+def _check_options(names: Sequence[str], map_size: int | None, token_grid: TokenGrid | None, grad: bool) -> None:
     problems = []
     if not names:
         problems.append("modules must name at least one module, got none")
     if map_size is not None and map_size < 1:
         problems.append(f"map_size must be at least 1, got {map_size}")
-    if token_grid is not None and (len(token_grid) != 2 or min(token_grid) < 1):
-        problems.append(f"token_grid must be two numbers (h, w) of at least 1, got {token_grid}")
+    if token_grid is not None and (len(token_grid) not in (2, 3) or min(token_grid[:2]) < 1 or min(token_grid) < 0):
+        problems.append(
+            f"token_grid must be two numbers (h, w) of at least 1, or three with how many tokens come before, "
+            f"got {token_grid}"
+        )
     if grad and map_size is not None:
         problems.append("map_size cannot be used with grad=True: the output does not depend on pooled maps")
     if problems:
@@ -232,19 +221,21 @@ def _keep(found: Tensor | str, map_size: int | None) -> Tensor | str:
     return found.clone(memory_format=torch.contiguous_format)
 
 
-def _on_the_path(output: Tensor, token_grid: tuple[int, int] | None, images: Any) -> tuple[Tensor | str, Tensor]:
+def _map(output: Tensor, now: Pass, name: str) -> Tensor | str:
+    """The map that an output is, or why it is none."""
+    found = now.read(output, name)
+    return found.map(output) if isinstance(found, Layout) else found
+
+
+def _on_the_path(output: Tensor, now: Pass, name: str) -> tuple[Tensor | str, Tensor]:
     """The map, and a tensor equal to ``output`` that depends on it and may be changed in place."""
     if output.is_floating_point() and not output.requires_grad:
         output = output.detach().requires_grad_()  # frozen so far: the graph begins here
-    found = as_map(output, token_grid, images=images)
-    if isinstance(found, str):
-        return found, output
-    if found is output:
-        return found, output.clone()
-    if output.dim() == 4:
-        return found, found.permute(0, 2, 3, 1).clone()
-    grid = found.flatten(2).transpose(1, 2)  # (n, h·w, D)
-    return found, torch.cat([output[:, : output.shape[1] - grid.shape[1]], grid], dim=1)
+    layout = now.read(output, name)
+    if isinstance(layout, str):
+        return layout, output
+    found = layout.map(output)
+    return found, layout.output(found, output)
 
 
 def _select(name: str, head: str, calls: Mapping[str, list[list[Leaf]]], found: Mapping[str, Any]) -> dict[str, Tensor]:

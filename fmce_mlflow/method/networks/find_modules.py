@@ -6,7 +6,7 @@ The choice of the default module is ours; ``docs/backbones.md`` has it by family
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,8 +16,10 @@ from torchvision.models import detection, segmentation
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from fmce_mlflow.errors import BackboneError, CaptureError
-from fmce_mlflow.method.networks.capture import HOW_TO_LIST, as_map, capture, parts
+from fmce_mlflow.method.networks.capture import HOW_TO_LIST, capture, parts, shows_grid
+from fmce_mlflow.method.networks.flow import Flow
 from fmce_mlflow.method.networks.forward import as_input
+from fmce_mlflow.method.networks.layout import Known, Layout, Pass, TokenGrid
 from fmce_mlflow.method.networks.model_forms import forms_of_modules, named_modules, probing, run, type_name, unwrap
 
 LAST_STAGE: dict[type[nn.Module], str] = {
@@ -48,11 +50,15 @@ LAST_STAGE: dict[type[nn.Module], str] = {
 }
 _STAGE_BY_TYPE_NAME = {f"{kind.__module__}.{kind.__qualname__}": stage for kind, stage in LAST_STAGE.items()}
 
+_POOLS = re.compile(r"att\w*_?pool|pooler")
+
 
 class _Call(NamedTuple):
     name: str
     has_map: bool  # in a tuple or dict, too
     size: int | None  # h·w of the map, where the module returns one tensor and that is a map
+    depth: float  # the share of the pass before its end: of all steps that weights made of maps
+    is_output: bool  # one tensor without features of its own, of which the network's output is made without weights
 
 
 def list_modules(model: nn.Module) -> list[str]:
@@ -67,7 +73,9 @@ def list_modules(model: nn.Module) -> list[str]:
     return list(named_modules(model))
 
 
-def resolve_modules(model: nn.Module, wanted: Sequence[str], *, example: Tensor) -> tuple[str, ...]:
+def resolve_modules(
+    model: nn.Module, wanted: Sequence[str], *, example: Tensor, token_grid: TokenGrid | None = None
+) -> tuple[str, ...]:
     """Check names of functional modules and expand globs.
 
     Args:
@@ -76,6 +84,7 @@ def resolve_modules(model: nn.Module, wanted: Sequence[str], *, example: Tensor)
             (``layer*``, ``layer4.*.conv2``) and ``**`` for any number of levels. A glob takes those modules that give a
             feature map. Empty: the default module.
         example: Images (n, 3, h, w) for one forward pass.
+        token_grid: As :func:`~fmce_mlflow.method.networks.capture.capture` takes it.
 
     Returns:
         The names, each once, in the order of ``wanted``.
@@ -92,9 +101,11 @@ def resolve_modules(model: nn.Module, wanted: Sequence[str], *, example: Tensor)
         ('1',)
     """
     if not wanted:
-        return (default_module(model, example),)
+        return (default_module(model, example, token_grid=token_grid),)
     names: list[str] = []
-    mapped = {call.name for call in _calls(model, example) if call.has_map} if "*" in "".join(wanted) else set()
+    mapped: set[str] = set()
+    if "*" in "".join(wanted):
+        mapped = {call.name for call in _calls(model, example, token_grid) if call.has_map}
     for name in wanted:
         if "*" not in name:
             names.append(name)
@@ -105,21 +116,22 @@ def resolve_modules(model: nn.Module, wanted: Sequence[str], *, example: Tensor)
             raise BackboneError(f"{name!r} {why}. {HOW_TO_LIST}")
         names.extend(module for module in fitting if module in mapped)
     names = list(dict.fromkeys(names))
-    with capture(model, names) as forward:
+    with capture(model, names, token_grid=token_grid) as forward:
         forward(as_input(model, example))
     return tuple(names)
 
 
-def default_module(model: nn.Module, example: Tensor) -> str:
+def default_module(model: nn.Module, example: Tensor, *, token_grid: TokenGrid | None = None) -> str:
     """The last feature stage of a model, by one forward pass of example images (n, 3, h, w).
 
     For torchvision's families a table says which module that is, also where one such network sits inside another model
     or is exported; for its detectors and segmentation models it is their backbone. Otherwise it is the module whose
-    call ended last among those that return one tensor, a feature map (of more than one position, if there are such),
-    leaving out pooling, dropout and identities.
+    call ended last among those that return one tensor, a feature map (of more than one position, if there are such).
+    Left out are pooling and what is inside an attention pool, dropout, identities, and outputs of the network: what its
+    result is made of without further weights, unless an activation or norm has made features of it.
 
     Raises:
-        CaptureError: No module has a feature map.
+        CaptureError: No module has a feature map, or most of the network comes after the last one.
 
     Example:
         >>> net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -128,7 +140,7 @@ def default_module(model: nn.Module, example: Tensor) -> str:
     """
     network = unwrap(model)
     modules = named_modules(network)
-    calls = _calls(network, example)
+    calls = _calls(network, example, token_grid)
     called = {call.name for call in calls}
     known = [
         f"{name}.{stage}".lstrip(".")
@@ -137,16 +149,22 @@ def default_module(model: nn.Module, example: Tensor) -> str:
     ]
     if len(known) == 1 and known[0] in called:
         return known[0]
-    staged = [call for call in calls if call.size and not _passes_through(modules[call.name])]
-    if not staged:
+    mapped = [call for call in calls if call.size]
+    staged = [call for call in mapped if not call.is_output and not _passes_through(call.name, modules)]
+    if not mapped:
         raise CaptureError(
             f"No module of this {type(network).__name__} has a feature map: for images {tuple(example.shape)} none "
             f"gives floats of shape (n, C, H, W), or tokens (n, L, D). {HOW_TO_LIST}"
         )
-    return next((call.name for call in reversed(staged) if call.size != 1), staged[-1].name)
+    last = next((call for call in reversed(staged) if call.size != 1), staged[-1] if staged else None)
+    if last is None or (last.depth < 0.5 and calls[-1].depth):
+        raise _unclear(network, last, [call.name for call in mapped])
+    return last.name
 
 
-def earlier_modules(model: nn.Module, names: Sequence[str], *, example: Tensor) -> tuple[str, tuple[str, ...]]:
+def earlier_modules(
+    model: nn.Module, names: Sequence[str], *, example: Tensor, token_grid: TokenGrid | None = None
+) -> tuple[str, tuple[str, ...]]:
     """Which modules lie earlier in a network than its last feature stage: weights lie between them and its end.
 
     Returns:
@@ -162,8 +180,8 @@ def earlier_modules(model: nn.Module, names: Sequence[str], *, example: Tensor) 
     """
     network = unwrap(model)
     modules = named_modules(network)
-    last = default_module(network, example)
-    ends = {call.name: place for place, call in enumerate(_calls(network, example))}
+    last = default_module(network, example, token_grid=token_grid)
+    ends = {call.name: place for place, call in enumerate(_calls(network, example, token_grid))}
     weighty = [
         place
         for name, place in ends.items()
@@ -179,29 +197,49 @@ def earlier_modules(model: nn.Module, names: Sequence[str], *, example: Tensor) 
     return last, tuple(found)
 
 
-def _calls(model: nn.Module, example: Tensor) -> list[_Call]:
+def _calls(model: nn.Module, example: Tensor, token_grid: TokenGrid | None = None) -> list[_Call]:
     """Every module called in a forward pass, in the order in which the calls ended."""
     network = unwrap(model)
     images = as_input(network, example)
-    calls: list[_Call] = []
+    now, flow = Pass(images, Known.of(network, token_grid)), Flow(network, [images])
+    ended: list[tuple[str, bool, int | None, int, int | None]] = []
 
-    def record(name: str, output: Any) -> None:
-        maps = [found for _, value in parts(output) if isinstance(found := as_map(value, images=images), Tensor)]
-        size = maps[0].shape[2] * maps[0].shape[3] if maps and isinstance(output, Tensor) else None
-        calls.append(_Call(name, bool(maps), size))
+    def record(name: str, module: nn.Module, output: Any) -> None:
+        if shows_grid(module):
+            now.see(output)
+        maps = [found.map(value) for _, value in parts(output) if isinstance(found := now.read(value), Layout)]
+        alone = isinstance(output, Tensor)
+        size = maps[0].shape[2] * maps[0].shape[3] if maps and alone else None
+        ended.append((name, bool(maps), size, flow.weighted, flow.number(output) if alone else None))
 
     handles = [
-        module.register_forward_hook(lambda _module, _args, output, name=name: record(name, output))
+        module.register_forward_hook(lambda module, _args, output, name=name: record(name, module, output))
         for name, forms in forms_of_modules(network).items()
         for module in forms
     ]
     try:
-        with torch.no_grad(), probing(network):
-            run(network, images)
+        with torch.no_grad(), probing(network), flow:
+            result = run(network, images)
     finally:
         for handle in handles:
             handle.remove()
-    return calls
+    tail = flow.reach(value for _, value in parts(result))
+    return [
+        _Call(name, has_map, size, weighted / (flow.weighted or 1), number in tail and flow.is_bare(number))
+        for name, has_map, size, weighted, number in ended
+    ]
+
+
+def _unclear(network: nn.Module, last: _Call | None, mapped: Sequence[str]) -> CaptureError:
+    why = "all of its feature maps are outputs of the network or pooled"
+    if last is not None:
+        why = f"most of the network comes after {last.name}, the last module whose output can be read as a feature map"
+    names = list(dict.fromkeys(mapped))[-8:]
+    return CaptureError(
+        f"It is not clear what the last feature stage of this {type(network).__name__} is: {why}. Name one in "
+        f"`modules`; the last with maps are {', '.join(names)}. If it has tokens that are feature maps too, say with "
+        "token_grid=(h, w) how they lie."
+    )
 
 
 def _known_stage(module: nn.Module) -> str | None:
@@ -209,10 +247,14 @@ def _known_stage(module: nn.Module) -> str | None:
     return next(filter(None, stages), None) or _STAGE_BY_TYPE_NAME.get(type_name(module))
 
 
-def _passes_through(module: nn.Module) -> bool:
-    """Whether a module is pooling, dropout or an identity: no stage of features by itself."""
-    kind = type_name(module).rpartition(".")[2].lower()
-    return any(word in kind for word in ("pool", "dropout", "droppath", "stochasticdepth", "identity"))
+def _passes_through(name: str, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether a module is pooling, dropout or an identity, or inside an attention pool: no stage of features."""
+    kind = type_name(modules[name]).rpartition(".")[2].lower()
+    if any(word in kind for word in ("pool", "dropout", "droppath", "stochasticdepth", "identity")):
+        return True
+    parts = name.split(".")
+    parents = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return any(_POOLS.search(f"{parent} {type_name(modules[parent])}".lower()) for parent in parents)
 
 
 def _glob(pattern: str) -> re.Pattern[str]:

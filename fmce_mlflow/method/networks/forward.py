@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fmce_mlflow.errors import CaptureError, ModelError
+from fmce_mlflow.errors import CaptureError, FmceError, ModelError
 
 CHANNELS_LAST_FROM = 512  # images, from which it is worth while to ask whether a network takes channels last
 _SAME = 1e-3  # of the largest value
@@ -61,22 +61,32 @@ def run_network(
 
 
 def as_input(network: nn.Module, pixels: Tensor) -> Tensor:
-    """Images on a network's device and in its floating dtype, half precision included."""
-    weight = next((p for p in network.parameters() if p.is_floating_point()), None)
+    """Images on a network's device and in the dtype of its first convolution, else of its first linear layer."""
+    floating = [(name, p) for name, p in network.named_parameters() if p.is_floating_point()]
+    layers = [p for name, p in floating if name.endswith("weight") and p.dim() >= 2]
+    weight = next((p for p in layers if p.dim() >= 4), next(iter([*layers, *(p for _, p in floating)]), None))
     return pixels if weight is None else pixels.to(device=weight.device, dtype=weight.dtype)
 
 
 @contextmanager
 def told_if_refused(pixels: Tensor) -> Iterator[None]:
-    """Say which images it was that a network cannot take: a ModelError in place of what PyTorch raises."""
+    """Say which images it was that a network cannot take: a ModelError in place of whatever its forward raises."""
     try:
         yield
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except FmceError:
+        raise
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
+        if not isinstance(error, (RuntimeError, ValueError, TypeError, IndexError, AssertionError)):
+            reason = f"{type(error).__name__}: {reason}"
+        advice = "Check channels, height and width, and name a preprocessing that gives what the model was trained on."
+        if isinstance(error, torch.OutOfMemoryError):
+            advice = "Lower batch_size, or take another device."
+        elif "dtype" in reason or "expected scalar type" in reason or "Input type" in reason:
+            advice = "Its layers want several dtypes. Convert the model to one, as by model.float(), and log it again."
         raise ModelError(
             f"The model cannot take these images, {str(pixels.dtype).removeprefix('torch.')} of shape "
-            f"{tuple(pixels.shape)}: {reason} Check channels, height and width, and name a preprocessing that gives "
-            "what the model was trained on."
+            f"{tuple(pixels.shape)}: {reason.rstrip('. ')}. {advice}"
         ) from error
 
 

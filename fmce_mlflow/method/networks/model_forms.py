@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -160,10 +161,10 @@ def run(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
     Raises:
         CaptureError: An exported model that was exported for another shape of input.
     """
-    compiled = any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in model.modules())
     try:
-        # torch.compile does not see hooks that are registered after it has compiled
-        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+        # torch.compile does not see hooks that are registered after it has compiled, be it modules or methods; where
+        # nothing has imported its compiler, nothing is compiled
+        with torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext():
             return model(*_copied(args), **_copied(kwargs))
     except RuntimeError as error:
         if isinstance(model, torch.export.UnflattenedModule) and str(error).startswith("Expected input"):
@@ -198,7 +199,10 @@ def _check_hookable(model: nn.Module) -> None:
                 "model.eval() before exporting or logging it. A network that draws random numbers or changes its "
                 "buffers in eval mode too has no score that stays the same."
             )
-        if isinstance(module, torch.fx.GraphModule) and is_flat_graph(module):
+        # one inside another model can be a part that torch.fx traced, or that ran under no_grad or autocast in an
+        # export; torch.export's own have no train()
+        is_part = name and "train" not in vars(module)
+        if isinstance(module, torch.fx.GraphModule) and is_flat_graph(module) and not is_part:
             raise CaptureError(
                 f"{where} is a flat exported graph, in which the hooks of submodules are never called "
                 "(mlflow.pytorch.load_model returns one for pt2). Fetch the model with "

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fmce_mlflow.errors import CaptureError
 from fmce_mlflow.method.networks.capture import capture
+from fmce_mlflow.method.networks.layout import TokenGrid
 
 FLOAT16_MAX = float(torch.finfo(torch.float16).max)
 
@@ -34,6 +35,7 @@ def take_maps(
     n: int,
     *,
     map_size: int | None = None,
+    token_grid: TokenGrid | None = None,
     keep_outputs: bool = False,
 ) -> TakenMaps:
     """Take the maps of all images in one pass in eval mode.
@@ -46,6 +48,7 @@ def take_maps(
         batches: Images (b, C, H, W), or tuples and lists that begin with them.
         n: How many images there are.
         map_size: Pool larger maps to this height and width.
+        token_grid: As :func:`~fmce_mlflow.method.networks.capture.capture` takes it.
         keep_outputs: Keep what the network gives for each batch.
 
     Raises:
@@ -62,7 +65,8 @@ def take_maps(
     maps: dict[str, Tensor] = {}
     over: dict[str, list[Tensor]] = {}
     outputs, done = [], 0
-    with random_state_kept(model), capture(model, modules, map_size=map_size) as forward:
+    options: Any = {"map_size": map_size, "token_grid": token_grid}
+    with random_state_kept(model), capture(model, modules, **options) as forward:
         for batch in batches:
             x: Tensor = batch[0] if isinstance(batch, (tuple, list)) else batch  # (b, C, H, W)
             output, captured = forward(x.to(device, non_blocking=True))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fmce_mlflow.errors import CaptureError
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.forward import as_input
+from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.networks.model_forms import unwrap
 
 ScoreTarget: TypeAlias = Callable[[Any], Tensor]
@@ -68,12 +69,18 @@ def grad_cam(
     return np.concatenate(found)
 
 
-def cams(model: nn.Module, modules: Sequence[str], images: Tensor, targets: ScoreTargets = None) -> dict[str, Maps]:
+def cams(
+    model: nn.Module,
+    modules: Sequence[str],
+    images: Tensor,
+    targets: ScoreTargets = None,
+    token_grid: TokenGrid | None = None,
+) -> dict[str, Maps]:
     """Grad-CAM of several modules in their maps' own resolution, float32 (n, h, w) in [0, 1]: one pass each way.
 
     Arguments and errors are those of :func:`grad_cam`.
     """
-    with torch.inference_mode(False), capture(model, modules, grad=True) as forward:
+    with torch.inference_mode(False), capture(model, modules, token_grid=token_grid, grad=True) as forward:
         pixels = as_input(unwrap(model), images)
         output, maps = forward(pixels)
         for name in modules:
@@ -139,7 +146,7 @@ def _scores(output: Any, n: int, targets: ScoreTargets) -> list[Tensor]:
             else:
                 assert by_class is not None
                 score = ClassifierOutputTarget(int(target))(by_class[i])
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except Exception as error:  # of a function of the user's
             raise CaptureError(
                 f"The target of image {i} cannot be taken of the model's output, {_kind(output)}: "
                 f"{type(error).__name__}: {error}. {HOW_TO_TARGET}"

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from fmce_mlflow.errors import CaptureError
 from fmce_mlflow.method.images.preprocessing import Preprocessing
+from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.saliency.grad_cam import Maps, cams, focus, resized
 
 IMAGES = 6
@@ -32,6 +33,7 @@ class SaliencyHistory:
     modules: tuple[str, ...]
     kept: dict[str, Kept] = field(default_factory=dict)  # by module, of the last S snapshots, (S, n, h, w)
     problem: str | None = None  # why there is none, where there is none
+    token_grid: TokenGrid | None = None
 
     def take(self, model: nn.Module) -> dict[str, float]:
         """Look at the network as it is now: mean focus by module; empty where there is a problem.
@@ -44,7 +46,7 @@ class SaliencyHistory:
         devices = list({p.device for p in model.parameters() if p.device.type == "cuda"})
         try:
             with torch.random.fork_rng(devices=devices):
-                found = cams(model, self.modules, self.inputs, self.labels)
+                found = cams(model, self.modules, self.inputs, self.labels, self.token_grid)
         except CaptureError as error:
             self.problem = str(error)
             self.kept.clear()

@@ -23,6 +23,7 @@ from fmce_mlflow.method.fmce_net.statistics import bag_features
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.forward import CHANNELS_LAST_FROM, run_network, takes_channels_last
+from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, ScoredBag, merge_bags
 
 AHEAD = 2  # the most bags that wait to be reduced
@@ -65,6 +66,7 @@ def score_modules(
     images: int,
     bag_sizes: Iterable[int],
     fixed_batch: int | None = None,
+    token_grid: TokenGrid | None = None,
     untrained: nn.Module | None = None,
 ) -> dict[str, ModuleFinding]:
     """Score functional modules on images.
@@ -77,6 +79,7 @@ def score_modules(
         images: How many images there are; the batches' indices are below it.
         bag_sizes: Images in each bag. Where images were skipped, the last bags have fewer.
         fixed_batch: The only number of images that the network takes at a time, if there is one.
+        token_grid: As :func:`~fmce_mlflow.method.networks.capture.capture` takes it.
         untrained: The network with fresh weights, for a net that looks at the contrast; it sees the first images only.
 
     Returns:
@@ -91,8 +94,11 @@ def score_modules(
     references: dict[str, Tensor] = {}
     if untrained is not None:
         first, batches = _peek(batches, REFERENCE_IMAGES)
-        references = untrained_features(untrained, modules, first, fixed_batch)
-    with ThreadPoolExecutor(1, thread_name_prefix="fmce-bags") as pool, capture(network, modules) as forward:
+        references = untrained_features(untrained, modules, first, fixed_batch, token_grid)
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="fmce-bags") as pool,
+        capture(network, modules, token_grid=token_grid) as forward,
+    ):
         layout: torch.memory_format | None = None
         for batch in batches:
             if layout is None:
@@ -113,14 +119,18 @@ def score_modules(
 
 
 def untrained_features(
-    network: nn.Module, modules: Sequence[str], pixels: Sequence[Tensor], fixed_batch: int | None = None
+    network: nn.Module,
+    modules: Sequence[str],
+    pixels: Sequence[Tensor],
+    fixed_batch: int | None = None,
+    token_grid: TokenGrid | None = None,
 ) -> dict[str, Tensor]:
     """Features of an untrained network's modules, against which those of the trained one are contrasted.
 
     By name of the map, their mean over bags, float32 (FEATURES,); nothing where fresh weights give no finite maps.
     """
     parts: dict[str, list[Tensor]] = {}
-    with capture(network, modules) as forward:
+    with capture(network, modules, token_grid=token_grid) as forward:
         for batch in pixels:
             for name, maps in run_network(forward, network, batch, fixed_batch).items():
                 parts.setdefault(name, []).append(maps.cpu())

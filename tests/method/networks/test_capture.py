@@ -18,7 +18,8 @@ from torchvision import models
 from torchvision.ops import FeaturePyramidNetwork
 
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError
-from fmce_mlflow.method.networks.capture import PREFIX_TOKENS, as_map, capture
+from fmce_mlflow.method.networks.capture import capture
+from fmce_mlflow.method.networks.layout import PREFIX_TOKENS, Known, Pass
 
 
 class Gives(nn.Module):
@@ -54,6 +55,10 @@ def small_cnn():
 
 def photos(n=4, height=8, width=None):
     return torch.randn(n, 3, height, width or height, generator=torch.Generator().manual_seed(1))
+
+
+def as_map(value, token_grid=None, *, images=None):
+    return Pass(images, Known(token_grid)).read(value).map(value)
 
 
 def maps_of(model, modules, *args, **options):
@@ -662,7 +667,7 @@ def test_options_that_cannot_work_are_told_all_at_once():
     with pytest.raises(ConfigError) as caught, capture(small_cnn(), [], map_size=0, token_grid=(0, 4), grad=True):
         pass
     assert len(caught.value.problems) == 4
-    with pytest.raises(ConfigError, match="two numbers"), capture(small_cnn(), ["stem"], token_grid=(1, 2, 3)):
+    with pytest.raises(ConfigError, match="two numbers"), capture(small_cnn(), ["stem"], token_grid=(1, 2, 3, 4)):
         pass
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from mlflow.data.dataset import Dataset
 from mlflow.data.evaluation_dataset import EvaluationDataset, convert_data_to_mlflow_dataset
 from mlflow.data.pyfunc_dataset_mixin import PyFuncConvertibleDatasetMixin
 from mlflow.entities import DatasetInput, InputTag, LoggedModelInput
 from mlflow.exceptions import MlflowException
 from mlflow.models.evaluation.base import EvaluationArtifact
-from torch import nn
 
-from fmce_mlflow.errors import ConfigError, DataError, ModelError
+from fmce_mlflow.errors import DataError
 from fmce_mlflow.evaluation.choices import (
     Notes,
     Setup,
@@ -33,6 +30,7 @@ from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.evaluation.provenance import find_training_run, model_facts, predictor_facts
 from fmce_mlflow.evaluation.saliency import Saliency, take_saliency
 from fmce_mlflow.method.networks.call_order import in_order, weightless
+from fmce_mlflow.method.networks.copies import borrowed
 from fmce_mlflow.method.networks.forward import as_input, padded
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, is_far
 from fmce_mlflow.method.scoring.score_modules import bag_order, score_modules
@@ -133,16 +131,17 @@ def examine(
     again with what Grad-CAM, which takes its time, shows.
     """
     notes = Notes()
-    setup = choose_setup(model, dataset, config, predictor.predictor, notes)
-    with placed(model.network, config.device), entered(setup):
-        modules, early = choose_modules(setup, notes)
-        for line in renamed(modules):
-            run.say(line)
-        bag_size = choose_bag_size(setup)
-        scores = _score(setup, modules, bag_size, notes)
-        findings = _findings(run, setup, scores, early, predictor, bag_size, notes)
-        log(findings, ())
-        saliency = take_saliency(setup, [module.name for module in findings.modules], notes)
+    with borrowed(model.network, config.device) as network:
+        setup = choose_setup(replace(model, network=network), dataset, config, predictor.predictor, notes)
+        with entered(setup):
+            modules, early = choose_modules(setup, notes)
+            for line in renamed(modules):
+                run.say(line)
+            bag_size = choose_bag_size(setup)
+            scores = _score(setup, modules, bag_size, notes)
+            findings = _findings(run, setup, scores, early, predictor, bag_size, notes)
+            log(findings, ())
+            saliency = take_saliency(setup, [module.name for module in findings.modules], notes)
     if saliency is None and tuple(notes.warnings) == findings.warnings:
         return findings
     full = _with_saliency(findings, saliency, notes, model.facts.backbone or findings.model.name)
@@ -254,36 +253,6 @@ def _evaluated_images(setup: Setup, bag_size: int) -> EvaluatedImages:
         classes=tuple(inputs.classes or setup.model.facts.classes),
         bag_size=min(bag_size, len(probe)),
     )
-
-
-@contextmanager
-def placed(network: nn.Module, device: str | None) -> Iterator[None]:
-    """A network on another device for a while, where one is named; afterwards it is where it was."""
-    weights = [*network.parameters(), *network.buffers()]
-    if any(weight.is_meta for weight in weights):
-        raise ModelError(
-            "The model has weights on the device meta, which keeps no values. Load its weights before it is logged."
-        )
-    if device is None or not weights:
-        yield
-        return
-    before = [weight.device for weight in weights]
-    try:
-        _move(network, device)
-        yield
-    finally:
-        for weight, home in zip(weights, before, strict=True):
-            weight.data = weight.data.to(home)
-
-
-def _move(network: nn.Module, device: str) -> None:
-    try:
-        if torch.device(device).type == "meta":
-            raise NotImplementedError("it keeps no values")
-        network.to(device)
-    except Exception as error:  # each kind of device has errors of its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"device {device!r} cannot be used: {reason}") from error
 
 
 def _evaluation_dataset(data: Any) -> tuple[EvaluationDataset, Dataset | None]:

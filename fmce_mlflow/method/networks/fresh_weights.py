@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from zlib import crc32
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from fmce_mlflow.method.networks.copies import copied
 from fmce_mlflow.method.networks.model_forms import bare_name, type_name, unwrap
 
 PRELU_SLOPE = 0.25
@@ -75,18 +74,6 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
         for module in made.modules():
             _reset_statistics(module)
     return made.eval()
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """A deep copy of a network; what an exported one knows of its graph, which holds no weights, is shared."""
-    memo: dict[int, Any] = {}
-    common = vars(nn.Module())
-    for module in model.modules():
-        if type(module).__module__ == "torch.export.unflatten":  # fake tensors and graphs in it cannot be copied
-            memo |= {id(value): value for name, value in vars(module).items() if name not in common}
-        computed = [value for value in vars(module).values() if isinstance(value, Tensor) and not value.is_leaf]
-        memo |= {id(value): value.detach().clone() for value in computed}  # as by the hook of spectral norm
-    return copy.deepcopy(model, memo)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

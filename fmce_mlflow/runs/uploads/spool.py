@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 
 from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError
 from fmce_mlflow.runs.feature_index import INDEX, ROOT, Index
-from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.credentials import enters, without_credentials
+from fmce_mlflow.safety.private import make_private, only_ours
 from fmce_mlflow.safety.reading import parse_json, read_file, stay_within
 
 RUN, UNIT, CLOSE, LOCK = "run.json", "unit.json", "close.json", "lock"
@@ -73,7 +74,7 @@ class Spool:
 
     def __init__(self, folder: Path, run_id: str, tracking_uri: str) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
         for path in folder.iterdir():
             _refuse_link(path)
         self._lock = FileLock(str(folder / LOCK))
@@ -84,11 +85,12 @@ class Spool:
                 f"Run {run_id} is being trained or uploaded by another process, which holds {folder}."
             ) from None
         try:
+            (folder / LOCK).chmod(0o600)
             if (folder / RUN).exists():
                 if (found := owner(folder)[0]) != run_id:
                     raise RunError(f"{folder} belongs to run {found}, not to {run_id}.")
             else:
-                _write_json(folder / RUN, {"run_id": run_id, "tracking_uri": without_credentials(tracking_uri)})
+                _write_json(folder / RUN, {"run_id": run_id, "tracking_uri": without_credentials(enters(tracking_uri))})
             for path in folder.glob("*.part"):
                 _refuse_link(path)
                 shutil.rmtree(path)
@@ -106,7 +108,7 @@ class Spool:
         """An empty folder for a snapshot's files."""
         folder = self.folder / f"snapshot_{snapshot:05d}.part"
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        make_private(folder)
         return folder
 
     def commit(self, folder: Path, metrics: list[MetricRow], checkpoint: str | None) -> Unit:
@@ -122,6 +124,8 @@ class Spool:
                 "sha256": _hashes(folder),
             },
         )
+        for path in folder.rglob("*"):
+            path.chmod(0o700 if path.is_dir() else 0o600)
         final = folder.with_name(folder.name.removesuffix(".part"))
         folder.rename(final)
         unit = _read_unit(final)
@@ -174,11 +178,8 @@ def owner(folder: Path) -> tuple[str, str]:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether this user wrote a run's folder, and nobody else can write it: then its tracking URI can be trusted."""
-    if not hasattr(os, "getuid"):
-        return True
-    found = [path.stat() for path in (folder, folder / RUN)]
-    return all(one.st_uid == os.getuid() and not one.st_mode & 0o002 for one in found)
+    """Whether this user wrote a run's folder, and nobody else can write or replace it: its tracking URI is trusted."""
+    return only_ours(folder, folder / RUN)
 
 
 def closing_status(folder: Path) -> str | None:
@@ -264,6 +265,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     part = path.with_name(path.name + ".new")
+    part.unlink(missing_ok=True)
+    part.touch()
+    part.chmod(0o600)
     part.write_text(json.dumps(value), encoding="utf-8")
     os.replace(part, path)
 

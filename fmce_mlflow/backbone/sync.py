@@ -15,7 +15,7 @@ from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.runs.uploads import spool, uploader
 from fmce_mlflow.runs.uploads.options import UploadOptions
-from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.safety.retry import passes
 from fmce_mlflow.wording import counted
 
@@ -52,6 +52,7 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = pri
         DataError: If the run is to be completed and its images are not here.
     """
     run_id, uri = spool.owner(folder)
+    uri = without_credentials(uri)
     run = Run(client, run_id, say)
     try:
         role = run.fetch().data.tags.get(ROLE_TAG)
@@ -60,7 +61,7 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = pri
             raise
         raise RunError(
             f"There is no run {run_id} on {without_credentials(client.tracking_uri)}; it was trained against "
-            f"{uri}. Name that server with --tracking-uri: {error}"
+            f"{uri}. Name that server with --tracking-uri: {hide_credentials(error)}"
         ) from None
     if role != "backbone":  # before anything is logged to it: the folder may be anybody's
         raise RunError(f"Run {run_id} is no backbone run: its tag {ROLE_TAG} is {role!r}. Nothing was uploaded.")

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -60,7 +61,7 @@ class TrialMirror:
 
     def open(self, trial: Trial, frozen: FrozenTrial) -> str:
         """The id of the run of a trial that begins: a new one, or that of the trial it retries."""
-        run_id = frozen.user_attrs.get(RUN)
+        run_id = self.run_of(frozen)
         retried = retries(frozen)
         if retried and run_id is None:
             run_id = self.find(origin(frozen))
@@ -76,6 +77,19 @@ class TrialMirror:
             self._tag(run_id, {"fmce.trial_state": "running", "fmce.trial_retries": str(retried)})
         self._flushed = time.monotonic()
         return str(run_id)
+
+    def run_of(self, trial: FrozenTrial) -> str | None:
+        """The run that a trial names, if it is one below the study's: whoever can write the database chooses it."""
+        run_id = trial.user_attrs.get(RUN)
+        if run_id is None or run_id in self._logged:
+            return run_id
+        try:
+            parent = self.client.get_run(str(run_id)).data.tags.get(PARENT_TAG)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            return None
+        return str(run_id) if parent == self.study_run.id else None
 
     def find(self, number: int) -> str | None:
         """The run of a trial whose id was not kept: its worker died right after it had made the run."""
@@ -94,7 +108,7 @@ class TrialMirror:
 
     def close(self, trial: FrozenTrial, why: str = "", *, run_id: str | None = None) -> None:
         """Write all of a finished trial and end its run; ``why`` and ``run_id`` where the trial does not say them."""
-        run_id = trial.user_attrs.get(RUN, run_id)
+        run_id = self.run_of(trial) or run_id
         if run_id is None:
             return
         metrics = []
@@ -105,7 +119,7 @@ class TrialMirror:
                 metrics.append(Metric(f"best_{METRIC}", trial.value, at, 0))
         tags = {"fmce.trial_state": STATES[trial.state]}
         if why := trial.user_attrs.get(WHY, why):
-            tags["fmce.trial_reason"] = hide_credentials(str(why))[:4000]
+            tags["fmce.trial_reason"] = str(why)[:4000]
         self._log(run_id, trial.params, trial.intermediate_values, metrics, tags)
         self.client.set_terminated(run_id, _STATUS[trial.state])
         self._logged.pop(run_id, None)
@@ -126,11 +140,11 @@ class TrialMirror:
 
     def wait(self, trial: FrozenTrial, why: str) -> None:
         """Say that a trial's worker died and that it will be retried."""
-        if run_id := trial.user_attrs.get(RUN):
+        if run_id := self.run_of(trial):
             self._tag(run_id, {"fmce.trial_state": "waiting", "fmce.trial_retried_because": why})
 
     def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
-        self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        self.client.log_batch(run_id, tags=[RunTag(k, hide_credentials(v)) for k, v in tags.items()])
 
     def _log(
         self,
@@ -147,6 +161,6 @@ class TrialMirror:
         known = self._logged[run_id]
         new = {step: value for step, value in values.items() if step not in known and math.isfinite(value)}
         metrics = [*(Metric(METRIC, value, now, step) for step, value in new.items()), *more]
-        given = [Param(k, str(v)) for k, v in params.items()]
-        self.client.log_batch(run_id, metrics, given, [RunTag(k, v) for k, v in tags.items()])
+        given = [Param(k, hide_credentials(v)) for k, v in params.items()]
+        self.client.log_batch(run_id, metrics, given, [RunTag(k, hide_credentials(v)) for k, v in tags.items()])
         known.update(new)

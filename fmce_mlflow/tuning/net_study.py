@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from fmce_mlflow.predictor.fmcs_source import latest_fmcs_run
 from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.predictor.train import train_fmce_net
 from fmce_mlflow.runs.run import Run
+from fmce_mlflow.safety.reading import parse_json
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.objective import NetObjective, tuning_rows
 from fmce_mlflow.tuning.options import TuneOptions
@@ -85,7 +85,10 @@ def _source_of(storage: RDBStorage, study_name: str) -> str:
         attrs = optuna.load_study(study_name=study_name, storage=storage).user_attrs
     except KeyError:
         return ""
-    return str(json.loads(attrs.get(SETTINGS, "{}")).get("setting", {}).get("fmcs_run", ""))
+    try:
+        return str(parse_json(attrs[SETTINGS])["setting"]["fmcs_run"])
+    except (LookupError, TypeError, ValueError):  # not written yet; or by somebody else, and refused later
+        return ""
 
 
 def _refit(run: Run, trial: FrozenTrial, options: TuneOptions, source: str) -> str:

@@ -51,10 +51,16 @@ def log_study(run: Run, study: optuna.Study) -> None:
 
 
 def _log_best(run: Run, first: FrozenTrial) -> None:
-    tags = {"fmce.best_trial": origin(first), "fmce.best_run": first.user_attrs[RUN]}
+    run_id = first.user_attrs.get(RUN, "")
+    tags = {"fmce.best_trial": origin(first), "fmce.best_run": run_id}
     tags |= {f"best.{name}": value for name, value in first.params.items()}
     run.client.log_batch(run.id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
-    record = {"trial": origin(first), "run_id": first.user_attrs[RUN], METRIC: first.value, "params": first.params}
+    record = {
+        "trial": origin(first),
+        "run_id": run_id,
+        METRIC: first.value,
+        "params": first.params,
+    }
     run.log_json(record, BEST)
     shown = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in first.params.items()}
     chosen = ", ".join(f"{name} {value}" for name, value in shown.items())

@@ -15,8 +15,9 @@ from optuna.exceptions import DuplicatedStudyError
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from fmce_mlflow.errors import ConfigError, RunError
-from fmce_mlflow.runs.run import Run
+from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.reading import parse_json
 from fmce_mlflow.tuning import results
 from fmce_mlflow.tuning.mirror import RUN, WHY, TrialMirror
 from fmce_mlflow.tuning.options import StudyOptions
@@ -156,9 +157,10 @@ def _existing(
     study = optuna.load_study(study_name=options.study_name, storage=storage)
     where = f"Study {options.study_name!r} at {shown(options.storage)}"
     attrs = _settled_attrs(study, where)
-    _refuse_changes(where, json.loads(attrs[SETTINGS]), settings)
+    before, total = _begun_with(attrs, where)
+    _refuse_changes(where, before, settings)
     run = Run(client, str(attrs[RUN]), say)
-    status = _status(run, where)
+    status = _status(run, where, options.study_name)
     if not options.resume:
         if status != "RUNNING":
             raise ConfigError(
@@ -167,18 +169,18 @@ def _existing(
             )
         say(f"Joins study {options.study_name}: {_progress(study)}. If nobody leads it any more, use --resume.")
         return Opened(study, run, True)
-    if options.trials < attrs[TOTAL]:
-        say(f"The study keeps its total of {attrs[TOTAL]} trials; --trials {options.trials} is fewer.")
-    study.set_user_attr(TOTAL, max(options.trials, int(attrs[TOTAL])))
+    if options.trials < total:
+        say(f"The study keeps its total of {total} trials; --trials {options.trials} is fewer.")
+    study.set_user_attr(TOTAL, max(options.trials, total))
     client.update_run(run.id, status="RUNNING")
     say(f"Goes on with study {options.study_name}: {_progress(study)}.")
     return Opened(study, run, False)
 
 
-def _status(run: Run, where: str) -> str:
-    """Of a study's run, which must be there."""
+def _status(run: Run, where: str, study_name: str) -> str:
+    """Of a study's run, which must be there and be that study's: whoever can write its database chooses the run."""
     try:
-        info = run.fetch().info
+        found = run.fetch()
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -186,12 +188,18 @@ def _status(run: Run, where: str) -> str:
             f"{where} belongs to run {run.id}, which is not on {without_credentials(run.client.tracking_uri)}. "
             "Set --tracking-uri to where it is, or begin another study with --study-name."
         ) from None
-    if info.lifecycle_stage == "deleted":
+    role, name = found.data.tags.get(ROLE_TAG), found.data.params.get("study_name")
+    if (role, name) != ("tuning", study_name):
+        raise RunError(
+            f"{where} names run {run.id}, which is not its own ({ROLE_TAG} is {role!r}, study_name {name!r}): its "
+            "database was changed. Do not trust it; begin another study with another --storage."
+        )
+    if found.info.lifecycle_stage == "deleted":
         raise RunError(
             f"{where} belongs to run {run.id}, which is deleted. Restore it with `mlflow runs restore --run-id "
             f"{run.id}`, or begin another study with --study-name."
         )
-    return str(info.status)
+    return str(found.info.status)
 
 
 def _settled_attrs(study: optuna.Study, where: str) -> dict[str, Any]:
@@ -207,6 +215,20 @@ def _settled_attrs(study: optuna.Study, where: str) -> dict[str, Any]:
             f"{where} has no MLflow run: it is not one of `fmce tune-fmce-net`, or the process that began it died at "
             "once. Use another --study-name."
         ) from None
+
+
+def _begun_with(attrs: Mapping[str, Any], where: str) -> tuple[Settings, int]:
+    """The settings of a study and how many trials it is to have, as the process that began it wrote them."""
+    try:
+        settings, total = parse_json(attrs[SETTINGS]), attrs[TOTAL]
+        if not all(isinstance(group, dict) for group in settings.values()) or not isinstance(total, int):
+            raise ValueError(f"{TOTAL} is {total!r:.80}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{where} has attributes that `fmce tune-fmce-net` did not write ({type(error).__name__}: {error!s:.200}). "
+            "Begin another one with --study-name."
+        ) from None
+    return settings, total
 
 
 def _refuse_changes(where: str, before: Settings, now: Settings) -> None:

@@ -164,3 +164,78 @@ def test_who_joined_a_study_is_told_when_nobody_leads_it_any_more(client, url):
 
     tune(client, options(url, 2), leader_stops, SETTINGS, lambda: new_run(client), lambda *_: "m-1", say=lines.append)
     assert lines[-1].endswith("fit the best net with --resume.")
+
+
+VICTIMS = {
+    "a backbone run": {"fmce.role": "backbone"},
+    "a run of nobody's": {},
+    "a trial of another study": {"fmce.role": "tuning", "mlflow.parentRunId": "0" * 32},
+    "another study's run": {"fmce.role": "tuning"},
+}
+
+
+def finished_run(client, tags, **params: str) -> str:
+    run_id = new_run(client, **tags)
+    client.log_metric(run_id, "train_loss", 0.5)
+    for name, value in params.items():
+        client.log_param(run_id, name, value)
+    client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def all_of(client, run_id) -> tuple[object, ...]:
+    run = client.get_run(run_id)
+    return run.info.status, run.info.end_time, run.data.to_dictionary(), client.list_artifacts(run_id)
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("resume", [True, False])
+def test_only_its_own_run_is_gone_on_with(client, url, victim, resume):
+    """Whoever can write the database chooses the run that it names."""
+    params = {"study_name": "another"} if victim == "another study's run" else {}
+    run_id = finished_run(client, VICTIMS[victim], **params)
+    _, study = begin(client, url, Parabola(), 1)
+    study.set_user_attr(RUN, run_id)
+    before = all_of(client, run_id)
+    with pytest.raises(RunError, match=rf"names run {run_id}, which is not its own .* Do not trust it"):
+        open_study(client, options(url, resume=resume), SETTINGS, lambda: new_run(client), say=lambda _: None)
+    assert all_of(client, run_id) == before
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"fmce.settings": "{"},
+        {"fmce.settings": "[]"},
+        {"fmce.settings": '{"setting": 3}'},
+        {"fmce.settings": 3},
+        {"fmce.settings": None},
+        {"fmce.trials": "many"},
+        {"fmce.trials": None},
+    ],
+    ids=str,
+)
+def test_attributes_that_are_not_ours_are_told(client, url, attrs):
+    _, study = begin(client, url, Parabola(), 1)
+    for name, value in attrs.items():
+        study.set_user_attr(name, value)
+    with pytest.raises(RunError, match=r"has attributes that `fmce tune-fmce-net` did not write"):
+        open_study(client, options(url, resume=True), SETTINGS, lambda: new_run(client), say=lambda _: None)
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_trial_that_names_a_foreign_run_does_not_write_to_it(client, url, victim):
+    """A dead trial that is retried, one that has ended and is not written yet, one that waits."""
+    run_id = finished_run(client, VICTIMS[victim])
+    before = all_of(client, run_id)
+    job, study = begin(client, url, Parabola(), 2)
+    dead_trial(study, **{RUN: run_id})
+    mirror = TrialMirror(Run(client, study.user_attrs[RUN]))
+    mirror.wait(study.trials[0], "its worker died")
+    study.add_trial(optuna.trial.create_trial(value=0.5, user_attrs={RUN: run_id}))
+    mirror.close(study.trials[1])
+    time.sleep(3.1)
+    run_trials(job, client, say=lambda _: None)
+    reconcile(study, mirror, patience=0)
+    assert all_of(client, run_id) == before
+    assert all(trial.state is TrialState.COMPLETE for trial in counted_trials(study.trials))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import fmce_mlflow
+from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.wording import counted
+
+_BLOCK = re.compile(r"^[-+](?=[\s-])|^#|^\d+[.)](?=\s|$)")  # what begins a list, a rule or a heading
+_MARKUP = re.compile(r"[\\`*\[\]<>&|~@]|(?<![^\W_])_|_(?![^\W_])|:(?=\S)|(?<=www)\.", re.IGNORECASE)
 
 
 def render(template: str, **values: Any) -> str:
@@ -25,12 +30,35 @@ def code(text: str) -> Markup:
         >>> code("use `a<b`")
         Markup('use <code>a&lt;b</code>')
     """
-    parts = str(text).split("`")
+    text = hide_credentials(text)
+    parts = text.split("`")
     if len(parts) % 2 == 0:  # an odd backquote: part of a name
         return escape(text)
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
     )
+
+
+def plain(text: object) -> str:
+    """Text, without credentials, for one line of Markdown, such as of a run's description in MLflow's UI.
+
+    Nothing in it becomes a link, a picture, a heading or HTML there, and no character is lost.
+
+    Example:
+        >>> plain("![x](http://host/x.png) is layer_4, see www.host")
+        '!&#91;x&#93;(http&#58;//host/x.png) is layer_4, see www&#46;host'
+    """
+    line = _MARKUP.sub(_entity, " ".join(hide_credentials(text).split()))
+    return _BLOCK.sub(lambda found: found[0][:-1] + _entity(found[0][-1]), line, count=1)
+
+
+def _entity(found: re.Match[str] | str) -> str:
+    return f"&#{ord(found[0])};"
+
+
+def _shown(value: Any) -> Any:
+    """What is put into a page: all text is without credentials; what is markup already was made here."""
+    return hide_credentials(value) if type(value) is str else value
 
 
 @cache
@@ -39,9 +67,10 @@ def _environment() -> Environment:
         loader=PackageLoader("fmce_mlflow.report"),
         autoescape=lambda name: name is None or ".md." not in name,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": code, "counted": counted}
+    environment.filters |= {"code": code, "counted": counted, "plain": plain}
     environment.tests["finite"] = math.isfinite
     return environment

@@ -30,6 +30,7 @@ from fmce_mlflow.recording.recorder import PROBE_TAG, Recorder
 from fmce_mlflow.runs.artifacts import artifact_repository
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Sink, Uploads
+from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.safety.reading import seal
 
 BATCH = 256
@@ -113,7 +114,7 @@ def begin(recorder: Recorder, options: BackboneOptions, data: ImageData, acceler
         tags["mlflow.runName"] = recorder.name
     run.client.log_batch(
         run.id,
-        params=[Param(k, v[:6000]) for k, v in params.items() if k not in before.params],
+        params=[Param(k, hide_credentials(v)[:6000]) for k, v in params.items() if k not in before.params],
         tags=[RunTag(k, v) for k, v in tags.items()],
     )
     snapshots = options.training.snapshots + 1

@@ -24,7 +24,7 @@ from fmce_mlflow.runs.artifacts import fetched
 from fmce_mlflow.runs.checkpoint_slots import ROOT, SLOTS, Pointer, pointer, publish
 from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.runs.sink import Sink
-from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.safety.reading import check_header, check_seal, check_sha256, parse_json, read_file
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def stored_options(run: Run) -> BackboneOptions:
         logged = run.fetch()
     except MlflowException as error:
         raise RunError(
-            f"There is no run {run.id!r} to resume on {without_credentials(run.client.tracking_uri)}: {error}"
+            f"There is no run {run.id!r} to resume on {without_credentials(run.client.tracking_uri)}: "
+            f"{hide_credentials(error)}"
         ) from None
     role = logged.data.tags.get(ROLE_TAG)
     if logged.info.status == "FINISHED":
@@ -164,8 +165,8 @@ def stored_options(run: Run) -> BackboneOptions:
             "Resume with the release of fmce-mlflow that wrote it, or start a new run."
         ) from None
     for param in ("backbone", "dataset", "data_root"):  # a factory is imported, a folder read; MLflow fixes parameters
-        before, now = logged.data.params.get(param), str(getattr(options, param))
-        if before is not None and before.strip() != now.strip()[:6000]:
+        before, now = logged.data.params.get(param), hide_credentials(getattr(options, param))
+        if before is not None and hide_credentials(before).strip() != now.strip()[:6000]:
             raise ArtifactError(
                 f"{name} says that {param} is {now!r}; the run's parameter says {before!r}. It was changed after the "
                 "run had begun: do not trust it, start a new run."

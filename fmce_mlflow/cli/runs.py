@@ -15,7 +15,7 @@ import click
 
 from fmce_mlflow.errors import RunError
 from fmce_mlflow.runs.run import Run
-from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
+from fmce_mlflow.safety.credentials import enters, hide_credentials, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,7 +32,8 @@ def make_client(ctx: click.Context) -> MlflowClient:
 
     if uri := ctx.obj["tracking_uri"]:
         mlflow.set_tracking_uri(uri)
-    uri = mlflow.get_tracking_uri()
+    enters(mlflow.get_registry_uri())
+    uri = enters(mlflow.get_tracking_uri())
     with _alone(uri) if uri.startswith("sqlite:///") else nullcontext():
         return mlflow.MlflowClient()  # makes the tables of a new database
 
@@ -54,7 +55,7 @@ def open_run(client: MlflowClient, ctx: click.Context, name: str | None = None, 
     made: list[Any] = [None]
     if is_main_process():
         experiment = _experiment(client, ctx.obj["experiment"])
-        made = [client.create_run(experiment, run_name=name).info.run_id]
+        made = [client.create_run(experiment, run_name=name and hide_credentials(name)).info.run_id]
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from accelerate.state import PartialState
         from accelerate.utils import broadcast_object_list

@@ -38,6 +38,7 @@ from fmce_mlflow.predictor.find import NamedPredictor, find_predictor
 from fmce_mlflow.runs.metric_names import renamed
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import TorchModel, load_torch_model, torch_model_of
+from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.wording import counted
 
 MOST_NAMED = 5  # unreadable images that a warning names
@@ -245,7 +246,7 @@ def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) 
 def _evaluated_images(setup: Setup, bag_size: int) -> EvaluatedImages:
     inputs, probe, dataset = setup.inputs, setup.probe, setup.dataset
     return EvaluatedImages(
-        name=dataset.name or "images",
+        name=hide_credentials(dataset.name or "images"),
         digest=dataset.digest or dataset.hash or "",
         indices=probe,
         names=[inputs.name(int(index)) for index in probe],
@@ -262,4 +263,4 @@ def _evaluation_dataset(data: Any) -> tuple[EvaluationDataset, Dataset | None]:
             return given.to_evaluation_dataset(), given
         return EvaluationDataset(given), None
     except MlflowException as error:
-        raise DataError(f"{error} For images use mlflow.data.from_images.") from error
+        raise DataError(f"{hide_credentials(error)} For images use mlflow.data.from_images.") from error

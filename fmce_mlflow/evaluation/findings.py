@@ -15,6 +15,7 @@ from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 from fmce_mlflow.runs.metric_names import metric_name
+from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.wording import some
 
 MATURE = 0.9  # FMCS from which a module counts as trained enough to build on; a bar of ours, not the paper's
@@ -111,6 +112,8 @@ class Findings:
     mature: float = MATURE  # FMCS from which a module counts as trained enough
 
     def __post_init__(self) -> None:
+        for name in ("choices", "warnings"):
+            object.__setattr__(self, name, tuple(map(hide_credentials, getattr(self, name))))
         problems = [] if self.modules else ["a report needs at least one module, got none"]
         problems += [
             f"{what} of module {module.name!r} must be in [0, 1], got {value}"

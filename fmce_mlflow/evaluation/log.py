@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import shutil
 import tempfile
@@ -21,8 +20,9 @@ from mlflow.models.evaluation.base import EvaluationArtifact
 from fmce_mlflow.errors import ArtifactError, RunError
 from fmce_mlflow.evaluation.findings import Findings
 from fmce_mlflow.evaluation.page import evaluation_page
+from fmce_mlflow.report.templating import plain
 from fmce_mlflow.runs.run import ROLE_TAG, Run
-from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 
 if TYPE_CHECKING:
     from mlflow.data.evaluation_dataset import EvaluationDataset
@@ -86,12 +86,13 @@ def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
             artifacts[SALIENCY]._load(str(path))
         try:
             run.client.log_artifacts(run.id, folder)
-            run.client.log_batch(run.id, tags=[RunTag(k, v) for k, v in _tags(findings, logged.data.tags).items()])
+            tags = _tags(findings, logged.data.tags)
+            run.client.log_batch(run.id, tags=[RunTag(k, hide_credentials(v)) for k, v in tags.items()])
         except _REFUSALS as error:
             kept = shutil.copytree(folder, tempfile.mkdtemp(prefix=f"fmce_evaluation_{run.id}_"), dirs_exist_ok=True)
             raise ArtifactError(
                 f"The tracking server at {without_credentials(run.client.tracking_uri)} does not take the evaluation: "
-                f"{error} Its tables, figure and report are kept in {kept}."
+                f"{hide_credentials(error)} Its tables, figure and report are kept in {kept}."
             ) from error
     return artifacts
 
@@ -111,7 +112,8 @@ def log_metrics(run: Run, findings: Findings, dataset: EvaluationDataset, known:
         run.client.log_batch(run.id, [Metric(name, value, now, 0, **tied) for name, value in new.items()])
     except _REFUSALS as error:
         raise RunError(
-            f"The tracking server at {without_credentials(run.client.tracking_uri)} refuses the metrics: {error} "
+            f"The tracking server at {without_credentials(run.client.tracking_uri)} refuses the metrics: "
+            f"{hide_credentials(error)} "
             f"The figures are in the artifacts {MODULES}.json and {REPORT}.html of run {run.id}."
         ) from error
 
@@ -145,6 +147,6 @@ def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
     if findings.model.model_id:
         tags["fmce.model_id"] = findings.model.model_id
     if known.get(_NOTE_TAG, NOTE).startswith(NOTE):  # not somebody else's
-        told = [html.escape(line) for line in (*findings.summary.splitlines(), *findings.warnings)]
+        told = map(plain, (*findings.summary.splitlines(), *findings.warnings))
         tags[_NOTE_TAG] = "\n\n".join([NOTE, *told, f"More in the artifact `{REPORT}.html`."])[:5000]
     return tags if ROLE_TAG in known else {ROLE_TAG: "evaluation", **tags}

@@ -17,6 +17,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.runs.run import Run
+from fmce_mlflow.safety.credentials import hide_credentials
 
 NAME = "fmce"
 MODEL_TYPE = "fmce"
@@ -71,5 +72,5 @@ class FmceEvaluator(ModelEvaluator):
                 run, model, dataset, evaluator_config, model_id=model_id, warn=_logger.warning
             )
         except FmceError as error:
-            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+            raise MlflowException(hide_credentials(error), error_code=INVALID_PARAMETER_VALUE) from error
         return EvaluationResult(metrics=findings.metrics, artifacts=artifacts, run_id=run_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
@@ -16,7 +17,7 @@ from fmce_mlflow.method.convergence.verdict import Convergence, assess
 from fmce_mlflow.method.fmce_net.kinds import kind_named
 from fmce_mlflow.predictor.find import NamedPredictor
 from fmce_mlflow.runs.torch_models import TorchModel, TrainingFacts
-from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.wording import some
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def model_facts(client: MlflowClient, model: TorchModel) -> ModelFacts:
     """A model's names; where MLflow named it by its id alone, its title is the registered version that it is."""
-    facts = ModelFacts(model.uri, model_id=model.model_id or "")
+    facts = ModelFacts(without_credentials(model.uri), model_id=model.model_id or "")
     if not facts.model_id or model.uri != f"models:/{facts.model_id}":
         return facts
     try:
@@ -33,15 +34,15 @@ def model_facts(client: MlflowClient, model: TorchModel) -> ModelFacts:
         title = f"models:/{versions[-1]['name']}/{versions[-1]['version']}" if versions else ""
     except (MlflowException, ValueError, LookupError, TypeError):
         title = ""
-    return ModelFacts(model.uri, title, facts.model_id)
+    return replace(facts, title=title)
 
 
 def predictor_facts(named: NamedPredictor) -> PredictorFacts:
     """A predictor with its corpus and figures, as far as its file, which may be anybody's, says them."""
     info, kind = named.predictor.info, named.predictor.net.kind
     return PredictorFacts(
-        name=named.name,
-        identity=named.identity,
+        name=without_credentials(named.name),
+        identity=hide_credentials(named.identity),
         limits=kind_named(kind).limits,
         corpus=_corpus(info),
         figures=_figures(info, kind),

@@ -19,6 +19,7 @@ from fmce_mlflow.fmcs_dataset.plugin import FmcsDatasetSource
 from fmce_mlflow.fmcs_dataset.table import PARQUET
 from fmce_mlflow.method.convergence.config import ConvergenceConfig, Signal
 from fmce_mlflow.runs.run import Run
+from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.safety.reading import seal
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def log_fmcs_dataset(run: Run, dataset: FmcsDataset, *, config: ConvergenceConfi
     now = int(time.time() * 1000)
     run.client.log_batch(
         run.id,
-        params=[Param(k, str(v)[:6000]) for k, v in params.items() if k not in known],
+        params=[Param(k, hide_credentials(v)[:6000]) for k, v in params.items() if k not in known],
         metrics=[Metric(k, v, now, 0) for k, v in metrics.items()],
     )
     log_input(run.client, run.id, table, run.id)

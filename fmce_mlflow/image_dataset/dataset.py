@@ -18,6 +18,7 @@ from mlflow.data.schema import TensorDatasetSchema
 from mlflow.types import Schema, TensorSpec
 
 from fmce_mlflow.errors import DataError
+from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -211,10 +212,10 @@ def source_of(source: str | DatasetSource | None, inputs: ImageInputs) -> Datase
     if isinstance(source, DatasetSource):
         return source
     if source is None and inputs.folder is None:
-        return CodeDatasetSource(tags=registry.resolve_tags())
+        return CodeDatasetSource(tags={name: hide_credentials(tag) for name, tag in registry.resolve_tags().items()})
     with warnings.catch_warnings():  # MLflow has its local source registered twice, and warns of it
         warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
-        return resolve_dataset_source(str(source if source is not None else inputs.folder))
+        return resolve_dataset_source(str(inputs.folder) if source is None else without_credentials(str(source)))
 
 
 def _of_numpys_own(targets: NDArray[Any]) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from fmce_mlflow.predictor.flavor import FLAVOR_NAME, Predictor, load_predictor,
 from fmce_mlflow.predictor.table_rows import Form
 from fmce_mlflow.runs.descriptions import fetch_description
 from fmce_mlflow.runs.model_files import fetch_model
+from fmce_mlflow.safety.credentials import enters, hide_credentials, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,6 +63,7 @@ def find_predictor(uri: str | None, client: MlflowClient | None = None) -> Named
         if bundled is None:
             raise PredictorError(f"No predictor is named, and this release comes without one. {HOW_TO_GET_ONE}")
         return NamedPredictor(bundled, "bundled", "bundled")
+    shown = without_credentials(enters(uri))
     try:
         description = fetch_description(uri, client)
     except Exception as error:  # each kind of store has errors of its own
@@ -69,7 +71,7 @@ def find_predictor(uri: str | None, client: MlflowClient | None = None) -> Named
     flavor = description.flavors.get(FLAVOR_NAME)
     if not isinstance(flavor, dict) or not isinstance(flavor.get("sha256"), dict):
         there = ", ".join(sorted(description.flavors))
-        raise PredictorError(f"The model {uri!r} is no FMCE-Net: its MLflow flavors are {there}. {HOW_TO_GET_ONE}")
+        raise PredictorError(f"The model {shown!r} is no FMCE-Net: its MLflow flavors are {there}. {HOW_TO_GET_ONE}")
     hashes = tuple(f"{name} {digest}" for name, digest in sorted(flavor["sha256"].items()))
     with _lock:
         predictor = _kept.pop(hashes, None) or _read(uri, client)
@@ -120,4 +122,5 @@ def _read(uri: str, client: MlflowClient | None) -> Predictor:
 
 
 def _not_fetched(uri: str, error: Exception) -> PredictorError:
-    return PredictorError(f"The predictor {uri!r} cannot be fetched: {str(error).rstrip('. ')}. {HOW_TO_GET_ONE}")
+    name, reason = without_credentials(uri), hide_credentials(error).rstrip(". ")
+    return PredictorError(f"The predictor {name!r} cannot be fetched: {reason}. {HOW_TO_GET_ONE}")

@@ -113,7 +113,7 @@ def _record(run: Run, decision: Decision, outcome: Outcome) -> None:
         "run": run.id,
     }
     for key, value in tags.items():
-        run.client.set_model_version_tag(decision.name, decision.version, TAG + key, value[:5000])
+        run.client.set_model_version_tag(decision.name, decision.version, TAG + key, hide_credentials(value)[:5000])
 
 
 def _say_outcome(run: Run, decision: Decision, outcome: Outcome, problem: str = "") -> None:

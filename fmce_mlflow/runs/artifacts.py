@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.safety.reading import stay_within
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def fetched_from(repository: Any, artifact_path: str, owner: str) -> Iterator[Pa
         except (MlflowException, OSError) as error:
             if _is_listed(repository, artifact_path):
                 raise ArtifactError(
-                    f"{artifact_path} of {owner} cannot be fetched: {error}. Check the artifact store, then try again."
+                    f"{artifact_path} of {owner} cannot be fetched: {hide_credentials(error)}. "
+                    "Check the artifact store, then try again."
                 ) from error
             yield None
             return

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmce_mlflow.safety.credentials import enters, hide_credentials
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
@@ -43,6 +45,9 @@ class Run:
     id: str
     say: Callable[[str], None] = print
 
+    def __post_init__(self) -> None:
+        enters(self.client.tracking_uri)
+
     @classmethod
     def create(
         cls,
@@ -55,7 +60,8 @@ class Run:
         say: Callable[[str], None] = print,
     ) -> Run:
         """A new run in an experiment, by its id."""
-        made = client.create_run(experiment, run_name=name, tags={ROLE_TAG: role, **(tags or {})})
+        shown = {key: hide_credentials(value) for key, value in {ROLE_TAG: role, **(tags or {})}.items()}
+        made = client.create_run(experiment, run_name=name and hide_credentials(name), tags=shown)
         return cls(client, made.info.run_id, say)
 
     def nested(self, name: str | None = None, *, role: str, tags: Mapping[str, str] | None = None) -> Run:
@@ -84,16 +90,16 @@ class Run:
         self.client.set_tag(self.id, ROLE_TAG, role)
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
-        """Set several tags, in their order."""
+        """Set several tags, in their order, without credentials."""
         for key, value in tags.items():
-            self.client.set_tag(self.id, key, value)
+            self.client.set_tag(self.id, key, hide_credentials(value))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log those parameters that the run does not have yet, each as text, cut to the length that MLflow takes."""
+        """Log parameters that the run does not have yet: as text without credentials, as long as MLflow takes it."""
         from mlflow.entities import Param  # here, so that a command's help loads no MLflow
 
         known = self.fetch().data.params
-        new = [Param(key, str(value)[:MOST_PARAM]) for key, value in params.items() if key not in known]
+        new = [Param(key, hide_credentials(value)[:MOST_PARAM]) for key, value in params.items() if key not in known]
         self.client.log_batch(self.id, params=new)
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0, timestamp: int = 0) -> None:

@@ -22,6 +22,7 @@ from fmce_mlflow.method.networks.entry import Entry, check_inputs
 from fmce_mlflow.method.networks.model_forms import is_flat_graph, load_exported
 from fmce_mlflow.runs.descriptions import read_description
 from fmce_mlflow.runs.model_files import fetch_model
+from fmce_mlflow.safety.credentials import enters, hide_credentials, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -103,19 +104,20 @@ def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel
     Raises:
         ModelError: If there is no such model, it is not a PyTorch model, or it cannot be loaded.
     """
+    shown = without_credentials(enters(uri))
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         try:
             path = fetch_model(uri, folder, client)
             description = read_description(path)
         except Exception as error:  # each kind of store has errors of its own
             raise ModelError(
-                f"The model {uri!r} cannot be fetched: {str(error).rstrip('. ')}. "
+                f"The model {shown!r} cannot be fetched: {hide_credentials(error).rstrip('. ')}. "
                 "Expected models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-…, runs:/ID/PATH or a model's folder."
             ) from error
-        _check_flavor(description, uri)
-        network = _load_network(path, uri)
+        _check_flavor(description, shown)
+        network = _load_network(path, shown)
         example = None if _sizes(description) else _example(description, path)
-    return _described(network, uri, description, example)
+    return _described(network, shown, description, example)
 
 
 def torch_model_of(model: Any, client: MlflowClient | None = None) -> TorchModel:
@@ -196,7 +198,7 @@ def _load_network(path: Path, uri: str) -> nn.Module:
             "model with code_paths=[…], or with serialization_format='pt2', which needs no code."
         ) from error
     except Exception as error:  # a pickle can fail in any way
-        raise ModelError(f"{uri} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise ModelError(f"{uri} cannot be loaded: {hide_credentials(f'{type(error).__name__}: {error}')}") from error
     if not isinstance(network, nn.Module):
         raise ModelError(f"{uri} holds {_kind(network)} and no torch.nn.Module. {HOW_TO_LOG}")
     return network

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLA
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from fmce_mlflow.errors import ConfigError, RunError
+from fmce_mlflow.safety.credentials import enters, hide_credentials, without_credentials
 
 ANSWER_WITHIN = 5  # seconds within which a database server has to answer, unless the URL has a `connect_timeout`
 LOCKED_FOR = 60  # seconds that a worker waits while another one writes to sqlite
@@ -40,10 +41,13 @@ def shown(url: str) -> str:
         >>> shown("postgresql://me:secret@host/db")
         'postgresql://me:***@host/db'
     """
+    clean = without_credentials(url)
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        address = make_url(url)
     except ArgumentError:
-        return url if "@" not in url else f"…@{url.rpartition('@')[2]}"
+        return clean
+    user = f"{address.username}{'' if address.password is None else ':***'}@" if address.username else ""
+    return clean.replace("://", f"://{user}", 1)
 
 
 def open_storage(url: str, *, heartbeat: int, grace: int, on_stale: StaleCallback | None = None) -> RDBStorage:
@@ -59,6 +63,7 @@ def open_storage(url: str, *, heartbeat: int, grace: int, on_stale: StaleCallbac
         ConfigError: If it does not answer, or cannot be used; the message has no password.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    enters(url)
     try:
         address = _with_driver(make_url(url))
         _refuse_foreign(address)
@@ -71,7 +76,7 @@ def open_storage(url: str, *, heartbeat: int, grace: int, on_stale: StaleCallbac
                 grace_period=grace,
                 heartbeat_stale_trial_callback=on_stale,
             )
-    except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError, OSError) as error:
         raise ConfigError(_unusable(url, error)) from None
     if storage.engine.dialect.name == "sqlite":
         _prepare_sqlite(storage)
@@ -110,6 +115,7 @@ def _storage_failure(error: BaseException | None) -> BaseException | None:
 
 def _refuse_foreign(url: URL) -> None:
     """Refuse a database in which another program keeps its version where Optuna keeps its own; MLflow does."""
+    address = url.render_as_string(hide_password=False)
     engine = create_engine(url, **_engine_kwargs(url))
     try:
         tables = set(inspect(engine).get_table_names())
@@ -118,7 +124,7 @@ def _refuse_foreign(url: URL) -> None:
     if "alembic_version" in tables and "studies" not in tables:
         owner = "MLflow" if "experiments" in tables else "another program"
         raise ConfigError(
-            f"storage {shown(str(url))} is the database of {owner}. Optuna needs one of its own: another file after "
+            f"storage {shown(address)} is the database of {owner}. Optuna needs one of its own: another file after "
             "sqlite:///, or another database on the same server."
         )
 
@@ -175,7 +181,7 @@ def _engine_kwargs(url: URL) -> dict[str, Any]:
 
 def _reason(error: BaseException) -> str:
     cause = getattr(error, "orig", None) or error.__cause__ or error
-    return (" ".join(str(cause).split()) or type(cause).__name__).rstrip(".?")
+    return (hide_credentials(" ".join(str(cause).split())) or type(cause).__name__).rstrip(".?")
 
 
 def _unusable(url: str, error: Exception) -> str:

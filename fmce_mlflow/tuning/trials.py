@@ -9,6 +9,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fmce_mlflow.runs.run import PARENT_TAG
+from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.tuning.mirror import RUN, STATES, WHY, TrialMirror, origin, retries
 
 TOTAL = "fmce.trials"  # in a study's user_attrs, how many trials it is to have
@@ -39,7 +40,7 @@ def best(trials: list[FrozenTrial]) -> FrozenTrial | None:
 def leave_out(trial: Trial, reason: str, why: str) -> None:
     """Say in a trial that it does not count, and why it ended."""
     trial.set_user_attr(NOT_COUNTED, reason)
-    trial.set_user_attr(WHY, why)
+    trial.set_user_attr(WHY, hide_credentials(why))
 
 
 def drop(study: optuna.Study, mirror: TrialMirror, trial: FrozenTrial, why: str) -> None:

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from fmce_mlflow.errors import FmceError, RunError
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety import interrupts
-from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.tuning.mirror import RUN, STATES, WHY, TrialMirror, origin, retries
 from fmce_mlflow.tuning.options import StudyOptions
 from fmce_mlflow.tuning.storage import open_storage, quiet, storage_errors
@@ -187,7 +187,7 @@ def _value(worker: Worker, attempt: _Attempt, trial: Trial) -> float:
         leave_out(trial, "interrupted", "interrupted")
         raise
     except TrialPruned as error:
-        trial.set_user_attr(WHY, str(error))
+        trial.set_user_attr(WHY, hide_credentials(error))
         raise
     except MlflowException as error:  # no fault of the trial
         attempt.fatal = _mlflow_failed(worker.job, error)
@@ -198,7 +198,7 @@ def _value(worker: Worker, attempt: _Attempt, trial: Trial) -> float:
         leave_out(trial, "could not be run", f"{type(error).__name__}: {error}")
         raise
     except Exception as error:
-        trial.set_user_attr(WHY, f"{type(error).__name__}: {error}")
+        trial.set_user_attr(WHY, hide_credentials(f"{type(error).__name__}: {error}"))
         raise
 
 
@@ -244,6 +244,6 @@ def _tell_end(worker: Worker, attempt: _Attempt, study: optuna.Study, trial: Fro
 
 def _mlflow_failed(job: Job, error: MlflowException) -> RunError:
     return RunError(
-        f"MLflow at {without_credentials(job.tracking_uri)} failed: {error.message}. Trials that ended are kept in the "
-        "study; once it answers again, go on with --resume."
+        f"MLflow at {without_credentials(job.tracking_uri)} failed: {hide_credentials(error.message)}. "
+        "Trials that ended are kept in the study; once it answers again, go on with --resume."
     )

@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from fmce_mlflow.errors import RunError
+from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.tuning.worker import POLL_SECONDS, Job, run_trials
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _portable(error: Exception) -> Exception:
         pickle.loads(pickle.dumps(error))
         return error
     except Exception:
-        return RunError(f"{type(error).__name__}: {error}")
+        return RunError(hide_credentials(f"{type(error).__name__}: {error}"))
 
 
 @contextmanager

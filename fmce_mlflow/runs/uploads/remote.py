@@ -20,7 +20,7 @@ from fmce_mlflow.runs.sink import Sink, T, log_folder
 from fmce_mlflow.runs.uploads import spool
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.runs.uploads.uploader import Uploader, replay
-from fmce_mlflow.safety.credentials import without_credentials
+from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.safety.retry import passes, retried, short
 from fmce_mlflow.wording import counted
 
@@ -138,7 +138,7 @@ class RemoteUploads:
         if isinstance(error, ArtifactError):  # it is not the server that refuses
             return self._stuck(str(error))
         return self._stuck(
-            f"{self._server()} refuses what run {self._run.id} logs: {error}\n"
+            f"{self._server()} refuses what run {self._run.id} logs: {hide_credentials(error)}\n"
             "If the run or its experiment was deleted, restore it; if access was withdrawn, renew it."
         )
 

@@ -151,15 +151,18 @@ class PromotionRefused(FmceError):  # a verdict, and no defect
     """A registered version that does not meet what its promotion requires, with a sentence per unmet requirement.
 
     Example:
-        >>> print(PromotionRefused("Version 1 of digits", ["fmcs_predicted>=0.9: not met, it is 0.31"], "3f2a"))
+        >>> unmet = ["fmcs_predicted>=0.9: not met, it is 0.31"]
+        >>> print(PromotionRefused("Version 1 of digits", unmet, "3f2a", "360 images of digits"))
         Version 1 of digits is refused:
           - fmcs_predicted>=0.9: not met, it is 0.31
-        The figures are those of run 3f2a.
+        The figures are those of run 3f2a, on 360 images of digits.
     """
 
     exit_code = 3
 
-    def __init__(self, what: str, unmet: Sequence[str], run_id: str) -> None:
+    def __init__(self, what: str, unmet: Sequence[str], run_id: str, images: str = "") -> None:
         self.unmet, self.run_id = tuple(unmet), run_id
         lines = "\n".join(f"  - {text}" for text in unmet)
-        super().__init__(f"{what} is refused:\n{lines}\nThe figures are those of run {run_id}.")
+        super().__init__(
+            f"{what} is refused:\n{lines}\nThe figures are those of run {run_id}{', on ' * bool(images)}{images}."
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -12,17 +12,18 @@ from fmce_mlflow.cli.command import Command, both
 from fmce_mlflow.cli.options import option, options_of
 from fmce_mlflow.cli.param_types import Json, Word
 from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
-from fmce_mlflow.errors import ConfigError
-from fmce_mlflow.evaluation.options import EvaluationConfig
+from fmce_mlflow.errors import ConfigError, DataError
+from fmce_mlflow.evaluation.options import EvaluationConfig, EvaluationImages
 from fmce_mlflow.method.images.config import FOLDER, ImageOptions
 from fmce_mlflow.safety.options import build
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 how_to_evaluate = options_of(
-    ImageOptions,
+    EvaluationImages,
     EvaluationConfig,
     changed={
-        "dataset": {"help": "Held-out images of a data set; of folder:PATH its test/, a part of train/, or all."},
-        "split_seed": {"help": "Chose the held-out images, if a data set has no test split of its own."},
         "saliency": {"type": Word()},
         "saliency_target": {"type": Word()},
         "preprocessing": {"type": Json()},
@@ -32,15 +33,33 @@ how_to_evaluate = options_of(
 """Options about the images, and how they are scored."""
 
 
-def scoring_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, ImageOptions]:
+def scoring_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, EvaluationImages]:
     """What the options of :data:`how_to_evaluate` say."""
-    return both(lambda: build(EvaluationConfig, values), lambda: build(ImageOptions, values))
+    return both(lambda: build(EvaluationConfig, values), lambda: build(EvaluationImages, values))
 
 
-def evaluation_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, ImageOptions]:
+def evaluation_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, EvaluationImages]:
     """The options of `evaluate`, apart from the model."""
     _, options = both(lambda: _named(values["model"]), lambda: scoring_options(values))
     return options
+
+
+def images_for(client: MlflowClient, model: str, config: EvaluationConfig, choice: EvaluationImages) -> Any:
+    """The images to evaluate a model on: those that are named, else those that the run that trained it held out.
+
+    Raises:
+        ConfigError: If none are named, and nothing says on which the model was trained.
+        DataError: If they are not there.
+    """
+    from fmce_mlflow.evaluation.trained_on import chosen_images
+
+    options, why = chosen_images(client, model, choice)
+    try:
+        data = evaluation_images(options, config.unreadable or "raise")
+    except DataError as error:
+        raise DataError(f"{error} {why} Name others with --dataset." if why else str(error)) from None
+    data.inputs.choice = " ".join(filter(None, (why, data.inputs.choice)))
+    return data
 
 
 def evaluation_images(options: ImageOptions, unreadable: Literal["raise", "skip"]) -> Any:
@@ -73,12 +92,12 @@ def evaluation_images(options: ImageOptions, unreadable: Literal["raise", "skip"
 @option("model", "", "Model URI: models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-…, runs:/ID/PATH, or a folder.")
 @how_to_evaluate
 @click.pass_context
-def evaluate_command(ctx: click.Context, /, options: tuple[EvaluationConfig, ImageOptions]) -> None:
+def evaluate_command(ctx: click.Context, /, options: tuple[EvaluationConfig, EvaluationImages]) -> None:
     """Say how mature the training of a model's functional modules is, and log it.
 
     \b
     Examples:
-      fmce evaluate --model models:/digits/1 --predictor models:/fmcs/1
+      fmce evaluate --model models:/digits/1
       fmce evaluate --model models:/digits@champion --modules 'stage*,conv5' --predictor models:/fmcs/1
       fmce evaluate --model runs:/3f2a…/model --dataset folder:photos --preprocessing imagenet
     """
@@ -88,7 +107,7 @@ def evaluate_command(ctx: click.Context, /, options: tuple[EvaluationConfig, Ima
     from fmce_mlflow.evaluation.evaluate import evaluate_model
     from fmce_mlflow.evaluation.log import REPORT
 
-    data = evaluation_images(which, config.unreadable or "raise")
+    data = images_for(client, model, config, which)
     run = open_run(client, ctx, name=f"evaluation of {model}")
     with run.closing():
         run.set_role("evaluation")

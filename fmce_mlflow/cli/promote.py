@@ -8,17 +8,16 @@ from typing import Any
 import click
 
 from fmce_mlflow.cli.command import Command, both
-from fmce_mlflow.cli.evaluate import evaluation_images, how_to_evaluate, scoring_options
+from fmce_mlflow.cli.evaluate import how_to_evaluate, images_for, scoring_options
 from fmce_mlflow.cli.options import options_of
 from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
 from fmce_mlflow.errors import PromotionRefused
-from fmce_mlflow.evaluation.options import EvaluationConfig
-from fmce_mlflow.method.images.config import ImageOptions
+from fmce_mlflow.evaluation.options import EvaluationConfig, EvaluationImages
 from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.rules import DEFAULT
 from fmce_mlflow.safety.options import build
 
-Choices = tuple[PromotionOptions, tuple[EvaluationConfig, ImageOptions]]
+Choices = tuple[PromotionOptions, tuple[EvaluationConfig, EvaluationImages]]
 
 _REQUIRE = {
     "multiple": True,
@@ -46,7 +45,7 @@ def promote_command(ctx: click.Context, /, choices: Choices) -> None:
 
     \b
     Examples:
-      fmce promote --model models:/digits/2 --alias champion --predictor models:/fmcs/1
+      fmce promote --model models:/photos/2 --alias champion --dataset folder:photos
       fmce promote --model models:/digits/2 --stage Production --evaluation-run 3f2a…
       fmce promote --model models:/digits@candidate --alias champion --compare-to champion \\
           --require 'fmcs_predicted>=0.95' --require 'focus/conv5>0.2' --dry-run
@@ -57,7 +56,8 @@ def promote_command(ctx: click.Context, /, choices: Choices) -> None:
     from fmce_mlflow.promotion.registry import find_version
 
     version = find_version(client, options.model)
-    data = None if options.evaluation_run else evaluation_images(which, config.unreadable or "raise")
+    uri = f"models:/{version.name}/{version.version}"
+    data = None if options.evaluation_run else images_for(client, uri, config, which)
     run = open_run(client, ctx, name="promotion")
     try:
         with run.closing(finishes=(PromotionRefused,)):

@@ -16,7 +16,7 @@ from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.safety.credentials import hide_credentials
-from fmce_mlflow.wording import some
+from fmce_mlflow.wording import counted, some
 
 MATURE = 0.9  # FMCS from which a module counts as trained enough to build on; a bar of ours, not the paper's
 
@@ -63,6 +63,11 @@ class EvaluatedImages:
         """What distinguishes these images from any others: the dataset, and which of it were used."""
         places = hashlib.sha256(self.indices.astype("<i8").tobytes()).hexdigest()
         return f"{self.digest} {len(self.indices)} {places[:12]}"
+
+    @property
+    def text(self) -> str:
+        """How many there are, and of what."""
+        return f"{counted(len(self.indices), 'image')} of {self.name}"
 
     def label(self, index: int) -> str:
         """What stands above an image, by its place in the dataset: its class or label, else that place."""
@@ -168,6 +173,7 @@ class Findings:
             lines.append("There is no verdict and no fmcs_predicted: the predictor knows no module of these.")
         elif len(self.modules) > 1:
             lines.append(f"Least mature: {self.least.name}.{self.inherited}")
+        lines.append(f"Evaluated on {self.images.text}.")
         return "\n".join(lines)
 
     @property

@@ -142,6 +142,7 @@ def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
         "fmce.unknown_modules": ",".join(module.name for module in findings.modules if not module.known)[:5000],
         "fmce.predictor": findings.predictor.identity,
         "fmce.images": findings.images.identity,
+        "fmce.image_set": findings.images.text[:5000],
         _TABLES_TAG: json.dumps(tables),
     }
     if findings.model.model_id:

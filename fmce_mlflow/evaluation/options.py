@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval
 
 from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.method.images.config import ImageOptions, known_dataset
 from fmce_mlflow.method.networks.config import TokenGridOption
-from fmce_mlflow.safety.options import Names, Option, Options
+from fmce_mlflow.safety.options import Names, Option, Options, reads
 from fmce_mlflow.wording import did_you_mean
 
 OF_OTHERS = frozenset(
@@ -112,6 +113,42 @@ class EvaluationConfig(Options):
         if problems:
             raise ConfigError(problems)
         return config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationImages(Options):
+    """Which images a command evaluates a model on."""
+
+    dataset: Annotated[
+        str | None,
+        reads(known_dataset),
+        Option(
+            "Held-out images of a data set; of folder:PATH its test/, a part of train/, or all; auto: of the run that "
+            "trained the model."
+        ),
+    ] = None
+    data_root: Annotated[str | None, Option("Where data sets are looked for; auto: as that run, else data.")] = None
+    download: Annotated[bool, Option("Fetch a missing data set.")] = False
+    split_seed: Annotated[
+        int | None,
+        Option(
+            "Chose the held-out images, if a data set has no test split of its own; auto: as that run, else 0.", ge=0
+        ),
+    ] = None
+
+    def named(self, dataset: str, data_root: str | None = None, split_seed: int | None = None) -> ImageOptions:
+        """The images of a data set, with a run's choices where there are none of the user.
+
+        Example:
+            >>> EvaluationImages(split_seed=3).named("cifar10", "/data", 7)
+            ImageOptions(dataset='cifar10', data_root='/data', download=False, split_seed=3)
+        """
+        return ImageOptions(
+            dataset=dataset,
+            data_root=self.data_root or data_root or ImageOptions().data_root,
+            download=self.download,
+            split_seed=next((seed for seed in (self.split_seed, split_seed) if seed is not None), 0),
+        )
 
 
 def _by_key(problem: str) -> str:

@@ -80,6 +80,7 @@ class Decision:
             "target": asdict(self.target),
             "held_before_by": list(self.before),
             "evaluation_run": self.evidence.run_id,
+            "images": self.evidence.image_set,
             "requirements": [check.to_dict() for check in self.checks],
             "comparison": self.comparison and self.comparison.to_dict(),
             "figures": {name: value if math.isfinite(value) else None for name, value in figures},

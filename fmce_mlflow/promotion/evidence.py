@@ -32,6 +32,7 @@ class Evidence:
     predictor: str  # empty where the run does not say
     modules: str = ""  # those that were scored; empty where the run does not say
     unknown: str = ""  # those of them that the predictor does not know
+    image_set: str = ""  # what the images are called; empty where the run does not say
 
     def doubt(self, metric: str) -> str:
         """What is to be told of a figure: that of a module that the predictor does not know; else empty."""
@@ -90,6 +91,7 @@ def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> E
         _first(run, PREDICTOR_KEYS),
         run.data.tags.get("fmce.modules", ""),
         run.data.tags.get("fmce.unknown_modules", ""),
+        run.data.tags.get("fmce.image_set", "") or ", ".join(_names_of_images(run)),
     )
 
 
@@ -149,6 +151,10 @@ def _images(run: Logged) -> frozenset[str]:
     if tag := run.data.tags.get("fmce.images"):
         return frozenset({tag})
     return frozenset(one.dataset.digest for one in (run.inputs.dataset_inputs if run.inputs else []))
+
+
+def _names_of_images(run: Logged) -> list[str]:
+    return sorted({one.dataset.name for one in (run.inputs.dataset_inputs if run.inputs else [])})
 
 
 def _first(run: Logged, keys: tuple[str, ...]) -> str:

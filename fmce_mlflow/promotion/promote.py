@@ -50,6 +50,7 @@ def promote(run: Run, options: PromotionOptions, *, evaluate: Evaluate | None = 
     compared_to = comparison_target(run.client, options, name)
     _begin(run, options, version, compared_to)
     own = read_evidence(run.client, options.evaluation_run or evaluate_now(evaluate, version), version)
+    run.say(f"  Evaluated on {own.image_set or 'images that it does not name'}, in run {own.run_id}.")
     checks = tuple(one.check(own.figures) for one in options.require)
     for check in checks:
         run.say(f"  {check}{own.doubt(check.metric)}")
@@ -72,7 +73,7 @@ def promote(run: Run, options: PromotionOptions, *, evaluate: Evaluate | None = 
         run.say(f"Another promotion of {name} came first in the meantime, so this one looks again.")
     if decision.unmet:
         what = f"Version {number} of {name} as {options.target}"
-        raise PromotionRefused(what, [str(check) for check in decision.unmet], own.run_id)
+        raise PromotionRefused(what, [str(check) for check in decision.unmet], own.run_id, own.image_set)
     return decision
 
 

@@ -1,7 +1,8 @@
-"""The command `fmce evaluate`: how its run ends."""
+"""The command `fmce evaluate`: how its run ends, and on which images."""
 
 from __future__ import annotations
 
+import re
 import signal
 
 import mlflow
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 
 from fmce_mlflow.cli.main import main
 from tests.conftest import new_client
-from tests.helpers.evaluations import log_model, pixels, tracked, write_files
+from tests.helpers.evaluations import PREPROCESSING, log_model, pixels, seeded_tiny, tracked, write_files
 from tests.helpers.nets import Signalled
 
 
@@ -68,3 +69,101 @@ def test_scores_are_logged_before_grad_cam_takes_its_time(client, evaluate):
     assert {"fmcs_predicted/stage", "fmcs_std/stage"} <= set(run.data.metrics)
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert files == {"fmce_modules.json", "fmce_samples.json", "fmce_report.html"}
+
+
+# Without --dataset
+
+
+def logged_by_a_run(client, *, role="backbone", source=True, **params):
+    """A registered model of a run with parameters; its metadata names the run, or MLflow alone does."""
+    mlflow.set_experiment("tests")
+    with mlflow.start_run(tags={"fmce.role": role}) as run:
+        mlflow.log_params(params)
+        facts = {"preprocessing": PREPROCESSING, **({"source_run": run.info.run_id} if source else {})}
+        log_model(seeded_tiny(), metadata={"fmce": facts}, registered_model_name="net")
+    return run.info.run_id
+
+
+def call(client, *words):
+    arguments = ["--tracking-uri", client.tracking_uri, "--experiment", "tests", *words]
+    result = CliRunner().invoke(main, arguments, prog_name="fmce")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result
+
+
+@pytest.mark.parametrize("source", [True, False])
+def test_the_images_are_those_that_the_run_that_trained_the_model_held_out(client, tmp_path, source):
+    """Issue 16: a model of photographs was scored on the digits, 0.12, and "train further"."""
+    for part, n in (("train", 20), ("test", 6)):
+        for label in "ab":
+            (tmp_path / "photos" / part / label).mkdir(parents=True)
+            write_files(tmp_path / "photos" / part / label, pixels(n, seed=n))
+    run_id = logged_by_a_run(client, source=source, dataset=f"folder:{tmp_path / 'photos'}", split_seed="3")
+    result = call(client, "evaluate", "--model", "models:/net/1", "--saliency", "false")
+    assert result.exit_code == 0, result.output
+    assert (
+        f"No data set is named, so these are images that run {run_id}, which trained the model, held out."
+        in result.output
+    )
+    evaluation = runs(client)[0]
+    (images,) = evaluation.inputs.dataset_inputs
+    assert evaluation.data.tags["fmce.image_set"] == f"12 images of {images.dataset.name}"
+    assert f"Evaluated on 12 images of {images.dataset.name}." in result.output
+    assert f"Evaluated on 12 images of {images.dataset.name}." in evaluation.data.tags["mlflow.note.content"]
+    words = ("--model", "models:/net/1", "--alias", "champion", "--require", "fmcs_predicted/stage>=2")
+    result = call(client, "promote", *words, "--saliency", "false")
+    assert result.exit_code == 3 and f", on 12 images of {images.dataset.name}." in result.stderr
+    (promotion,) = [one for one in runs(client) if one.data.tags["fmce.role"] == "promotion"]
+    record = mlflow.artifacts.load_dict(f"runs:/{promotion.info.run_id}/promotion.json")
+    assert record["images"] == f"12 images of {images.dataset.name}"
+    assert f"Evaluated on 12 images of {images.dataset.name}, in run {record['evaluation_run']}" in result.stdout
+
+
+def test_held_out_digits_are_the_runs_own(client):
+    """By its split seed; what the user names goes before."""
+    logged_by_a_run(client, dataset="digits", split_seed="5")
+    found = {}
+    for words in ((), ("--split-seed", "5"), ("--split-seed", "0"), ("--dataset", "digits")):
+        result = call(client, "evaluate", "--model", "models:/net/1", "--saliency", "false", *words)
+        assert result.exit_code == 0 and "digits, held out." in result.output, result.output
+        assert ("No data set is named" in result.output) == ("--dataset" not in words)
+        found[words] = runs(client)[0].data.tags["fmce.images"]
+    assert found[()] == found["--split-seed", "5"] != found["--split-seed", "0"] == found["--dataset", "digits"]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"role": "backbone", "dataset": "images"}, "does not name a data set that can be loaded"),
+        ({"role": "training", "dataset": "digits"}, "does not name a data set that can be loaded"),
+        ({"role": "backbone"}, "does not name a data set that can be loaded"),
+        (
+            {"role": "backbone", "dataset": "folder:/nowhere/photos"},
+            "/nowhere/photos.*which trained the model.*Name others",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [("evaluate",), ("promote", "--alias", "champion")])
+def test_where_nothing_says_which_images_they_have_to_be_named(client, command, more, why):
+    logged_by_a_run(client, **more)
+    before = len(runs(client))
+    result = call(client, *command, "--model", "models:/net/1")
+    assert result.exit_code in (1, 2) and re.search(why, result.stderr, re.DOTALL), result.stderr
+    assert "--dataset" in result.stderr and len(runs(client)) == before and "Traceback" not in result.output
+
+
+def test_a_model_whose_run_is_away_or_that_has_none(client, tmp_path):
+    mlflow.pytorch.save_model(
+        seeded_tiny(), str(tmp_path / "model"), serialization_format="pickle", pip_requirements=[], input_example=None,
+        metadata={"fmce": {"source_run": "0" * 32}},
+    )  # fmt: skip
+    mlflow.pytorch.save_model(
+        seeded_tiny(), str(tmp_path / "bare"), serialization_format="pickle", pip_requirements=[], input_example=None
+    )
+    for name, why in (
+        ("model", "is not on this server"),
+        ("bare", "the model names no run"),
+        ("none", "cannot be fetched"),
+    ):
+        result = call(client, "evaluate", "--model", str(tmp_path / name))
+        assert result.exit_code in (1, 2) and why in result.stderr and runs(client) == []

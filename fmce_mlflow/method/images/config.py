@@ -45,7 +45,8 @@ def unknown_dataset(dataset: str) -> str:
     return f"dataset {dataset!r} is unknown.{did_you_mean(dataset.lower(), named, how_to_list=listed)}"
 
 
-def _known_dataset(dataset: Any) -> Any:
+def known_dataset(dataset: Any) -> Any:
+    """A data set's name as it was given; ConfigError says what is wrong with it."""
     if isinstance(dataset, str) and (problem := unknown_dataset(dataset)):
         raise ConfigError(problem)
     return dataset
@@ -55,7 +56,7 @@ def _known_dataset(dataset: Any) -> Any:
 class ImageOptions(Options):
     """Which images."""
 
-    dataset: Annotated[str, reads(_known_dataset), Option("Data set, or folder:PATH; see `fmce list-data`.")] = "digits"
+    dataset: Annotated[str, reads(known_dataset), Option("Data set, or folder:PATH; see `fmce list-data`.")] = "digits"
     data_root: Annotated[str, Option("Where data sets are looked for.")] = "data"
     download: Annotated[bool, Option("Fetch a missing data set.")] = False
     split_seed: Annotated[int, Option("Chooses the held-out images; runs that share it share their probe.", ge=0)] = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,8 @@ def png(figure: Figure, *, dpi: float) -> bytes:
 
     file = io.BytesIO()
     figure.set_dpi(dpi)
-    FigureCanvasAgg(figure).print_png(file)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(file)
     return file.getvalue()
 
 

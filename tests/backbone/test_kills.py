@@ -22,10 +22,11 @@ from fmce_mlflow.errors import RunError
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from tests.conftest import fast_options, new_client, new_run
-from tests.helpers.faults import REPOSITORY, everything, experiment_run, training, wait_for
+from tests.helpers.faults import REPOSITORY, everything, experiment_run, wait_for
 from tests.helpers.faulty_proxy import MODES, Fault, faulty_proxy
 from tests.helpers.progress import ended
 from tests.helpers.servers import tracking_server
+from tests.helpers.trainings import training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.usefixtures("impatient")]
 KILLS, LONG, EPOCHS = 20, 60, 15
@@ -65,9 +66,9 @@ def test_kills_at_random_moments_lose_nothing(tmp_path, _empty_store, data, serv
         proxy.delay = 0.02  # so that snapshots are still on disk when the process dies
         client = new_client(tmp_path, _empty_store) if store == "sqlite" else MlflowClient(proxy.uri)
         while kills < KILLS:
-            run_id, words = experiment_run(client), []
+            run_id, resume = experiment_run(client), False
             while True:
-                with training(client.tracking_uri, run_id, LONG, *words) as process:
+                with training(client.tracking_uri, run_id, LONG, resume=resume) as process:
                     after = random_moment.randrange(36) if kills < KILLS else -1
                     said = killed(process, after, random_moment.uniform(0.0, 0.6))
                 if process.returncode == 0:
@@ -80,9 +81,9 @@ def test_kills_at_random_moments_lose_nothing(tmp_path, _empty_store, data, serv
                     break
                 try:
                     stored_options(Run(client, run_id))
-                    words = ["resume"]
+                    resume = True
                 except RunError:  # it had not begun: what a user does is to start it again
-                    words = []
+                    resume = False
             runs += 1
             found = everything(MlflowClient(server) if store == "server" else client, run_id)
             found["artifacts"] = [path for path in found["artifacts"] if at[-1] != "end" or "checkpoint/" not in path]

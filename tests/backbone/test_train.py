@@ -1,14 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
 import pkgutil
 import shutil
 import signal
-import subprocess
-import sys
 from collections import namedtuple
-from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -27,20 +23,7 @@ from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
 from tests.helpers.progress import ended, until
-
-REPOSITORY = Path(__file__).parents[2]
-SCRIPT = """
-import sys
-from mlflow import MlflowClient
-from fmce_mlflow.backbone.resume import stored_options
-from fmce_mlflow.backbone.train import train_backbone
-from fmce_mlflow.runs.run import Run
-from tests.conftest import fast_options
-
-client, run_id = MlflowClient(sys.argv[1]), sys.argv[2]
-options = stored_options(Run(client, run_id)) if "resume" in sys.argv else fast_options(training={"epochs": 9})
-train_backbone(Run(client, run_id, lambda text: print(text, flush=True)), options)
-"""
+from tests.helpers.trainings import training
 
 
 def run(client, options, data=None, run_id=None):
@@ -239,20 +222,6 @@ def test_bfloat16_training_logs_a_float32_model(client, data, model_format):
     assert not hasattr(model, "_original_forward")
 
 
-@contextmanager
-def started(client, run_id, *words):
-    """A process that trains in the run; gone at the end of the block."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, client.tracking_uri, run_id, *words],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-    ) as process:  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 def wait_for_snapshot(client, run_id, process, snapshot):
     def reached():
         tag = client.get_run(run_id).data.tags.get(TAG)
@@ -279,12 +248,12 @@ def everything(client, run_id):
 def test_a_killed_run_goes_on_to_what_an_undisturbed_one_is(client, data):
     whole, _ = run(client, fast_options(training={"epochs": 9}), data)
     run_id = new_run(client)
-    with started(client, run_id) as process:
+    with training(client.tracking_uri, run_id, 9) as process:
         wait_for_snapshot(client, run_id, process, 2)
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert client.get_run(run_id).info.status == "RUNNING"
-    with started(client, run_id, "resume") as process:
+    with training(client.tracking_uri, run_id, 9, resume=True) as process:
         wait_for_snapshot(client, run_id, process, 8)
         process.send_signal(signal.SIGINT)  # Ctrl-C
         said = ended(process)[0]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +23,6 @@ IMPATIENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """MLflow's client gives up after seconds, so that what is behind it has to hold."""
-
-SCRIPT = """
-import sys
-from mlflow import MlflowClient
-from fmce_mlflow.safety import retry as upload_retry
-from fmce_mlflow.backbone.resume import stored_options
-from fmce_mlflow.backbone.train import train_backbone
-from fmce_mlflow.runs.run import Run
-from tests.conftest import fast_options
-
-upload_retry.FIRST_WAIT = 0.05
-client, run_id, epochs = MlflowClient(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-print("ready", flush=True)
-options = stored_options(Run(client, run_id)) if "resume" in sys.argv else fast_options(training={"epochs": epochs})
-train_backbone(Run(client, run_id, lambda text: print(text, flush=True)), options)
-"""
 
 
 def artifacts(client: MlflowClient, run_id: str, folder: str | None = None) -> Iterator[str]:
@@ -77,23 +58,6 @@ def experiment_run(client: MlflowClient, name: str = "tests") -> str:
     found = client.get_experiment_by_name(name)
     experiment = found.experiment_id if found else client.create_experiment(name)
     return str(client.create_run(experiment).info.run_id)
-
-
-@contextmanager
-def training(uri: str, run_id: str, epochs: int, *words: str, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that trains in a run and has begun; gone at the end of the block."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, uri, run_id, str(epochs), *words],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, **IMPATIENT, "PYTHONPATH": str(REPOSITORY), **more},
-    ) as process:  # fmt: skip
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line == "ready\n", line + process.stdout.read()
-            yield process
-        finally:
-            process.kill()
 
 
 def wait_for(process: subprocess.Popen[str], word: str) -> list[str]:

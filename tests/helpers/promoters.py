@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.promote import promote
 from fmce_mlflow.promotion.turns import one_at_a_time
 from fmce_mlflow.runs.run import Run
+from tests.helpers.forks import FORKS
 from tests.helpers.progress import taken, until
 
 
@@ -59,10 +59,9 @@ def race(
     Returns:
         What became of both, by round.
     """
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(3), context.Queue()
+    barrier, results = FORKS.Barrier(3), FORKS.Queue()
     arguments = [(client.tracking_uri, experiment, [both[i] for both in rounds], barrier, results) for i in range(2)]
-    processes = [context.Process(target=promote_in_rounds, args=one) for one in arguments]
+    processes = [FORKS.Process(target=promote_in_rounds, args=one) for one in arguments]
     for process in processes:
         process.start()
     said = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -16,6 +15,7 @@ from fmce_mlflow.tuning.options import StudyOptions
 from fmce_mlflow.tuning.study import open_study
 from fmce_mlflow.tuning.worker import Job
 from tests.conftest import new_run
+from tests.helpers.forks import FORKS
 from tests.helpers.progress import until
 from tests.helpers.studies import SETTINGS, first_worker
 
@@ -47,7 +47,7 @@ def curve(client: MlflowClient, run_id: str) -> list[tuple[int, float]]:
 
 def kill_a_worker(job: Job, folder: Path) -> None:
     """Begin a job in another process and kill it, with SIGKILL, within its first trial."""
-    process = multiprocessing.get_context("spawn").Process(target=first_worker, args=(job,))
+    process = FORKS.Process(target=first_worker, args=(job,))
     process.start()
     until((folder / "hung").exists, process)
     os.kill(process.pid, signal.SIGKILL)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import signal
+import time
 import warnings
 
 import mlflow
@@ -23,6 +23,7 @@ from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers import promoters
+from tests.helpers.forks import FORKS
 from tests.helpers.promoters import quiet
 from tests.helpers.refusing_proxy import refusing_proxy
 from tests.helpers.servers import tracking_server
@@ -553,11 +554,10 @@ def test_a_stage_that_another_program_shared_out_has_one_holder_after_a_move(cli
 
 def test_the_turn_of_a_process_that_died_is_passed_on(client):
     new_version(client)
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=promoters.die_in_turn, args=(client.tracking_uri, NAME))
+    process = FORKS.Process(target=promoters.die_in_turn, args=(client.tracking_uri, NAME))
     process.start()
     while not any(v != "0" for v in _tickets(client, NAME).values()) and process.is_alive():
-        pass
+        time.sleep(0.02)
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL and len(_tickets(client, NAME)) == 1

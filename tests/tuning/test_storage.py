@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import socket
 from collections import Counter
 from dataclasses import replace
@@ -20,11 +19,10 @@ from fmce_mlflow.tuning.study import tune
 from fmce_mlflow.tuning.trials import counted_trials, tally
 from fmce_mlflow.tuning.workers import run_workers
 from tests.conftest import new_run
+from tests.helpers.forks import FORKS
 from tests.helpers.progress import taken
 from tests.helpers.studies import SETTINGS, Parabola, Sleeps, claim, opens
 from tests.helpers.study_tools import begin, children, curve, kill_a_worker, options
-
-SPAWN = multiprocessing.get_context("spawn")
 
 
 def test_storage_that_does_not_answer_is_one_message_without_the_password(tmp_path):
@@ -77,8 +75,8 @@ def claims(url: str, workers: int) -> list[int]:
     study = optuna.create_study(storage=open_storage(url, heartbeat=60, grace=120), study_name="s")
     for _ in range(20 * workers):
         study.enqueue_trial({})
-    ready, out = SPAWN.Barrier(workers), SPAWN.Queue()
-    processes = [SPAWN.Process(target=claim, args=(url, "s", ready, out)) for _ in range(workers)]
+    ready, out = FORKS.Barrier(workers), FORKS.Queue()
+    processes = [FORKS.Process(target=claim, args=(url, "s", ready, out)) for _ in range(workers)]
     for process in processes:
         process.start()
     numbers = [number for _ in range(workers) for number in taken(out, *processes)]
@@ -125,8 +123,8 @@ def test_no_waiting_trial_is_claimed_twice_on_postgresql(postgres_url):
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_processes_that_make_the_tables_at_the_same_moment(request, tmp_path, database):
     url = f"sqlite:///{tmp_path / 'o.db'}" if database == "sqlite" else request.getfixturevalue("postgres_url")
-    ready, out = SPAWN.Barrier(4), SPAWN.Queue()
-    processes = [SPAWN.Process(target=opens, args=(url, ready, out)) for _ in range(4)]
+    ready, out = FORKS.Barrier(4), FORKS.Queue()
+    processes = [FORKS.Process(target=opens, args=(url, ready, out)) for _ in range(4)]
     for process in processes:
         process.start()
     answers = Counter(taken(out, *processes) for _ in processes)

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fmce_mlflow.errors import CaptureError, ConfigError
+from fmce_mlflow.evaluation.images import Labels, labels_of
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.image_dataset.dataset import inputs_of
 from fmce_mlflow.method.fitting.config import BagConfig
 from fmce_mlflow.method.images.input_batches import InputBatches
-from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing, as_preprocessing
+from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing, as_preprocessing, of_bytes
 from fmce_mlflow.method.images.readers import ImageInputs
 from fmce_mlflow.method.networks.find_modules import earlier_modules, resolve_modules
 from fmce_mlflow.method.networks.forward import as_input, padded, told_if_refused
@@ -48,8 +49,12 @@ class Setup:
     probe: NDArray[np.int64]  # places of the images that are used, ascending
     config: EvaluationConfig
     predictor: Predictor
+    labels: Labels
+    origin: str  # who says what the preprocessing is; empty where nobody does
 
-    def batches(self, indices: NDArray[np.int64], batch_size: int | None = None) -> InputBatches:
+    def batches(
+        self, indices: NDArray[np.int64], batch_size: int | None = None, *, hashed: bool = False
+    ) -> InputBatches:
         """Some of the images as the model takes them."""
         return InputBatches(
             self.inputs,
@@ -58,6 +63,8 @@ class Setup:
             input_shape=self.model.input_shape,
             unreadable=self.config.unreadable,
             indices=indices,
+            takes_bytes=self.model.takes_bytes,
+            hashed=hashed,
         )
 
 
@@ -68,8 +75,11 @@ def choose_setup(
     inputs = inputs_of(dataset, input_shape=model.input_shape, image_column=config.image_column)
     if inputs.choice:
         notes.choices.append(inputs.choice)
-    preprocessing = _choose_preprocessing(model, dataset, inputs, config, notes)
-    return Setup(model, dataset, inputs, preprocessing, _choose_images(len(inputs), config, notes), config, predictor)
+    preprocessing, origin = _choose_preprocessing(model, dataset, inputs, config, notes)
+    probe, labels = _choose_images(len(inputs), config, notes), labels_of(inputs, model.facts.classes)
+    if labels.problem:
+        notes.warnings.append(labels.problem)
+    return Setup(model, dataset, inputs, preprocessing, probe, config, predictor, labels, origin)
 
 
 @contextmanager
@@ -113,15 +123,17 @@ def choose_bag_size(setup: Setup) -> int:
     return int(trained) if str(trained).isdecimal() and int(trained) >= 2 else BagConfig().bag_size
 
 
-def choose_target(setup: Setup) -> Callable[[int], int | ScoreTarget] | None:
+def choose_target(setup: Setup, outputs: int | None) -> Callable[[int], int | ScoreTarget] | None:
     """From an image's index to what Grad-CAM asks about; None for the most probable class."""
-    wanted, targets = setup.config.saliency_target, setup.inputs.targets
+    wanted = setup.config.saliency_target
     if wanted is None:
         return None
     if wanted != "label":
         return lambda _: wanted
-    if targets is None or not np.issubdtype(np.asarray(targets).dtype, np.integer):
-        raise ConfigError("saliency_target is 'label', but the images have no labels that are class indices.")
+    targets = setup.labels.indices(outputs)
+    if targets is None:
+        why = setup.labels.unlike(outputs) or "the images have no labels that are class indices."
+        raise ConfigError(f"saliency_target is 'label', but {why[0].lower()}{why[1:]}")
     return lambda index: int(targets[index])
 
 
@@ -142,25 +154,41 @@ def fresh_copy(setup: Setup, notes: Notes) -> nn.Module | None:
 
 def _choose_preprocessing(
     model: TorchModel, dataset: EvaluationDataset, inputs: ImageInputs, config: EvaluationConfig, notes: Notes
-) -> Preprocessing | None:
-    """The config's, else the model's own, else the dataset's."""
+) -> tuple[Preprocessing | None, str]:
+    """The config's, else the model's own, else the dataset's; and whose it is."""
     own, of_dataset = model.facts.preprocessing, getattr(dataset, "preprocessing", None)
 
     def read(value: Any) -> Preprocessing | None:
         return as_preprocessing(value, input_shape=_input_shape(model, inputs, value))
 
-    if config.preprocessing is not None:
-        found = read(config.preprocessing)
-        if own is not None and not inputs.is_float() and not _gives(read, own, found):
-            notes.choices.append("The preprocessing comes from the config, not from the model's metadata.")
-        return found
-    for owner, value in (("model", own), ("dataset", of_dataset)):
-        if value is not None:
-            try:
-                return read(value)
-            except ConfigError as error:
-                raise ConfigError(f"The {owner}'s own preprocessing cannot be used: {error}") from None
-    return None
+    given = [("config", config.preprocessing), ("model", own), ("dataset", of_dataset)]
+    owner, value = next(((owner, value) for owner, value in given if value is not None), ("", None))
+    if value is None:
+        return _sized(read) if model.takes_bytes else None, ""
+    try:
+        found = read(value)
+    except ConfigError as error:
+        if owner == "config":
+            raise
+        raise ConfigError(f"The {owner}'s own preprocessing cannot be used: {error}") from None
+    if inputs.is_float():
+        return found, ""
+    if owner == "config" and own is not None and not _gives(read, own, found):
+        notes.choices.append("The preprocessing comes from the config, not from the model's metadata.")
+    if of_bytes(value):
+        notes.choices.append(
+            f"The {owner}'s mean and std are of pixels from 0 to 255 and are divided by 255. The images' channels are "
+            "red, green, blue."
+        )
+    return found, f"preprocessing of the {owner}{' metadata' if owner == 'model' else ''}"
+
+
+def _sized(read: Callable[[Any], Preprocessing | None]) -> Preprocessing | None:
+    """The size alone that a model takes; None where nothing says it."""
+    try:
+        return read("scale")
+    except ConfigError:
+        return None
 
 
 def _choose_images(n: int, config: EvaluationConfig, notes: Notes) -> NDArray[np.int64]:

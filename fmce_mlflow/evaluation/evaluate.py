@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,13 @@ from fmce_mlflow.evaluation.choices import (
     fresh_copy,
 )
 from fmce_mlflow.evaluation.findings import EvaluatedImages, Findings
+from fmce_mlflow.evaluation.images import Outputs, identity, treatment
 from fmce_mlflow.evaluation.log import log_findings, log_metrics
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.evaluation.provenance import find_training_run, model_facts, predictor_facts
 from fmce_mlflow.evaluation.saliency import Saliency, take_saliency
+from fmce_mlflow.evaluation.verdict import FEW_IMAGES
+from fmce_mlflow.method.images.input_batches import InputBatches
 from fmce_mlflow.method.networks.call_order import in_order, weightless
 from fmce_mlflow.method.networks.copies import borrowed
 from fmce_mlflow.method.networks.forward import as_input, padded
@@ -139,10 +142,11 @@ def examine(
             for line in renamed(modules):
                 run.say(line)
             bag_size = choose_bag_size(setup)
-            scores = _score(setup, modules, bag_size, notes)
-            findings = _findings(run, setup, scores, early, predictor, bag_size, notes)
+            scored = _score(setup, modules, bag_size, notes)
+            findings = _findings(run, setup, scored, early, predictor, bag_size, notes)
             log(findings, ())
-            saliency = take_saliency(setup, [module.name for module in findings.modules], notes)
+            names = [module.name for module in findings.modules]
+            saliency = take_saliency(setup, names, scored.outputs.count, notes)
     if saliency is None and tuple(notes.warnings) == findings.warnings:
         return findings
     full = _with_saliency(findings, saliency, notes, model.facts.backbone or findings.model.name)
@@ -153,7 +157,7 @@ def examine(
 def _findings(
     run: Run,
     setup: Setup,
-    scores: Mapping[str, ModuleFinding],
+    scored: _Scored,
     early: Sequence[str],
     predictor: NamedPredictor,
     bag_size: int,
@@ -162,12 +166,12 @@ def _findings(
     """What is found, in the order of the network, without Grad-CAM."""
     model = setup.model
     training = find_training_run(run.client, model.facts, notes)
-    ordered, plain = _standing(setup, tuple(scores))
+    ordered, plain = _standing(setup, tuple(scored.modules))
     unseen = np.full(len(setup.inputs), np.nan)
     found = tuple(
         replace(
-            scores[name],
-            far=is_far(scores[name].distance, predictor.predictor.info),
+            scored.modules[name],
+            far=is_far(scored.modules[name].distance, predictor.predictor.info),
             early=name in early,
             weightless=name in plain,
             measured=training.fmcs if training else None,
@@ -185,7 +189,7 @@ def _findings(
         run_id=run.id,
         model=model_facts(run.client, model),
         predictor=predictor_facts(predictor),
-        images=_evaluated_images(setup, bag_size),
+        images=_evaluated_images(setup, bag_size, scored),
         modules=found,
         training=training,
         choices=tuple(notes.choices),
@@ -217,10 +221,20 @@ def _standing(setup: Setup, names: tuple[str, ...]) -> tuple[tuple[str, ...], tu
     return in_order(network, names, example=example), weightless(network, names)
 
 
-def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) -> dict[str, ModuleFinding]:
-    """Scores by name of the map, with warnings of what was seen of the images."""
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Scores by name of the map; the images as they were read, and what the model gave for them."""
+
+    modules: dict[str, ModuleFinding]
+    batches: InputBatches
+    outputs: Outputs
+
+
+def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) -> _Scored:
+    """Score modules, with warnings of what was seen of the images."""
+    outputs = Outputs()
     order, sizes = bag_order(len(setup.probe), bag_size=bag_size, seed=setup.config.seed)
-    batches = setup.batches(setup.probe[order])
+    batches = setup.batches(setup.probe[order], hashed=True)
     scores = score_modules(
         setup.model.network,
         modules,
@@ -231,7 +245,13 @@ def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) 
         fixed_batch=setup.model.fixed_batch,
         token_grid=setup.config.token_grid,
         untrained=fresh_copy(setup, notes),
+        watch=outputs.see,
     )
+    notes.warnings.extend(outputs.warnings(setup.labels.indices(outputs.count)))
+    if len(setup.probe) < FEW_IMAGES:
+        notes.warnings.append(f"{len(setup.probe)} images are few: scores are steadier from {2 * FEW_IMAGES} on.")
+    if not setup.labels.problem and (unlike := setup.labels.unlike(outputs.count)):
+        notes.choices.append(unlike)
     notes.warnings.extend(dict.fromkeys(batches.notes))
     names = list(dict.fromkeys(f"{one.name} ({one.reason})" for one in batches.skipped))
     if names:
@@ -240,19 +260,23 @@ def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) 
         notes.warnings.append(
             f"{counted(len(names), 'image')} cannot be read and {are} left out: {'; '.join(names[:MOST_NAMED])}{more}."
         )
-    return scores
+    return _Scored(scores, batches, outputs)
 
 
-def _evaluated_images(setup: Setup, bag_size: int) -> EvaluatedImages:
-    inputs, probe, dataset = setup.inputs, setup.probe, setup.dataset
+def _evaluated_images(setup: Setup, bag_size: int, scored: _Scored) -> EvaluatedImages:
+    inputs, probe, dataset, labels = setup.inputs, setup.probe, setup.dataset, setup.labels
+    batches, outputs = scored.batches, scored.outputs
     return EvaluatedImages(
         name=hide_credentials(dataset.name or "images"),
         digest=dataset.digest or dataset.hash or "",
         indices=probe,
         names=[inputs.name(int(index)) for index in probe],
-        targets=None if inputs.targets is None else np.asarray(inputs.targets)[probe],
-        classes=tuple(inputs.classes or setup.model.facts.classes),
+        targets=None if labels.values is None else labels.values[probe],
+        classes=labels.classes,
         bag_size=min(bag_size, len(probe)),
+        identity=identity(batches.content, inputs.targets, inputs.classes),
+        treatment=treatment(batches, setup.preprocessing, setup.model.takes_bytes, setup.origin),
+        accuracy=outputs.accuracy(labels.indices(outputs.count)),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,12 +56,15 @@ class EvaluatedImages:
     targets: NDArray[Any] | None = None
     classes: tuple[str, ...] = ()  # what integer labels count; may be empty
     bag_size: int = 0  # 0 where not known
+    identity: str = ""  # what distinguishes their content and labels from any others
+    treatment: str = ""  # what was done to them, in words
+    accuracy: float | None = None  # of the model's classes, where their labels count these
 
     @property
-    def identity(self) -> str:
-        """What distinguishes these images from any others: the dataset, and which of it were used."""
-        places = hashlib.sha256(self.indices.astype("<i8").tobytes()).hexdigest()
-        return f"{self.digest} {len(self.indices)} {places[:12]}"
+    def told(self) -> str:
+        """Which images they are, what was done to them and how many the model gets right, in a line."""
+        text = f"Evaluated on {self.text}" + (f": {self.treatment}" if self.treatment else "")
+        return f"{text}. Accuracy on them: {self.accuracy:.2f}." if self.accuracy is not None else f"{text}."
 
     @property
     def text(self) -> str:
@@ -158,6 +160,8 @@ class Findings:
                 found[f"focus/{key}"] = module.focus
         if self.training is not None and self.training.fmcs is not None:
             found["fmcs_measured"] = self.training.fmcs
+        if self.images.accuracy is not None:
+            found["fmce_accuracy"] = self.images.accuracy
         return found
 
     @property
@@ -173,8 +177,7 @@ class Findings:
             lines.append("There is no verdict and no fmcs_predicted: the predictor knows no module of these.")
         elif len(self.modules) > 1:
             lines.append(f"Least mature: {self.least.name}.{self.inherited}")
-        lines.append(f"Evaluated on {self.images.text}.")
-        return "\n".join(lines)
+        return "\n".join([*lines, self.images.told])
 
     @property
     def inherited(self) -> str:
@@ -211,8 +214,9 @@ class Findings:
                 "measured": m.measured,
             }
             row |= {"bags": m.bags, "channels": channels, "height": height, "width": width}
+            row |= {"accuracy": self.images.accuracy, "preprocessing": self.images.treatment}
             rows.append(row)
-        return pd.DataFrame(rows).astype({"focus": float, "measured": float})
+        return pd.DataFrame(rows).astype({"focus": float, "measured": float, "accuracy": float})
 
     def sample_table(self) -> pd.DataFrame:
         """A row per image: its score and focus are those of the least mature module; of several, each has its own."""

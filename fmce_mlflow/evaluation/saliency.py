@@ -50,8 +50,10 @@ class Saliency:
         return Picture(png(figure, dpi=200), text)
 
 
-def take_saliency(setup: Setup, modules: Sequence[str], notes: Notes) -> Saliency | None:
+def take_saliency(setup: Setup, modules: Sequence[str], outputs: int | None, notes: Notes) -> Saliency | None:
     """Grad-CAM of modules over some of the images; None where it is not wanted, or not possible and not asked for.
+
+    ``outputs`` is how many classes the model scores.
 
     Raises:
         ConfigError: If labels are to be asked about and there are none.
@@ -69,7 +71,7 @@ def take_saliency(setup: Setup, modules: Sequence[str], notes: Notes) -> Salienc
     places = np.unique(np.linspace(0, len(probe) - 1, min(wanted, len(probe))).astype(np.int64))
     preprocessing = None if setup.inputs.is_float() else setup.preprocessing
     try:
-        target, grid = choose_target(setup), setup.config.token_grid
+        target, grid = choose_target(setup, outputs), setup.config.token_grid
         parts = [
             _cams(setup.model, asked[i : i + AT_ONCE], setup.batches(probe[places]), target, preprocessing, grid)
             for i in range(0, len(asked), AT_ONCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,11 +33,15 @@ class ImageClassifier(PyFuncModel):
         found = torch_model_of(model)
         self._shape = found.input_shape
         self._batch_size = found.fixed_batch or batch_size
+        self._classes, self._takes_bytes = found.facts.classes, found.takes_bytes
         wanted = preprocessing if preprocessing is not None else found.facts.preprocessing
         self._preprocessing = as_preprocessing(wanted, input_shape=self._shape)
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> NDArray[Any]:
         """The class of each image by number, shape (n,); or what the model gives, if that is one value for each image.
+
+        Where the images name the classes that their labels count, and the model names all of these, classes have the
+        numbers that the labels have; others of the model follow after them.
 
         It takes what ``mlflow.data.from_images`` made or takes, or a DataFrame with a column of images.
         """
@@ -48,8 +53,19 @@ class ImageClassifier(PyFuncModel):
             input_shape=self._shape,
             unreadable="raise",  # a skipped image would shift all later classes
             indices=indices,
+            takes_bytes=self._takes_bytes,
         )
-        return np.concatenate([_classes(self._model.predict(batch.pixels.numpy(), params)) for batch in batches])
+        found = np.concatenate([_classes(self._model.predict(batch.pixels.numpy(), params)) for batch in batches])
+        return self._as_counted_by(inputs.classes or (), found)
+
+    def _as_counted_by(self, theirs: Sequence[str], found: NDArray[Any]) -> NDArray[Any]:
+        """Classes of the model as images count them."""
+        ours = self._classes
+        if not theirs or tuple(theirs) == ours or not set(theirs) <= set(ours) or found.dtype.kind not in "iu":
+            return found
+        others = [name for name in ours if name not in theirs]
+        places = {name: place for place, name in enumerate((*theirs, *others))}
+        return np.array([places[ours[one]] for one in found.tolist()], dtype=found.dtype)
 
     def _images(self, data: Any) -> tuple[ImageInputs, NDArray[np.int64] | None, Any]:
         if not isinstance(data, pd.DataFrame):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 MODEL_KEYS = ("fmce.model_uri", "fmce.model_id", "model_uri", "model_id", "model")
+CONTENT = "sha256:"  # how the evaluator's tag begins where it is of the images' content
 PREDICTOR_KEYS = ("fmce.predictor", "predictor_used", "predictor")
 
 
@@ -28,7 +29,7 @@ class Evidence:
 
     run_id: str
     figures: dict[str, float]
-    images: frozenset[str]  # what identifies the images: the evaluator's tag, else digests of datasets
+    images: str  # what identifies the images by their content and labels; empty where the run does not say
     predictor: str  # empty where the run does not say
     modules: str = ""  # those that were scored; empty where the run does not say
     unknown: str = ""  # those of them that the predictor does not know
@@ -45,7 +46,10 @@ class Evidence:
         """Why the figures of two evaluations cannot be compared; empty if they can."""
         if not self.images or not other.images:
             silent = self.run_id if not self.images else other.run_id
-            return f"run {silent} does not say on which images it evaluated"
+            return (
+                f"run {silent} does not say by their content on which images it evaluated, as runs of other evaluators "
+                "and of earlier releases do not; evaluate its model again"
+            )
         if self.images != other.images:
             return f"runs {self.run_id} and {other.run_id} evaluated on different images"
         if self.predictor != other.predictor:
@@ -147,10 +151,10 @@ def _figures(client: MlflowClient, run: Logged, version: ModelVersion) -> dict[s
     return {name: value for name, (_, value) in latest.items()}
 
 
-def _images(run: Logged) -> frozenset[str]:
-    if tag := run.data.tags.get("fmce.images"):
-        return frozenset({tag})
-    return frozenset(one.dataset.digest for one in (run.inputs.dataset_inputs if run.inputs else []))
+def _images(run: Logged) -> str:
+    """The evaluator's tag; digests of MLflow's datasets leave out pixels, and so did earlier tags."""
+    tag: str = run.data.tags.get("fmce.images", "")
+    return tag if tag.startswith(CONTENT) else ""
 
 
 def _names_of_images(run: Logged) -> list[str]:

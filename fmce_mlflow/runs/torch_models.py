@@ -81,6 +81,7 @@ class TorchModel:
         fixed_batch: The only number of images that it takes at a time; None if any will do. ``torch.export`` fixes it
             if the input example has one image, whatever the signature says.
         entry: How its forward takes the images, by its signature.
+        takes_bytes: Whether its signature asks for uint8, which it then scales itself.
     """
 
     network: nn.Module
@@ -90,6 +91,7 @@ class TorchModel:
     facts: TrainingFacts = field(default_factory=TrainingFacts)
     fixed_batch: int | None = None
     entry: Entry = field(default_factory=Entry)
+    takes_bytes: bool = False
 
 
 def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel:
@@ -173,6 +175,7 @@ def _described(network: nn.Module, uri: str, description: Model, example: Any) -
         TrainingFacts.read(description.metadata),
         _fixed_batch(network),
         Entry(next((spec.name for spec in specs if len(spec.shape) == 4), None), channels_last=channels_last),
+        takes_bytes=next((spec.type == np.uint8 for spec in specs if len(spec.shape) == 4), False),
     )
 
 

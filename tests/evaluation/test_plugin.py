@@ -152,7 +152,9 @@ def check(store, form, data, call, folder) -> None:
     want = expected_score()
     assert result.metrics["fmcs_predicted"] == pytest.approx(want, abs=2e-3)  # 8 bits in files, none in floats
     assert result.metrics == run.data.metrics
-    assert {"fmcs_predicted", "fmcs_predicted/stage", "fmcs_std/stage"} == set(result.metrics)
+    labelled = "label" in result.artifacts["fmce_samples"].content
+    names = {"fmcs_predicted", "fmcs_predicted/stage", "fmcs_std/stage", *(["fmce_accuracy"] if labelled else [])}
+    assert names == set(result.metrics)
     tied = {(m.key, m.run_id) for m in store.client.get_logged_model(model_id).metrics}
     assert {(name, run.info.run_id) for name in result.metrics} <= tied
     assert set(result.artifacts) == ARTIFACTS

@@ -49,7 +49,8 @@ def images(digest):
 
 def evaluated(client, version, *, digest="aa", predictor="models:/net/1", status="FINISHED", **figures):
     """A run that looks like one of the evaluator."""
-    run_id = new_run(client, **{"fmce.role": "evaluation", "fmce.predictor": predictor})
+    tags = {"fmce.role": "evaluation", "fmce.predictor": predictor, "fmce.images": f"sha256:{digest} of 24"}
+    run_id = new_run(client, **tags)
     client.log_batch(run_id, metrics=[Metric(name, value, 0, 0) for name, value in figures.items()])
     client.log_inputs(run_id, datasets=[images(digest)], models=[LoggedModelInput(model_id_of(version))])
     client.set_terminated(run_id, status)
@@ -428,6 +429,22 @@ def test_what_cannot_be_compared_is_told(client):
             run_promotion(client, version, compare_to="champion", evaluation_run=own, compare_run=other)
     with pytest.raises(RunError, match="does not evaluate version 1 of digits"):
         run_promotion(client, version, compare_to="champion", evaluation_run=own, compare_run=own)
+
+
+@pytest.mark.parametrize("tag", [None, "a77421ba 64 60d2dbc3f02b"], ids=["of others", "of an earlier release"])
+@pytest.mark.parametrize("which", ["own", "other", "both"])
+def test_images_that_are_not_named_by_their_content_are_not_taken_for_the_same(client, tag, which):
+    """MLflow's digest leaves out columns of arrays and bytes, so equal digests prove nothing."""
+    holder, version = new_version(client), new_version(client)
+    client.set_registered_model_alias(NAME, "champion", "1")
+    runs = {"other": evaluated(client, holder, fmcs_predicted=0.9), "own": evaluated(client, version, fmcs_predicted=1)}
+    for name in runs if which == "both" else [which]:
+        if tag is None:
+            client.delete_tag(runs[name], "fmce.images")
+        else:
+            client.set_tag(runs[name], "fmce.images", tag)
+    with pytest.raises(RunError, match="does not say by their content on which images it evaluated"):
+        run_promotion(client, version, compare_to="champion", evaluation_run=runs["own"], compare_run=runs["other"])
 
 
 @pytest.mark.parametrize(

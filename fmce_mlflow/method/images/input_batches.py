@@ -43,11 +43,13 @@ class _Prepared:
     least: float = inf  # value of float images
     greatest: float = -inf
     brightest: int = -1  # value of 8-bit images
+    sizes: set[tuple[int, int]] = field(default_factory=set)  # of those
 
     def look(self, images: NDArray[np.generic]) -> None:
         """Take note of the range of an image or several."""
         if images.dtype == np.uint8:
             self.brightest = max(self.brightest, int(images.max()))
+            self.sizes.add((images.shape[-3], images.shape[-2]))
         else:
             self.least, self.greatest = min(self.least, float(images.min())), max(self.greatest, float(images.max()))
 
@@ -71,6 +73,7 @@ class InputBatches:
     Attributes:
         skipped: The images left out so far because they cannot be read.
         notes: Sentences for the user about the images seen so far.
+        sizes: Heights and widths of the 8-bit images seen so far, before preprocessing.
         content: By index, the SHA-256 of each image's pixels and shape as they were read first, before preprocessing.
 
     Raises:
@@ -120,6 +123,7 @@ class InputBatches:
         self.skipped: list[Skipped] = []
         self.notes: list[str] = []
         self.content: dict[int, bytes] = {}
+        self.sizes: set[tuple[int, int]] = set()
 
     def __len__(self) -> int:
         """How many batches there are if none is skipped whole."""
@@ -135,6 +139,7 @@ class InputBatches:
             self.skipped += done.skipped
             seen.least, seen.greatest = min(seen.least, done.least), max(seen.greatest, done.greatest)
             seen.brightest = max(seen.brightest, done.brightest)
+            self.sizes |= done.sizes
             for group in done.groups:
                 found = self._inputs.name(int(group.indices[0])), group.pixels.shape[1:]
                 first = first or found

@@ -14,13 +14,13 @@ from fmce_mlflow.errors import DataError
 from fmce_mlflow.method.images.decoding import Layout
 from fmce_mlflow.method.images.folders import scan_folder
 from fmce_mlflow.method.images.readers import ArrayImages, ImageInputs, ListImages, Unreadable
-from fmce_mlflow.method.images.torch_datasets import DatasetImages
+from fmce_mlflow.method.images.torch_datasets import DatasetImages, is_item
 
 
 def image_inputs(
     images: Any, targets: ArrayLike | None = None, *, layout: Layout = "auto", unreadable: Unreadable = "raise"
 ) -> ImageInputs:
-    """Take images in whatever form they are in, in their order. None is read yet, but for the first of a torch dataset.
+    """Take images in whatever form they are in, in their order. None is read yet, but for a dataset's first.
 
     Args:
         images: One of
@@ -31,7 +31,8 @@ def image_inputs(
             - a folder, of class folders (their sorted names are the classes that the targets count) or of images; where
               it has ``train/`` beside ``test/``, ``val/`` or ``validation/``, the images held out there; in the order
               of class and name;
-            - a torch dataset whose items are images or pairs (image, label).
+            - a torch dataset, one of Hugging Face, or a list whose items are images, tuples (image, label, …), or
+              dicts that have an image and perhaps a label.
         targets: A label for each image; by default those of the folder or dataset, if it has any.
         layout: Where the channels of arrays are. ``auto`` takes the axis of 1 or 3, and refuses where both could be.
         unreadable: What becomes of an image that cannot be read: ``raise`` or ``skip``.
@@ -71,7 +72,7 @@ def _inputs(images: Any, targets: ArrayLike | None, layout: Layout, unreadable: 
         if len(images.shape) == 1 and str(images.dtype)[:1] in "<>|OoSs":
             return ListImages(list(images), targets, layout=layout)
         return ArrayImages(images, targets, layout=layout)
-    if isinstance(images, Sequence):
+    if isinstance(images, Sequence) and not is_item(images[0]):
         return ListImages(images, targets, layout=layout)
     return DatasetImages(images, targets, layout=layout, unreadable=unreadable)
 

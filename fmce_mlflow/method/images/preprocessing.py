@@ -157,7 +157,8 @@ def as_preprocessing(
     Args:
         value: A preprocessing; one as a dict; ``imagenet``: ImageNet's mean and standard deviation, cropped to the
             input; ``scale``: to [0, 1] and nothing else; or None. Of a dict, ``height`` and ``width`` come from the
-            input shape where they are missing, ``crop`` is false, and ``mean`` and ``std`` may be one number.
+            input shape where they are missing, ``crop`` is false, and ``mean`` and ``std`` may be one number; they are
+            divided by 255 where they are :func:`of_bytes`.
         input_shape: Channels, height and width that the model takes, as far as they are known.
 
     Raises:
@@ -195,7 +196,22 @@ def as_preprocessing(
     if problems:
         raise ConfigError(problems)
     values["mean"], values["std"] = _triple(values["mean"]), _triple(values["std"])
+    if of_bytes(values):
+        values |= {name: tuple(v / 255 for v in values[name]) for name in ("mean", "std")}
     return Preprocessing.from_dict({"crop": False, **values})
+
+
+def of_bytes(value: Any) -> bool:
+    """Whether mean and standard deviation are of pixels from 0 to 255, as mmcv and detectron2 have them.
+
+    Example:
+        >>> of_bytes({"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]})
+        True
+    """
+    if not isinstance(value, Mapping):
+        return False
+    mean, std = _triple(value.get("mean")), _triple(value.get("std"))
+    return _three_numbers(mean) and _three_numbers(std) and min(std) > 0 and (max(mean) > 1 or min(std) > 16)
 
 
 def _triple(value: Any) -> Any:

@@ -50,7 +50,7 @@ class ImageInputs(ABC):
     folder: Path | None = None  # the folder or file that holds all images, where there is one
     unreadable: Unreadable = "raise"  # what becomes of an image that cannot be read
     parallel: bool = False  # whether reading in several threads is safe and worth while
-    choice: str | None = None  # which images of a larger set these are, in a sentence for the user
+    choice: str | None = None  # what was taken of what was given, in a sentence for the user
     _targets: NDArray[Any] | None = None
 
     @property

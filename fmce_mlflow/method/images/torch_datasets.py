@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -10,16 +11,23 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from fmce_mlflow.method.images.decoding import Fit, Layout, UnreadableError, as_numpy, decoded
+from fmce_mlflow.errors import DataError
+from fmce_mlflow.method.images.decoding import Fit, Layout, UnreadableError, as_numpy, decoded, is_encoded, unwrapped
 from fmce_mlflow.method.images.readers import HASHED_BYTES, ImageInputs, Unreadable, as_targets
+
+IMAGE_KEYS = ("image", "img", "images", "pixel_values", "x", "input")
+LABEL_KEYS = ("label", "labels", "target", "targets", "class", "y")
+"""Where items that are dicts have image and label; the first that is there."""
 
 
 class DatasetImages(ImageInputs):
-    """Images of a torch dataset, whose items are images or pairs (image, label).
+    """Images of a torch dataset, whose items are images, tuples (image, label, …), or dicts that have one.
 
     Items are read in one thread: a dataset need not allow several. Targets are by default its ``targets`` or
-    ``labels``; where it has none and its items are pairs, all are read once when targets are asked for.
+    ``labels``; where it has none and its items have labels, all are read once when targets are asked for. Boxes, masks
+    and vectors of attributes are no labels.
     """
 
     def __init__(
@@ -39,10 +47,16 @@ class DatasetImages(ImageInputs):
             except UnreadableError:
                 if unreadable == "raise" or index == len(self) - 1:
                     raise
-        self._pairs = isinstance(first, (tuple, list)) and len(first) > 1
-        self._targets = as_targets(targets if targets is not None else _known_labels(dataset), len(self))
-        names = getattr(dataset, "classes", None)
-        self.classes = tuple(map(str, names)) if isinstance(names, (list, tuple)) else None
+        key, target = _target(first)
+        self._pairs = key is not None and _is_class(target)
+        if targets is None and (key is None or self._pairs):
+            targets = _known_labels(dataset)
+        elif targets is None:
+            self.choice = (
+                f"Targets are not used, since they are no classes: that of the first image is {_kind(target)}."
+            )
+        self._targets = as_targets(targets, len(self))
+        self.classes = _known_classes(dataset, key)
         root = getattr(dataset, "root", None)
         self.folder = Path(root) if isinstance(root, (str, os.PathLike)) else None
 
@@ -70,10 +84,14 @@ class DatasetImages(ImageInputs):
 
     def _label(self, index: int) -> Any:
         try:
-            label = self._item(index)[1]
+            label = _target(self._item(index))[1]
         except UnreadableError:  # reported when it is evaluated on
             return None
-        return label.item() if isinstance(label, (torch.Tensor, np.generic)) and label.ndim == 0 else label
+        if not _is_class(label):
+            return None
+        return (
+            as_numpy(label).reshape(()).item() if isinstance(label, (torch.Tensor, np.ndarray, np.generic)) else label
+        )
 
     def read(self, index: int, fit: Fit | None = None) -> NDArray[Any]:
         """Image ``index``; see :meth:`ImageInputs.read`."""
@@ -84,7 +102,7 @@ class DatasetImages(ImageInputs):
         return self._float
 
     def _pixels(self, item: Any, index: int, fit: Fit | None = None) -> NDArray[Any]:
-        return decoded(item[0] if isinstance(item, (tuple, list)) else item, self.name(index), self._layout, fit)
+        return decoded(_image(item, self.name(index)), self.name(index), self._layout, fit)
 
     def _item(self, index: int) -> Any:
         try:
@@ -103,6 +121,62 @@ class DatasetImages(ImageInputs):
             return np.ascontiguousarray(self.read(index))
         except UnreadableError:  # reported when it is evaluated on
             return b""
+
+
+def is_item(value: Any) -> bool:
+    """Whether one of a list is an image with more beside it, as items of a torch dataset are."""
+    if isinstance(value, Mapping):
+        return unwrapped(value) is value
+    return isinstance(value, tuple) and len(value) > 1 and (is_encoded(value[0]) or np.ndim(value[0]) > 1)
+
+
+def _image(item: Any, name: str) -> Any:
+    """The image of an item."""
+    if isinstance(item, Mapping) and is_item(item):
+        pixels = [key for key, value in item.items() if _looks_like_an_image(value)]
+        known = [key for key in IMAGE_KEYS if key in item] or (pixels if len(pixels) == 1 else [])
+        if not known:
+            raise DataError(
+                f"{name} is a dict that has {', '.join(map(str, item))}: it is unclear which is the image. Expected "
+                f"one of {', '.join(IMAGE_KEYS)}. Wrap the dataset so that its items are pairs (image, label)."
+            )
+        return item[known[0]]
+    return item[0] if isinstance(item, (tuple, list)) else item
+
+
+def _looks_like_an_image(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.lower().endswith(IMG_EXTENSIONS)
+    return value is not None and (is_encoded(value) or np.ndim(value) > 1)
+
+
+def _target(item: Any) -> tuple[Any, Any]:
+    """What is beside an item's image, with its key or place; None twice where there is nothing."""
+    if isinstance(item, Mapping):
+        return next(((key, item[key]) for key in LABEL_KEYS if key in item), (None, None))
+    return (1, item[1]) if isinstance(item, (tuple, list)) and len(item) > 1 else (None, None)
+
+
+def _is_class(target: Any) -> bool:
+    """Whether a target is one name or number, and no boxes, mask, attributes or nothing."""
+    if isinstance(target, (torch.Tensor, np.ndarray, np.generic)):
+        return int(np.prod(target.shape)) == 1
+    return isinstance(target, (str, int, float))
+
+
+def _kind(target: Any) -> str:
+    kind = type(target).__name__
+    return f"{kind} of shape {tuple(target.shape)}" if hasattr(target, "shape") else kind
+
+
+def _known_classes(dataset: Any, key: Any) -> tuple[str, ...] | None:
+    """The names of a dataset's classes; Hugging Face has them by column."""
+    if isinstance(dataset, torch.utils.data.Subset):
+        return _known_classes(dataset.dataset, key)
+    features = getattr(dataset, "features", None)
+    of_column = getattr(features.get(key), "names", None) if isinstance(features, Mapping) else None
+    names = getattr(dataset, "classes", of_column)
+    return tuple(map(str, names)) if isinstance(names, (list, tuple)) else None
 
 
 def _known_labels(dataset: Any) -> Any:

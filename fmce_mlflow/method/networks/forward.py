@@ -61,11 +61,16 @@ def run_network(
 
 
 def as_input(network: nn.Module, pixels: Tensor) -> Tensor:
-    """Images on a network's device and in the dtype of its first convolution, else of its first linear layer."""
+    """Images on a network's device and in the dtype of its first convolution, else of its first linear layer.
+
+    Images of uint8 keep it.
+    """
     floating = [(name, p) for name, p in network.named_parameters() if p.is_floating_point()]
     layers = [p for name, p in floating if name.endswith("weight") and p.dim() >= 2]
     weight = next((p for p in layers if p.dim() >= 4), next(iter([*layers, *(p for _, p in floating)]), None))
-    return pixels if weight is None else pixels.to(device=weight.device, dtype=weight.dtype)
+    if weight is None:
+        return pixels
+    return pixels.to(weight.device, pixels.dtype if pixels.dtype == torch.uint8 else weight.dtype)
 
 
 @contextmanager

@@ -134,10 +134,10 @@ def _part(targets: ScoreTargets, start: int, stop: int) -> list[ScoreTarget | in
 def _scores(output: Any, n: int, targets: ScoreTargets) -> list[Tensor]:
     """The number that each image is asked about."""
     if targets is None:
-        logits = _class_scores(output, n)
+        logits = class_scores(output, n)
         return [row[int(row.argmax())] for row in logits]
     each = _part(targets, 0, n) or []
-    by_class = None if all(map(callable, each)) else _class_scores(output, n)
+    by_class = None if all(map(callable, each)) else class_scores(output, n)
     found = []
     for i, target in enumerate(each):
         try:
@@ -155,10 +155,10 @@ def _scores(output: Any, n: int, targets: ScoreTargets) -> list[Tensor]:
     return found
 
 
-def _class_scores(output: Any, n: int) -> Tensor:
-    """The output's one tensor (n, classes)."""
+def class_scores(output: Any, n: int | None = None) -> Tensor:
+    """The output's one tensor (n, classes); a CaptureError where it has none or several."""
     values = [output] if isinstance(output, Tensor) else _children(output)
-    fitting = [v for v in values if isinstance(v, Tensor) and v.dim() == 2 and len(v) == n and v.shape[1] > 1]
+    fitting = [v for v in values if isinstance(v, Tensor) and v.dim() == 2 and n in (None, len(v)) and v.shape[1] > 1]
     if len(fitting) != 1 or not fitting[0].is_floating_point():
         raise CaptureError(f"The model's output is no class score for each image but {_kind(output)}. {HOW_TO_TARGET}")
     return fitting[0]

@@ -84,7 +84,9 @@ def input_images(inputs: Tensor, preprocessing: Preprocessing | None) -> NDArray
     """
     x = inputs.detach().float().cpu()
     x = x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
-    if preprocessing is not None:
+    if inputs.dtype == torch.uint8:
+        x = x / 255
+    elif preprocessing is not None:
         mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
         x = x * std + mean
     elif len(x):

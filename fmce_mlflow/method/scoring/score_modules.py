@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from fmce_mlflow.errors import CaptureError, PredictorError
 from fmce_mlflow.method.fmce_net.kinds import FmceNet
 from fmce_mlflow.method.fmce_net.statistics import bag_features
 from fmce_mlflow.method.images.input_batches import Batch
-from fmce_mlflow.method.networks.capture import capture
+from fmce_mlflow.method.networks.capture import Forward, capture
 from fmce_mlflow.method.networks.forward import CHANNELS_LAST_FROM, run_network, takes_channels_last
 from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, ScoredBag, merge_bags
@@ -68,6 +69,7 @@ def score_modules(
     fixed_batch: int | None = None,
     token_grid: TokenGrid | None = None,
     untrained: nn.Module | None = None,
+    watch: Callable[[NDArray[np.int64], Sequence[Any]], None] | None = None,
 ) -> dict[str, ModuleFinding]:
     """Score functional modules on images.
 
@@ -81,6 +83,7 @@ def score_modules(
         fixed_batch: The only number of images that the network takes at a time, if there is one.
         token_grid: As :func:`~fmce_mlflow.method.networks.capture.capture` takes it.
         untrained: The network with fresh weights, for a net that looks at the contrast; it sees the first images only.
+        watch: Is given the images of each batch, and what the network gave for it in each pass.
 
     Returns:
         By name of the map, in the order of ``modules``; a module with several outputs has several.
@@ -106,7 +109,10 @@ def score_modules(
                     forward, network, batch.pixels, fixed_batch
                 )
                 layout = torch.channels_last if faster else torch.preserve_format
-            maps = run_network(forward, network, batch.pixels, fixed_batch, layout)
+            outputs: list[Any] = []
+            maps = run_network(_kept(forward, outputs), network, batch.pixels, fixed_batch, layout)
+            if watch is not None:
+                watch(batch.indices, outputs)
             cutter = cutter or _Cutter(net, tuple(bag_sizes), pool, references)
             cutter.add(batch.indices, maps)
         found = cutter.finish(images) if cutter else {}
@@ -116,6 +122,17 @@ def score_modules(
             f"A bag needs the feature maps of at least 2 images, got {seen}. Pass more images; 64 work well."
         )
     return found
+
+
+def _kept(forward: Forward, outputs: list[Any]) -> Forward:
+    """The same forward, which adds the network's outputs to a list."""
+
+    def kept(pixels: Tensor) -> tuple[Any, dict[str, Tensor]]:
+        output, maps = forward(pixels)
+        outputs.append(output)
+        return output, maps
+
+    return kept
 
 
 def untrained_features(

@@ -166,7 +166,7 @@ def capture(
 def shows_grid(module: nn.Module) -> bool:
     """Whether a module is a convolution or pooling, whose map tells how tokens after it lie."""
     kind = type_name(module).rpartition(".")[2].lower()
-    return "conv" in kind or "pool" in kind or "patch" in kind
+    return any(word in kind for word in ("conv2d", "transpose2d", "pool2d"))
 
 
 def parts(output: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:

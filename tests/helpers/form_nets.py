@@ -117,10 +117,8 @@ class Detr(nn.Module):
     def __init__(self, queries: int = 100) -> None:
         super().__init__()
         options: dict[str, Any] = {"d_model": 16, "nhead": 2, "dim_feedforward": 32, "dropout": 0.0}
-        self.backbone, self.input_proj = (
-            nn.Sequential(block(3, 8, 2), block(8, 16, 2), block(16, 16, 2)),
-            nn.Conv2d(16, 16, 1),
-        )
+        self.backbone = nn.Sequential(block(3, 8, 2), block(8, 16, 2), block(16, 16, 2))
+        self.input_proj = nn.Conv2d(16, 16, 1)
         self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**options), 2, enable_nested_tensor=False)
         self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**options), 1)
         self.query_embed = nn.Embedding(queries, 16)

@@ -1,7 +1,7 @@
 """Forms in which models and data come, and what an evaluation makes of each: the tables of ``docs/evaluator.md``.
 
-``python -m tests.helpers.forms`` writes the tables; ``tests/docs/test_forms.py`` compares them and runs every row. A row
-is an entry of :data:`TABLES`; add one there, or a table and its pair of comments in a page of the docs::
+``python -m tests.helpers.forms`` writes the tables; ``tests/docs/test_forms.py`` compares them and runs every row. Add
+a row to one of :data:`TABLES`, or a table, and its pair of comments to a page of the docs::
 
     <!-- forms of: MODELS -->
     <!-- end of forms -->
@@ -85,15 +85,9 @@ def model(
         with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(0)
             signature = ModelSignature(Schema([TensorSpec(np.dtype(np.float32), (-1, *shape), name)]))
-            example = {"input_example": np.zeros((2, *shape), np.float32)} if form == "pt2" else {}
-            mlflow.pytorch.save_model(
-                make(),
-                f"{folder}/model",
-                serialization_format=form,
-                signature=signature,
-                pip_requirements=[],
-                **example,
-            )
+            more: dict[str, Any] = {"signature": signature, "serialization_format": form, "pip_requirements": []}
+            more |= {"input_example": np.zeros((2, *shape), np.float32)} if form == "pt2" else {}
+            mlflow.pytorch.save_model(make(), f"{folder}/model", **more)
             return evaluated(f"{folder}/model", pixels(size), preprocessing="scale", **config, **options)
 
     return evaluate

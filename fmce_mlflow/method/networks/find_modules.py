@@ -154,8 +154,8 @@ def default_module(model: nn.Module, example: Tensor, *, token_grid: TokenGrid |
     if not mapped:
         raise CaptureError(
             f"No module of this {type(network).__name__} has a feature map: for images {tuple(example.shape)} none "
-            f"gives floats of shape (n, C, H, W), or tokens (n, L, D) of which it shows how they lie; of others, say it "
-            f"with token_grid=(h, w). {HOW_TO_LIST}"
+            f"gives floats of shape (n, C, H, W), or tokens (n, L, D) of which it shows how they lie; of others, say "
+            f"it with token_grid=(h, w). {HOW_TO_LIST}"
         )
     last = next((call for call in reversed(staged) if call.size != 1), staged[-1] if staged else None)
     if last is None or (last.depth < 0.5 and calls[-1].depth):

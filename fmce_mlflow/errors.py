@@ -13,8 +13,10 @@ Every message says what was expected, what came, and what to do next. The comman
     │   ├── NonFiniteLossError  a NaN or infinite loss, with its snapshot
     │   └── TooFewSnapshotsError  convergence came before there were K snapshots to mark
     ├── ArtifactError           feature maps, indexes or checkpoints that cannot be read or written
-    │   └── IntegrityError      bytes that are not the bytes that were written
+    │   ├── IntegrityError      bytes that are not the bytes that were written
+    │   └── NotStoredError      files that a store says it took, and does not have
     ├── RunError                an MLflow run that lacks what is asked of it
+    │   └── BusyError           a run that another process trains or uploads
     ├── UploadError             a server or store that does not take what was logged; it waits in a folder on disk
     ├── ModelError              an MLflow model that is not a PyTorch model, or cannot be loaded or run
     ├── PredictorError          an FMCE-Net that cannot be read or does not fit its input
@@ -117,8 +119,29 @@ class IntegrityError(ArtifactError):
         super().__init__(f"{name} is damaged or was changed: its sha256 should be {expected} and is {found}. {way_out}")
 
 
+class NotStoredError(ArtifactError):
+    """Files that a store, or something that answers for it, says it took, and that it does not have; it may pass.
+
+    Example:
+        >>> print(NotStoredError(["feature_maps/index.json"], "run 3f2a"))
+        The store of run 3f2a does not have feature_maps/index.json as it was sent, though it said that it took it.
+        Something before it, such as a firewall or a sign-in page, may answer in its place.
+    """
+
+    def __init__(self, paths: Sequence[str], owner: str) -> None:
+        super().__init__(
+            f"The store of {owner} does not have {', '.join(paths[:4])} as it was sent, though it said "
+            "that it took it.\n"
+            "Something before it, such as a firewall or a sign-in page, may answer in its place."
+        )
+
+
 class RunError(FmceError):
     """An MLflow run that does not exist or lacks what is asked of it."""
+
+
+class BusyError(RunError):
+    """An MLflow run that another process trains or uploads; it is that process's to close."""
 
 
 class UploadError(FmceError):

@@ -16,7 +16,7 @@ from fmce_mlflow.backbone import resume as checkpoint
 from fmce_mlflow.backbone.models import save_weights
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.resume import OPTIONS, Checkpoint
-from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.errors import ArtifactError, DataError
 from fmce_mlflow.method.images.split import ImageData
 from fmce_mlflow.method.images.training_batches import loader
 from fmce_mlflow.method.networks.backbones import resolve_stem
@@ -91,6 +91,25 @@ class _ProbeBatches:
             yield x.to(memory_format=self._layout)
 
 
+def refuse_other_images(run: Run, data: ImageData) -> None:
+    """Refuse to go on with other images than those that the run was begun with, as far as it says which these were.
+
+    Raises:
+        DataError: Says whether its probe changed, or others alone.
+    """
+    before = run.fetch().data.params
+    for param, now, which in (
+        ("probe_sha256", data.probe_sha256, "probe images, or their preprocessing,"),
+        ("images_sha256", data.digest, "training or validation images, or names of classes,"),
+    ):
+        if before.get(param, now) != now:
+            raise DataError(
+                f"The {which} of {data.name} are not those that run {run.id} was begun with ({param} was "
+                f"{before[param]:.12}…, is {now:.12}…): its snapshots would be of different images. Put the images "
+                "back as they were, or start a new run."
+            )
+
+
 def begin(recorder: Recorder, options: BackboneOptions, data: ImageData, accelerator: Accelerator) -> None:
     """Log all about the run that is known before the first snapshot, and refuse what its disk cannot hold."""
     run, pre = recorder.run, data.preprocessing
@@ -105,6 +124,7 @@ def begin(recorder: Recorder, options: BackboneOptions, data: ImageData, acceler
         "validation_images": str(len(data.validation)),
         "probe_images": str(len(data.probe)),
         "probe_sha256": data.probe_sha256,
+        "images_sha256": data.digest,
         "classes": str(len(data.classes)),
         "processes": str(accelerator.num_processes),
         "device": str(accelerator.device.type),

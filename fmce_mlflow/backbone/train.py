@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from fmce_mlflow.backbone import models
 from fmce_mlflow.backbone import resume as checkpoint
-from fmce_mlflow.backbone.finish import closing
+from fmce_mlflow.backbone.finish import closing, opened
 from fmce_mlflow.backbone.options import BackboneOptions
-from fmce_mlflow.backbone.record import begin, make_recorder, save_state, snapshot_line
+from fmce_mlflow.backbone.record import begin, make_recorder, refuse_other_images, save_state, snapshot_line
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.images.split import ImageData, load_images
 from fmce_mlflow.method.networks.backbones import build_backbone
@@ -30,7 +30,6 @@ from fmce_mlflow.recording.signals import run_convergence
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Uploads
-from fmce_mlflow.runs.uploads.open import open_uploads
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.safety import interrupts
 
@@ -80,7 +79,7 @@ def train_backbone(
     if not PartialState(cpu=options.training.cpu).is_main_process:
         return _train(replace(run, say=lambda line: None), options, None, data, name)  # the first process records
     with interrupts.stoppable():
-        out = open_uploads(run, uploads)
+        out = opened(run, uploads)
         with closing(run, out):
             result = _train(run, options, out, data, name)
         out.persist(partial(checkpoint_slots.remove, run))  # not before: without one, an unfinished run starts anew
@@ -100,6 +99,7 @@ def _train(
     resume = load() if out is None else out.persist(load)
     recorder = None
     if out is not None:
+        out.persist(partial(refuse_other_images, run, data))
         recorder = make_recorder(run, model, options, data, out, name, resume.record if resume else None)
         if resume is not None:
             run.say(f"{name}: going on after snapshot {resume.state.snapshot}.")

@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import mlflow
 import numpy as np
@@ -39,6 +40,9 @@ from fmce_mlflow.runs.sink import Sink, Uploads
 from fmce_mlflow.runs.uploads.open import open_uploads
 from fmce_mlflow.safety import interrupts
 from fmce_mlflow.safety.reading import seal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CONVERGENCE = "convergence.json"
 PLOT = "plots/convergence.png"
@@ -199,8 +203,8 @@ class Recorder:
         about = {"signal": self.signal, "disagreement": note, "epochs": record.epochs}
         run.log_json({**about, **signals.to_dict()}, CONVERGENCE)
         other = signals.val if self.signal == "train" else None
-        figure = convergence_figure(primary, title=self.name, epochs=record.epochs, other=other)
-        run.log_bytes(png(figure, dpi=160), PLOT)
+        draw = partial(convergence_figure, primary, title=self.name, epochs=record.epochs, other=other)
+        log_figure(run, draw, PLOT)
         self._log_saliency(run, primary)
         self._close_index(run, primary)
         run.client.set_tag(run.id, "fmce.converged", str(primary.converged).lower())
@@ -217,14 +221,15 @@ class Recorder:
         markers = convergence.markers
         snapshots = spread_snapshots(last, convergence.config.levels) if markers is None else markers
         labels = convergence.fmcs if markers is not None else None
-        figure = history_figure(
+        draw = partial(
+            history_figure,
             self.probe.pictures,
             history.at(snapshots, last),
             [self.probe.class_name(label) for label in history.labels],
             fmcs={s: None if labels is None else float(labels[s]) for s in snapshots},
             title=f"Grad-CAM of the true class over training: {self.name}",
         )
-        run.log_bytes(png(figure, dpi=160), SALIENCY)
+        log_figure(run, draw, SALIENCY)
 
     def _close_index(self, run: Run, convergence: Convergence) -> None:
         """Drop the maps that are not to be kept, and seal the index: from here on it stays as it is."""
@@ -287,6 +292,16 @@ def metric_rows(metrics: Mapping[str, float], step: int) -> list[Metric]:
     """Metrics of a snapshot, as of now."""
     now = int(time.time() * 1000)
     return [Metric(logged_name(k), v, now, step) for k, v in metrics.items()]
+
+
+def log_figure(run: Run, draw: Callable[[], Figure], path: str) -> None:
+    """Draw a figure and log it; where that fails, say so: no figure is worth the run that it shows."""
+    try:
+        picture = png(draw(), dpi=160)
+    except Exception as error:
+        run.say(f"note: {path} cannot be drawn ({type(error).__name__}: {error!s:.200}).")
+        return
+    run.log_bytes(picture, path)
 
 
 def _map_shapes(

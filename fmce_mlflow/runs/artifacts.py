@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.errors import ArtifactError, FmceError
 from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.safety.reading import stay_within
+from fmce_mlflow.safety.retry import passes, short
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +28,39 @@ def repository_of(run: Run, tracking_uri: str) -> Any:
     """As :func:`artifact_repository`, of a run that was fetched already."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    return get_artifact_repository(run.info.artifact_uri, tracking_uri=tracking_uri)
+    with using_store(f"run {run.info.run_id}"):
+        return get_artifact_repository(run.info.artifact_uri, tracking_uri=tracking_uri)
+
+
+@contextmanager
+def using_store(owner: str) -> Iterator[None]:
+    """Name the artifact store that fails for good, whatever its library raises; ``owner`` says whose it is.
+
+    Raises:
+        ArtifactError: Except for what MLflow says itself, and what may pass.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (FmceError, MlflowException):
+        raise
+    except Exception as error:
+        if passes(error):
+            raise
+        how = "Install the package that it needs" if isinstance(error, ImportError) else "Make it usable"
+        raise ArtifactError(
+            f"The artifact store of {owner} cannot be used: {short(error)}. {how}, or use an experiment with another "
+            "artifact location."
+        ) from error
+
+
+def lacking(repository: Any, sizes: Mapping[str, int]) -> list[str]:
+    """Those of some files, by path with their bytes, that a store lacks or has otherwise; one listing per folder."""
+    found: dict[str, int | None] = {}
+    for folder in dict.fromkeys(map(posixpath.dirname, sizes)):
+        found |= {file.path: file.file_size for file in repository.list_artifacts(folder or None) if not file.is_dir}
+    return [path for path, size in sizes.items() if path not in found or found[path] not in (size, None)]
 
 
 @contextmanager

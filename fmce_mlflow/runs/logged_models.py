@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+from fmce_mlflow.errors import NotStoredError
+from fmce_mlflow.runs.artifacts import lacking, using_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,7 +52,11 @@ def log_saved_model(
                 metadata=dict(metadata) if metadata else None,
             )
             save(path, description)
-            client.log_model_artifacts(created.model_id, str(path))
+            with using_store(f"model {name} of run {run_id}"):
+                client.log_model_artifacts(created.model_id, str(path))
+                sizes = {p.relative_to(path).as_posix(): p.stat().st_size for p in path.rglob("*") if p.is_file()}
+                if missing := lacking(model_repository(client, created), sizes):
+                    raise NotStoredError(missing, f"model {name} of run {run_id}")
     except BaseException:
         client.finalize_logged_model(created.model_id, LoggedModelStatus.FAILED)
         raise
@@ -59,6 +67,11 @@ def log_saved_model(
     )
     client.log_outputs(run_id, [LoggedModelOutput(created.model_id, step)])
     return str(created.model_id)
+
+
+def model_repository(client: MlflowClient, model: LoggedModel) -> Any:
+    """The ``ArtifactRepository`` of a logged model."""
+    return get_artifact_repository(model.artifact_location, tracking_uri=client.tracking_uri)
 
 
 def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -10,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmce_mlflow.errors import NotStoredError
+from fmce_mlflow.runs.artifacts import artifact_repository, lacking, using_store
 from fmce_mlflow.safety.credentials import enters, hide_credentials
 
 if TYPE_CHECKING:
@@ -121,12 +124,32 @@ class Run:
         return data
 
     def log_bytes(self, data: bytes, path: str) -> None:
-        """Log bytes as the artifact of a path; the client's own ``log_text`` would change line ends on Windows."""
+        """Log bytes as the artifact of a path; the client's own ``log_text`` would change line ends on Windows.
+
+        Raises:
+            NotStoredError: If the store does not have it then.
+        """
         with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
             local = Path(folder, Path(path).name)
             local.write_bytes(data)
-            parent = str(Path(path).parent)
-            self.client.log_artifact(self.id, str(local), None if parent == "." else parent)
+            self.send(local, path)
+        self.check_stored(artifact_repository(self.client, self.id), {path: len(data)})
+
+    def send(self, local: Path, path: str) -> None:
+        """Upload a file, which has its name, as the artifact of a path; whether it is there is not looked at."""
+        with using_store(f"run {self.id}"):
+            self.client.log_artifact(self.id, str(local), posixpath.dirname(path) or None)
+
+    def check_stored(self, repository: Any, sizes: Mapping[str, int]) -> None:
+        """Look whether the run's store has what was sent: files by path, with their bytes.
+
+        Raises:
+            NotStoredError: If it does not.
+        """
+        with using_store(f"run {self.id}"):
+            missing = lacking(repository, sizes)
+        if missing:
+            raise NotStoredError(missing, f"run {self.id}")
 
     @contextmanager
     def closing(self, *, finishes: tuple[type[BaseException], ...] = ()) -> Iterator[Run]:
@@ -141,8 +164,16 @@ class Run:
         try:
             yield self
         except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            with suppress(Exception):  # the first error is what the user needs to read, not that of closing after it
-                self.client.set_terminated(self.id, "FINISHED" if isinstance(error, finishes) else status)
+            self.end(error, finishes)
             raise
         self.client.set_terminated(self.id, "FINISHED")
+
+    def end(self, error: BaseException, finishes: tuple[type[BaseException], ...] = ()) -> None:
+        """Close it after an error, which is what the user needs to read, and not that of closing after it."""
+        with suppress(Exception):
+            self.client.set_terminated(self.id, "FINISHED" if isinstance(error, finishes) else status_after(error))
+
+
+def status_after(error: BaseException) -> str:
+    """The status of a run that ended so: KILLED by Ctrl-C or SIGTERM, else FAILED."""
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"

@@ -50,6 +50,9 @@ class Uploads(Protocol):
     def give_up(self, status: str, *, within: float | None) -> str | None:
         """Close a run that will not be complete; never fails, and says what waits on disk if anything does."""
 
+    def release(self) -> None:
+        """Let other processes have the run, which stays as it is."""
+
 
 def log_folder(sink: Sink, run_id: str, local_dir: str, artifact_path: str | None) -> None:
     """Log a folder file by file, in order."""

@@ -19,7 +19,7 @@ from tenacity import (
     wait_random,
 )
 
-from fmce_mlflow.errors import FmceError
+from fmce_mlflow.errors import FmceError, NotStoredError
 from fmce_mlflow.safety.credentials import hide_credentials
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
@@ -42,6 +42,8 @@ def passes(error: BaseException) -> bool:
         >>> passes(MlflowException("no such run", error_code=1001)), passes(OSError("no space"))
         (False, False)
     """
+    if isinstance(error, NotStoredError):
+        return True
     if isinstance(error, FmceError):
         return error.__cause__ is not None and passes(error.__cause__)
     if isinstance(error, MlflowException):

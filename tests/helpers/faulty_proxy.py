@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Mode = Literal["refuse", "500", "429", "stall", "drop", "deaf"]
-MODES: tuple[Mode, ...] = ("refuse", "500", "429", "stall", "drop", "deaf")
+Mode = Literal["refuse", "500", "429", "stall", "drop", "deaf", "page"]
+MODES: tuple[Mode, ...] = ("refuse", "500", "429", "stall", "drop", "deaf", "page")
 HOP_BY_HOP = {"transfer-encoding", "connection", "content-length", "content-encoding", "host", "accept-encoding"}
 
 
@@ -26,7 +26,8 @@ class Fault:
     """What happens to the next requests whose method and path contain a word.
 
     ``refuse`` resets the connection, ``500`` and ``429`` answer so, ``stall`` says nothing for some seconds, ``drop``
-    passes half of the body on and breaks both connections, ``deaf`` lets the server do its work and loses the answer.
+    passes half of the body on and breaks both connections, ``deaf`` lets the server do its work and loses the answer,
+    ``page`` answers 200 with a page of its own, as a firewall does, and passes nothing on.
     """
 
     mode: Mode
@@ -42,7 +43,7 @@ class FaultyProxy:
         self.server = urlsplit(server)
         self.faults: list[Fault] = []
         self.met: Counter[str] = Counter()
-        self.requests = 0
+        self.seen: list[str] = []
         self.delay = 0.0
         self._lock = threading.Lock()
         self._port = 0
@@ -75,7 +76,7 @@ class FaultyProxy:
     def fault(self, request: str) -> Fault | None:
         """The fault that a request meets."""
         with self._lock:
-            self.requests += 1
+            self.seen.append(request)
             for fault in self.faults:
                 if fault.word in request and fault.times > 0:
                     fault.times -= 1
@@ -111,6 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = self.rfile.read(length)
             if mode == "500":
                 self.reply(500, b"<html>the server failed</html>", {"Content-Type": "text/html"})
+            elif mode == "page":
+                self.reply(200, b"<html>Request rejected</html>", {"Content-Type": "text/html"})
             elif mode == "429":
                 text = json.dumps({"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "too many requests"})
                 self.reply(429, text.encode(), {"Content-Type": "application/json", "Retry-After": "1"})

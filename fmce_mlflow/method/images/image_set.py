@@ -74,6 +74,11 @@ class ImageSet:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cache": None}
 
+    @property
+    def source(self) -> ImageInputs:
+        """What the images are read from; subsets share it."""
+        return self._source
+
     def subset(self, positions: ArrayLike) -> ImageSet:
         """The images at these positions, in this order."""
         return ImageSet(self._source, self.indices[np.asarray(positions, dtype=np.int64)])

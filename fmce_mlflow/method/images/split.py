@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,12 @@ class ImageData:
     probe: ImageSet
     preprocessing: Preprocessing
     probe_sha256: str  # over the probe images' pixels, shapes and labels, in order, and the preprocessing
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells other images, labels and names of classes from these; of many images it looks into some alone."""
+        sources = {id(part.source): part.source for part in (self.train, self.validation)}.values()
+        return hashlib.sha256(repr((self.classes, [one.digest() for one in sources])).encode()).hexdigest()
 
 
 def load_images(options: SplitOptions) -> ImageData:

@@ -8,12 +8,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock
 from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
 
+from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.runs.map_file import STAGING, flush
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Sink, T, log_folder
+from fmce_mlflow.runs.uploads.spool import in_use
+from fmce_mlflow.safety.locks import hold
+
+LOCK = "fmce.lock"
+"""Beside a run's artifacts, for nothing but these is in their folder."""
 
 
 class LocalUploads:
@@ -21,7 +27,16 @@ class LocalUploads:
 
     def __init__(self, run: Run, root: Path) -> None:
         self._run, self._root = run, root
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(
+                f"The artifacts of run {run.id} cannot be kept in {root} ({error.strerror}). Make that folder "
+                "writable, or use an experiment whose artifact location is."
+            ) from None
+        self._lock: BaseFileLock | None = None
+        with suppress(OSError):  # a folder above that is not ours: then there is no lock
+            self._lock = hold(root.with_name(LOCK), in_use(run.id, root.parent))
         for left in root.glob(f"{STAGING}*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
 
@@ -77,9 +92,19 @@ class LocalUploads:
         """Give the run its status."""
         if status is not None:
             self._run.client.set_terminated(self._run.id, status)
+        if status == "FINISHED":  # who waits for the lock of another run could take over what two would hold then
+            with suppress(OSError):
+                self._root.with_name(LOCK).unlink(missing_ok=True)
+        self.release()
 
     def give_up(self, status: str, *, within: float | None) -> str | None:
-        """Give the run its status; one that was deleted meanwhile cannot have any."""
-        with suppress(MlflowException):
-            self.close(status)
+        """Give the run its status; one that was deleted meanwhile, or whose database is full, cannot have any."""
+        with suppress(Exception):
+            self._run.client.set_terminated(self._run.id, status)
+        self.release()
         return None
+
+    def release(self) -> None:
+        """Let other processes have the run."""
+        if self._lock is not None:
+            self._lock.release()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -33,10 +34,7 @@ class RemoteUploads:
         try:
             self._spool = spool.Spool(options.root / run.id, run.id, run.client.tracking_uri)
         except OSError as error:
-            raise ArtifactError(
-                f"Snapshots that wait for the server cannot be kept in {options.root} ({error.strerror}). "
-                "Name another folder with --spool-folder or FMCE_SPOOL."
-            ) from None
+            raise self._no_folder(error) from None
         self._largest = 0
         try:
             if self._spool.units:
@@ -50,9 +48,13 @@ class RemoteUploads:
     @contextmanager
     def snapshot(self, index: int) -> Iterator[Sink]:
         """A sink that writes to disk."""
-        sink = SpoolSink(self._spool.begin(index))
-        yield sink
-        self._largest = max(self._largest, self._uploader.add(sink.folder, sink.metrics, sink.checkpoint))
+        try:
+            sink = SpoolSink(self._spool.begin(index))
+            yield sink
+            self._largest = max(self._largest, self._uploader.add(sink.folder, sink.metrics, sink.checkpoint))
+        except OSError as error:
+            self._spool.discard(index)
+            raise self._no_folder(error) from None
 
     def make_room(self) -> None:
         """Wait if another snapshot of the size of the largest one so far would exceed the limit.
@@ -101,13 +103,16 @@ class RemoteUploads:
 
     def give_up(self, status: str, *, within: float | None) -> str | None:
         """As :meth:`close`, for some seconds or while the patience lasts; the folder stays if that fails."""
-        self._spool.close_later(status)
+        with suppress(OSError):  # the disk may be what failed
+            self._spool.close_later(status)
         self._uploader.close_with(status)
         try:
             self._wait(lambda: self._uploader.closed, "", patience=within)
         except (UploadError, KeyboardInterrupt):
-            self._uploader.stop()
-            self._spool.release()
+            if self._uploader.error is not None:  # its thread has ended; the server may take a status all the same
+                with suppress(Exception):
+                    self._run.client.set_terminated(self._run.id, status)
+            self.release()
             return (
                 f"What is not uploaded ({self._waiting()}) stays in "
                 f"{self._spool.folder}; --resume begins with it. To upload it without going on: "
@@ -116,6 +121,11 @@ class RemoteUploads:
         self._uploader.stop()
         self._spool.remove()
         return None
+
+    def release(self) -> None:
+        """Let other processes have the run and its folder."""
+        self._uploader.stop()
+        self._spool.release()
 
     def _wait(self, done: Callable[[], bool], why: str, patience: float | None = None) -> None:
         limit = self._options.patience if patience is None else patience
@@ -126,6 +136,13 @@ class RemoteUploads:
             since = began if patience is not None else max(began, self._uploader.succeeded)
             if time.monotonic() - since > limit:
                 raise self._away(self._uploader.failure, why)
+
+    def _no_folder(self, error: OSError) -> ArtifactError:
+        return ArtifactError(
+            f"Snapshots that wait for the server cannot be kept in {self._options.root} ({error.strerror or error}). "
+            f"Make room there and in {tempfile.gettempdir()}, or name another folder with --spool-folder or FMCE_SPOOL."
+            f" A run that had begun goes on with: fmce train-backbone --resume {self._run.id}"
+        )
 
     def _waiting(self) -> str:
         return f"{counted(len(self._spool.units), 'snapshot')}, {self._spool.bytes / 2**20:,.1f} MiB"

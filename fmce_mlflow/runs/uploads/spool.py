@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError
 from fmce_mlflow.runs.feature_index import INDEX, ROOT, Index
 from fmce_mlflow.safety.credentials import enters, without_credentials
+from fmce_mlflow.safety.locks import hold
 from fmce_mlflow.safety.private import make_private, only_ours
 from fmce_mlflow.safety.reading import parse_json, read_file, stay_within
 
@@ -77,13 +76,7 @@ class Spool:
         make_private(folder)
         for path in folder.iterdir():
             _refuse_link(path)
-        self._lock = FileLock(str(folder / LOCK))
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(
-                f"Run {run_id} is being trained or uploaded by another process, which holds {folder}."
-            ) from None
+        self._lock = hold(folder / LOCK, in_use(run_id, folder))
         try:
             (folder / LOCK).chmod(0o600)
             if (folder / RUN).exists():
@@ -106,10 +99,17 @@ class Spool:
 
     def begin(self, snapshot: int) -> Path:
         """An empty folder for a snapshot's files."""
-        folder = self.folder / f"snapshot_{snapshot:05d}.part"
-        shutil.rmtree(folder, ignore_errors=True)
+        self.discard(snapshot)
+        folder = self._part(snapshot)
         make_private(folder)
         return folder
+
+    def discard(self, snapshot: int) -> None:
+        """Remove what there is of a snapshot that is not whole."""
+        shutil.rmtree(self._part(snapshot), ignore_errors=True)
+
+    def _part(self, snapshot: int) -> Path:
+        return self.folder / f"snapshot_{snapshot:05d}.part"
 
     def commit(self, folder: Path, metrics: list[MetricRow], checkpoint: str | None) -> Unit:
         """Make what :meth:`begin` gave a whole snapshot; a process that dies leaves a whole one or none."""
@@ -157,6 +157,14 @@ class Spool:
     def release(self) -> None:
         """Let other processes use the folder."""
         self._lock.release()
+
+
+def in_use(run_id: str, folder: Path) -> str:
+    """What is said where another process has a run's folder."""
+    return (
+        f"Run {run_id} is being trained or uploaded by another process, which holds {folder}. Wait for it, or stop it; "
+        "what is left of one that was killed is gone within seconds."
+    )
 
 
 def owner(folder: Path) -> tuple[str, str]:

@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mlflow.entities import Metric
 
-from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.errors import ArtifactError, NotStoredError
 from fmce_mlflow.runs import checkpoint_slots
-from fmce_mlflow.runs.checkpoint_slots import Pointer, free_slot, publish
+from fmce_mlflow.runs.artifacts import artifact_repository, lacking
+from fmce_mlflow.runs.checkpoint_slots import TAG, Pointer, free_slot
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.run import Run
+from fmce_mlflow.runs.sink import T
 from fmce_mlflow.runs.uploads.spool import CHECKPOINT, MetricRow, Spool, Unit
 from fmce_mlflow.safety.retry import retried, short
 
@@ -41,10 +44,12 @@ def replay(run: Run, spool: Spool) -> None:
     for unit in known:
         spool.drop(unit)
     if new:
-        for unit in new:
-            for path in maps_of(unit):
-                upload_file(run, unit, path)
-        upload_state(run, new[-1], pointer)
+        repository = artifact_repository(run.client, run.id)
+        maps = [(unit, path) for unit in new for path in maps_of(unit)]
+        for unit, path in maps:
+            upload_file(run, unit, path)
+        run.check_stored(repository, sizes(maps))
+        upload_state(run, new[-1], pointer, repository)
         upload_metrics(run, new, once=True)
         for unit in new:
             spool.drop(unit)
@@ -62,21 +67,40 @@ def upload_file(run: Run, unit: Unit, path: Path) -> None:
         IntegrityError: If it is not.
     """
     unit.check(path)
-    run.client.log_artifact(run.id, str(path), path.parent.relative_to(unit.folder).as_posix())
+    run.send(path, artifact_path(unit, path))
 
 
-def upload_state(run: Run, unit: Unit, before: Pointer | None) -> Pointer | None:
-    """Upload the index, then the checkpoint, then its tag; returns what the tag points to."""
-    upload_file(run, unit, unit.folder / ROOT / INDEX)
+def artifact_path(unit: Unit, path: Path) -> str:
+    """Where a file of a snapshot's folder is among the run's artifacts."""
+    return path.relative_to(unit.folder).as_posix()
+
+
+def sizes(files: Sequence[tuple[Unit, Path]]) -> dict[str, int]:
+    """Bytes of snapshots' files, by artifact path."""
+    return {artifact_path(unit, path): path.stat().st_size for unit, path in files}
+
+
+def upload_state(run: Run, unit: Unit, before: Pointer | None, repository: Any) -> Pointer | None:
+    """Upload the index, then the checkpoint, then its tag; returns what the tag points to.
+
+    Both grow with every snapshot, so that their sizes tell them from those that were there before.
+
+    Raises:
+        NotStoredError: If the store does not have them; the tag stays.
+    """
+    index = unit.folder / ROOT / INDEX
+    upload_file(run, unit, index)
     if unit.checkpoint is None:
+        run.check_stored(repository, sizes([(unit, index)]))
         return before
     slot = free_slot(before)
     if len(found := unit.files(CHECKPOINT)) != 1:
         raise ArtifactError(f"{unit.folder / CHECKPOINT} must have one file, got {len(found)}. Remove {unit.folder}.")
-    unit.check(found[0])
     path = found[0].replace(found[0].with_name(slot))
+    upload_file(run, unit, path)
+    run.check_stored(repository, sizes([(unit, index), (unit, path)]))
     after = Pointer(slot, unit.snapshot, unit.checkpoint)
-    publish(run.client, run.id, path, after)
+    run.client.set_tag(run.id, TAG, after.to_json())
     return after
 
 
@@ -98,6 +122,7 @@ class Uploader:
         self._status: str | None = None
         self._pointer: Pointer | None = None
         self._pointer_known = False
+        self._repository: Any = None
         self.closed = False
         self.error: BaseException | None = None  # that will not pass
         self.failure: BaseException | None = None  # the last one, where nothing has succeeded since
@@ -159,7 +184,9 @@ class Uploader:
                     self.error = error
 
     def _upload(self, units: list[Unit]) -> None:
-        self._in_parallel([partial(self._upload_map, unit, path) for unit in units for path in maps_of(unit)])
+        if self._repository is None:
+            self._repository = self._try(lambda: artifact_repository(self._run.client, self._run.id))
+        self._upload_maps([(unit, path) for unit in units for path in maps_of(unit)])
         self._try(lambda: self._upload_state(units[-1]))
         self._try(lambda: upload_metrics(self._run, units, once=False))
         with self._change():
@@ -169,27 +196,44 @@ class Uploader:
                 self._spool.drop(unit)
             self._claimed = []
 
-    def _upload_map(self, unit: Unit, path: Path) -> None:
-        self._try(lambda: upload_file(self._run, unit, path))
-        with self._change():
-            if not self._stopped.is_set():
-                unit.bytes -= path.stat().st_size
-                path.unlink()
+    def _upload_maps(self, files: list[tuple[Unit, Path]]) -> None:
+        """Upload until the store has them all; those that it has go from the disk."""
+
+        def attempt() -> None:
+            self._in_parallel([partial(self._send, unit, path) for unit, path in files])
+            missing = self._try(lambda: lacking(self._repository, sizes(files)), proof=False)
+            with self._change():
+                for unit, path in [] if self._stopped.is_set() else list(files):
+                    if artifact_path(unit, path) not in missing:
+                        unit.bytes -= path.stat().st_size
+                        path.unlink()
+                        files.remove((unit, path))
+            if missing:
+                raise NotStoredError(missing, f"run {self._run.id}")
+
+        self._try(attempt)
+
+    def _send(self, unit: Unit, path: Path) -> None:
+        self._try(lambda: upload_file(self._run, unit, path), proof=False)
 
     def _upload_state(self, unit: Unit) -> None:
         if not self._pointer_known:
             self._pointer, self._pointer_known = checkpoint_slots.pointer(self._run), True
-        self._pointer = upload_state(self._run, unit, self._pointer)
+        self._pointer = upload_state(self._run, unit, self._pointer, self._repository)
 
-    def _try(self, call: Callable[[], None]) -> None:
+    def _try(self, call: Callable[[], T], *, proof: bool = True) -> T:
+        """Call until it succeeds; it is no success without proof where what seemed to be one was none."""
         if self._stopped.is_set():
             raise InterruptedError  # nothing is begun any more: another process may have the folder
-        retried(call, self._stopped, failed=self._failed)
+        result = retried(call, self._stopped, failed=self._failed)
         with self._changed:
-            back, self.failure = self.failure is not None, None
-            self.succeeded = time.monotonic()
+            known = proof or not isinstance(self.failure, NotStoredError)
+            back = known and self.failure is not None
+            if known:
+                self.failure, self.succeeded = None, time.monotonic()
         if back:
             self._run.say("MLflow takes uploads again.")
+        return result
 
     def _failed(self, error: BaseException) -> None:
         with self._changed:

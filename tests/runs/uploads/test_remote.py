@@ -107,6 +107,51 @@ def test_a_run_survives_a_fault_of_every_kind(server, train, proxy, whole):
     assert any("training goes on" in line for line in said) and "MLflow takes uploads again." in said
 
 
+@pytest.mark.parametrize(
+    ("word", "times"),
+    [
+        ("PUT", 12),
+        ("/feature_maps/stage/", 3),
+        ("/feature_maps/index.json", 2),
+        ("/checkpoint/slot_1", 2),
+        ("/options.json", 1),
+        ("/convergence.json", 2),
+        ("/plots/saliency.png", 1),
+        ("/MLmodel", 2),
+    ],
+)
+def test_what_is_taken_by_a_page_in_the_servers_place_is_sent_again(server, train, proxy, whole, word, times):
+    """A firewall answers uploads with 200 and a page; where artifacts are read or listed, with a page too."""
+    client = MlflowClient(server)
+    run_id = experiment_run(client)
+    proxy.faults.append(Fault("page", word, times=times))
+    _, said = train(run_id=run_id)
+    assert proxy.met["page"] == times
+    assert everything(client, run_id) == whole and not spool_of(run_id).exists()
+    assert any("does not have" in line for line in said)
+
+
+def test_what_a_page_takes_for_good_stays_on_disk(server, train, proxy):
+    run_id = experiment_run(MlflowClient(server))
+    with pytest.raises(UploadError, match=r"does not have feature_maps/stage/(.|\n)*7 snapshots(.|\n)*fmce sync"):
+        train(begun(lambda: proxy.faults.append(Fault("page", "PUT", times=10**6))), run_id, patience=1)
+    assert len(list(spool_of(run_id).rglob("*.safetensors"))) >= 8, "all maps and the last checkpoint"
+    proxy.faults.clear()
+    assert fmce("sync", str(spool_of(run_id))).exit_code == 0
+    assert MlflowClient(server).get_run(run_id).info.status == "FINISHED"
+
+
+def test_looking_costs_a_listing_for_each_folder_and_batch(out, proxy, tmp_path):
+    """Ten snapshots that wait are looked at together: maps, index and checkpoint by one request each."""
+    proxy.down()
+    for snapshot in range(11):
+        record(out, snapshot, 10, tmp_path)
+    proxy.up()
+    out.drain()
+    listings = [request for request in proxy.seen if "artifacts?path=" in request]
+    assert 1 <= len(listings) <= 2 * 3, listings
+
+
 @pytest.mark.slow
 def test_training_goes_on_while_the_server_is_away(server, train, proxy, whole):
     """All snapshots are taken before the server comes back."""

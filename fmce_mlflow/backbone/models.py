@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,17 @@ import mlflow.pytorch
 import numpy as np
 import torch
 from mlflow.models import Model, ModelSignature
+from mlflow.pytorch import pickle_module
 from mlflow.types import Schema, TensorSpec
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import nn
+from torch.nn.utils import parametrize
 
 from fmce_mlflow.backbone.options import Format
-from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.errors import ArtifactError, BackboneError
+from fmce_mlflow.method.networks.take_maps import random_state_kept
 from fmce_mlflow.method.training.state import load_weights
 from fmce_mlflow.runs.artifacts import artifact_repository, fetched
 from fmce_mlflow.runs.logged_models import log_saved_model, register
@@ -32,7 +37,7 @@ from fmce_mlflow.runs.sink import Sink
 from fmce_mlflow.safety.reading import check_header, check_sha256, read_file
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from fmce_mlflow.method.images.split import ImageData
 
@@ -146,6 +151,7 @@ def _save(
         "input_example": example.numpy(),
         "pip_requirements": [f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "torchvision")],
     }
+    why = ""
     with _quiet():
         if serialization == "pt2":
             try:
@@ -154,9 +160,63 @@ def _save(
             except OSError:
                 raise
             except Exception as error:  # torch.export gives up in many ways
+                why = f"as pt2 ({type(error).__name__}: {error!s:.200}), nor "
                 say(f"The model cannot be exported to pt2 ({type(error).__name__}); it is logged as a pickle instead.")
                 shutil.rmtree(path, ignore_errors=True)
-        mlflow.pytorch.save_model(model, str(path), serialization_format="pickle", **arguments)
+        try:
+            mlflow.pytorch.save_model(unparametrized(model), str(path), serialization_format="pickle", **arguments)
+        except OSError:
+            raise
+        except Exception as error:  # as do pickles
+            raise BackboneError(
+                f"The network cannot be logged {why}as a pickle ({type(error).__name__}: {error!s:.300}). Define its "
+                "classes and functions at the top of a module that can be imported, and keep no open files, locks or "
+                "generators in it."
+            ) from None
+
+
+def check_saving(model: nn.Module, data: ImageData, serialization: Format) -> None:
+    """Try whether a network can be logged once it is trained.
+
+    Where a pickle can be made nothing else is tried: it is what an export that fails falls back to.
+
+    Raises:
+        BackboneError: If it cannot.
+    """
+    with suppress(Exception), random_state_kept(model):
+        torch.save(unparametrized(model), _Nowhere(), pickle_module=pickle_module)
+        return
+    with tempfile.TemporaryDirectory(prefix="fmce-") as folder, random_state_kept(model):
+        _save(model.eval(), Path(folder, "model"), data, Model(), serialization, lambda line: None)
+
+
+def unparametrized(model: nn.Module) -> nn.Module:
+    """The network with plain weights in place of torch's parametrizations, which no pickle takes; a copy if it has any.
+
+    Example:
+        >>> model = nn.Sequential(torch.nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)))
+        >>> sorted(model.state_dict())[1:], sorted(unparametrized(model).state_dict())
+        (['0.parametrizations.weight.original0', '0.parametrizations.weight.original1'], ['0.bias', '0.weight'])
+    """
+    if not any(parametrize.is_parametrized(module) for module in model.modules()):
+        return model
+    plain = copy.deepcopy(model)
+    for module in list(plain.modules()):
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):  # type: ignore[union-attr, arg-type]
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return plain
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: bytes) -> int:
+        """Take it."""
+        return len(data)
+
+    def flush(self) -> None:
+        """There is nothing to flush."""
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig, Signal
 from fmce_mlflow.method.images.config import SplitOptions
 from fmce_mlflow.method.networks.config import Stem, TokenGridOption
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.safety.options import Names, Option
+from fmce_mlflow.safety.options import Names, Option, Registered
+from fmce_mlflow.wording import printable
 
 Keep = Literal["all", "markers"]
 Format = Literal["pt2", "pickle"]
@@ -38,7 +39,7 @@ class BackboneOptions(SplitOptions):
     model_format: Annotated[
         Format, Option("Format of logged models; pt2 falls back to pickle if a network cannot be exported.")
     ] = "pt2"
-    register_as: Annotated[str | None, Option("Register the final model under this name.", none="")] = None
+    register_as: Annotated[Registered, Option("Register the final model under this name.", none="")] = None
     training: TrainingConfig = field(default_factory=TrainingConfig)
     convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
 
@@ -55,4 +56,4 @@ class BackboneOptions(SplitOptions):
         """As MLflow parameters: one level, text values, in a fixed order."""
         values = {**self.to_dict(), "modules": ",".join(self.modules)}
         values |= {**values.pop("training"), **values.pop("convergence")}
-        return {k: "" if v is None else str(v) for k, v in values.items()}
+        return {k: "" if v is None else printable(str(v)) for k, v in values.items()}

@@ -8,7 +8,7 @@ import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mlflow.exceptions import MlflowException
@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from fmce_mlflow.backbone.options import BackboneOptions
-from fmce_mlflow.errors import ArtifactError, RunError
+from fmce_mlflow.errors import ArtifactError, ConfigError, RunError
 from fmce_mlflow.method.training.state import TrainingState
 from fmce_mlflow.recording.record import Record
 from fmce_mlflow.runs.artifacts import fetched
@@ -131,10 +131,11 @@ OPTIONS = "options.json"
 MAX_OPTIONS_BYTES = 2**20
 
 
-def stored_options(run: Run) -> BackboneOptions:
-    """The options of a backbone run that can be resumed.
+def stored_options(run: Run, **instead: Any) -> BackboneOptions:
+    """The options of a backbone run that can be resumed, some of them replaced: those that only its end needs.
 
     Raises:
+        ConfigError: If an option cannot be used any more.
         RunError: If there is no such run, or it is not a backbone run, died before it had begun, or is finished.
         ArtifactError: If its options cannot be read.
     """
@@ -158,14 +159,18 @@ def stored_options(run: Run) -> BackboneOptions:
         data = read_file(path, MAX_OPTIONS_BYTES, name)
     check_seal(logged.data.tags, OPTIONS, data, name)
     try:
-        options = BackboneOptions.from_dict(parse_json(data))
+        options = BackboneOptions.from_dict({**parse_json(data), **instead})
+    except ConfigError as error:
+        way_out = f", in run {run.id}: give another with --resume"
+        raise ConfigError([f"{problem}{way_out}" for problem in error.problems]) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(
             f"{name} cannot be read ({type(error).__name__}: {error}). "
             "Resume with the release of fmce-mlflow that wrote it, or start a new run."
         ) from None
+    flat = options.flat()
     for param in ("backbone", "dataset", "data_root"):  # a factory is imported, a folder read; MLflow fixes parameters
-        before, now = logged.data.params.get(param), hide_credentials(getattr(options, param))
+        before, now = logged.data.params.get(param), hide_credentials(flat[param])
         if before is not None and hide_credentials(before).strip() != now.strip()[:6000]:
             raise ArtifactError(
                 f"{name} says that {param} is {now!r}; the run's parameter says {before!r}. It was changed after the "

@@ -17,6 +17,7 @@ from fmce_mlflow.runs.uploads import spool, uploader
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.safety.retry import passes
+from fmce_mlflow.safety.terminal import tell
 from fmce_mlflow.wording import counted
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def waiting_folders(folder: Path) -> list[Path]:
     return found
 
 
-def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = print) -> str:
+def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = tell) -> str:
     """Upload what waits in a run's folder, close the run, remove the folder. It can be done again at any point.
 
     A run that was trained to its end is completed: FINISHED, with its convergence and its model. Another one gets the

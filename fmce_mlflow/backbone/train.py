@@ -28,6 +28,7 @@ from fmce_mlflow.method.training.loop import make_accelerator, train
 from fmce_mlflow.method.training.observe import validate
 from fmce_mlflow.recording.signals import run_convergence
 from fmce_mlflow.runs import checkpoint_slots
+from fmce_mlflow.runs.logged_models import check_name
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Uploads
 from fmce_mlflow.runs.uploads.options import UploadOptions
@@ -100,6 +101,8 @@ def _train(
     recorder = None
     if out is not None:
         out.persist(partial(refuse_other_images, run, data))
+        out.persist(partial(check_name, run.client, options.register_as))
+        models.check_saving(model, data, options.model_format)
         recorder = make_recorder(run, model, options, data, out, name, resume.record if resume else None)
         if resume is not None:
             run.say(f"{name}: going on after snapshot {resume.state.snapshot}.")

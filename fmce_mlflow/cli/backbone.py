@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.cli.command import Command, both
 from fmce_mlflow.cli.options import option, options_of
-from fmce_mlflow.cli.runs import is_main_process, make_client, open_run, say, say_where
+from fmce_mlflow.cli.runs import is_main_process, make_client, open_run, say, say_where, world_size
 from fmce_mlflow.errors import (
     BackboneError,
     CaptureError,
@@ -95,7 +94,7 @@ def train_backbone_command(ctx: click.Context, /, options: tuple[BackboneOptions
     from fmce_mlflow.backbone.train import train_backbone
 
     if resume:
-        stored = stored_options(Run(client, resume))
+        stored = stored_options(Run(client, resume), **_for_the_end(backbone))
         _refuse_changes(backbone, stored)
         backbone = stored
     data = _rehearse([backbone])[backbone.dataset]
@@ -125,7 +124,7 @@ def build_fmcs_command(
       fmce build-fmcs --source-runs 3f2a…,9b1c… --levels 4
     """
     jobs, (sources, uploads) = options
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if world_size() > 1:
         raise ConfigError(
             "build-fmcs runs in one process. Train in many with train-backbone, then name the runs in --source-runs."
         )
@@ -213,6 +212,12 @@ def _rehearse(jobs: list[BackboneOptions]) -> dict[str, ImageData]:
     if problems:
         raise ConfigError(list(problems))
     return images
+
+
+def _for_the_end(given: BackboneOptions) -> dict[str, Any]:
+    """Those of the given options that only the end of a run needs, which may have been what kept it from ending."""
+    default, now = BackboneOptions().to_dict(), given.to_dict()
+    return {name: now[name] for name in ("register_as", "model_format") if now[name] != default[name]}
 
 
 def _refuse_changes(given: BackboneOptions, stored: BackboneOptions) -> None:

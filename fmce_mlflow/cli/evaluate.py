@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -77,7 +78,7 @@ def evaluation_images(options: ImageOptions, unreadable: Literal["raise", "skip"
         images, preprocessing = held_out_images(options)
         return from_images(images, name=name, unreadable=unreadable, preprocessing=preprocessing)
     path = options.dataset.removeprefix(FOLDER).strip()
-    folder = scan_folder(Path(path).expanduser())
+    folder = scan_folder(Path(os.path.expanduser(path)))
     if folder.train is None or folder.held_out is not None or not folder.classes:
         return from_images(path, unreadable=unreadable)
     data = from_images(held_out_alone(options), name=name, unreadable=unreadable, source=str(folder.train))

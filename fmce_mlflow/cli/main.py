@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from fmce_mlflow import __version__
 from fmce_mlflow.cli.command import Command
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
-from fmce_mlflow.safety.interrupts import Terminated, stoppable
+from fmce_mlflow.safety.interrupts import stoppable
 from fmce_mlflow.wording import did_you_mean
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -94,6 +96,13 @@ class Group(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, f"{COMMANDS[name][1]}.") for name in sorted(self.commands)])
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Write what the terminal has no character for as ``?``, also in helps and usage errors."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a user's mistake becomes one message and an exit code, and SIGTERM closes its runs."""
         with friendly_errors(), stoppable():
@@ -114,7 +123,7 @@ def friendly_errors() -> Iterator[None]:
         _fail(f"{error.strerror}: {error.filename or 'while writing'}. Make room or choose another folder; "
               "what was logged stays readable.")  # fmt: skip
     except KeyboardInterrupt as error:
-        _fail("Stopped.", 143 if isinstance(error, Terminated) else 130)
+        _fail("Stopped.", 128 + (error.args[0] if error.args else signal.SIGINT))
     except Exception as error:
         _fail_of_mlflow(error)
         raise

@@ -6,19 +6,23 @@ import hashlib
 import logging
 import os
 import sys
-import tempfile
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fmce_mlflow.errors import RunError
+from fmce_mlflow.errors import ConfigError, FmceError, RunError
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.credentials import enters, hide_credentials, without_credentials
+from fmce_mlflow.safety.locks import hold, home
+from fmce_mlflow.safety.terminal import tell
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
     from mlflow import MlflowClient
+
+PATIENCE = 120.0  # seconds
 
 
 def make_client(ctx: click.Context) -> MlflowClient:
@@ -29,23 +33,53 @@ def make_client(ctx: click.Context) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     if uri := ctx.obj["tracking_uri"]:
         mlflow.set_tracking_uri(uri)
     enters(mlflow.get_registry_uri())
     uri = enters(mlflow.get_tracking_uri())
-    with _alone(uri) if uri.startswith("sqlite:///") else nullcontext():
-        return mlflow.MlflowClient()  # makes the tables of a new database
+    try:
+        with _alone(uri) if uri.startswith("sqlite:///") else nullcontext():
+            return mlflow.MlflowClient()  # makes the tables of a new database
+    except (FmceError, MlflowException):
+        raise
+    except Exception as error:  # of its URI, or of a database's driver
+        from fmce_mlflow.safety.retry import short
+
+        raise ConfigError(
+            f"The tracking URI {without_credentials(uri)} cannot be used: {short(error)}. Give that of a server or a "
+            "database by --tracking-uri or MLFLOW_TRACKING_URI; a database needs its driver installed."
+        ) from error
 
 
-def _alone(uri: str) -> AbstractContextManager[Any]:
-    """A lock on an SQLite file: of two processes that make its tables at the same time, MLflow fails one."""
-    from filelock import FileLock
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Hold a lock on an SQLite file: of two processes that make its tables at the same time, MLflow fails one."""
+    lock = _table_lock(os.path.realpath(uri.removeprefix("sqlite:///").partition("?")[0]))
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
-    path = os.path.realpath(uri.removeprefix("sqlite:///").partition("?")[0])
-    user = os.getuid() if hasattr(os, "getuid") else ""
-    name = hashlib.sha256(path.encode()).hexdigest()[:16]
-    return FileLock(Path(tempfile.gettempdir(), f"fmce-{user}-{name}.lock"))
+
+def _table_lock(database: str) -> BaseFileLock | None:
+    """The lock, where other users cannot hold it; None where there is no such place."""
+    own = home()
+    if own is None:
+        return None
+    path = own / ".cache" / "fmce" / f"{hashlib.sha256(os.fsencode(database)).hexdigest()[:16]}.lock"
+    busy = f"Another command has had the tables of {database} in hand for {PATIENCE:g} s. Wait for it, or stop it: it "
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return hold(
+            path,
+            f"{busy}holds {path}.",
+            patience=PATIENCE,
+            waiting=lambda: say(f"Waiting for another command that makes the tables of {database}; it holds {path}."),
+        )
+    return None
 
 
 def open_run(client: MlflowClient, ctx: click.Context, name: str | None = None, *, cpu: bool = True) -> Run:
@@ -56,7 +90,7 @@ def open_run(client: MlflowClient, ctx: click.Context, name: str | None = None, 
     if is_main_process():
         experiment = _experiment(client, ctx.obj["experiment"])
         made = [client.create_run(experiment, run_name=name and hide_credentials(name)).info.run_id]
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if world_size() > 1:
         from accelerate.state import PartialState
         from accelerate.utils import broadcast_object_list
 
@@ -89,8 +123,7 @@ def say(text: str) -> None:
     """Print a line, above a progress bar if there is one."""
     from tqdm import tqdm
 
-    tqdm.write(hide_credentials(text), file=sys.stdout)
-    sys.stdout.flush()
+    tell(hide_credentials(text), lambda line: tqdm.write(line, file=sys.stdout))
 
 
 def say_where(run: Run) -> None:
@@ -100,6 +133,14 @@ def say_where(run: Run) -> None:
         say(f"See {uri}/#/experiments/{run.fetch().info.experiment_id}/runs/{run.id}")
     else:
         say(f"See it with: mlflow ui --backend-store-uri {uri}")
+
+
+def world_size() -> int:
+    """Processes of the distributed job that this one belongs to; 1 if it belongs to none."""
+    text = os.environ.get("WORLD_SIZE", "").strip() or "1"
+    if not text.isdecimal():
+        raise ConfigError(f"WORLD_SIZE must be a whole number of processes, as torchrun sets it; got {text!r}.")
+    return int(text)
 
 
 def is_main_process() -> bool:

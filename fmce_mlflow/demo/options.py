@@ -15,7 +15,7 @@ from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.promotion.options import PromotionOptions, Requirements
 from fmce_mlflow.promotion.rules import DEFAULT, parse_requirements
-from fmce_mlflow.safety.options import Numbers, Option, Options
+from fmce_mlflow.safety.options import Numbers, Option, Options, reads, registered_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class DemoOptions(Options):
         Option("Seeds of the backbones that FMCE-Net learns from.", must="whole numbers with commas between them"),
     ] = (0, 1, 2)
     seed: Annotated[int, Option("Seed of the backbone whose snapshots are evaluated; FMCE-Net does not see it.")] = 3
-    register_as: Annotated[str, Option("Name of the registered model.")] = "fmce-demo"
+    register_as: Annotated[str, reads(registered_name), Option("Name of the registered model.")] = "fmce-demo"
     alias: Annotated[str, Option("What the mature version is promoted to.")] = "champion"
     require: Annotated[Requirements, Option("What a promotion requires; several with commas.")] = field(
         default_factory=lambda: parse_requirements([DEFAULT])

@@ -24,7 +24,7 @@ from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.predictor.train import train_fmce_net
 from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.promote import promote
-from fmce_mlflow.runs.logged_models import register
+from fmce_mlflow.runs.logged_models import check_name, register
 from fmce_mlflow.runs.run import Run
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def tell_story(run: Run, options: StoryOptions, *, data: ImageData | None = None
     """
     data = data or load_images(options.backbone)
     _begin(run, options)
+    check_name(run.client, options.register_as)
     seconds: dict[str, float] = {}
     part = partial(_part, run, seconds)
     seeds = ", ".join(map(str, options.seeds))

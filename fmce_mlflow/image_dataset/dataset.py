@@ -19,6 +19,7 @@ from mlflow.types import Schema, TensorSpec
 
 from fmce_mlflow.errors import DataError
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
+from fmce_mlflow.wording import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
         preprocessing: Preprocessing | None = None,
     ) -> None:
         self.inputs, self.preprocessing = inputs, preprocessing
-        folder = inputs.folder.name.replace('"', "'") if inputs.folder else ""
+        folder = printable(inputs.folder.name).replace('"', "'") if inputs.folder else ""
         super().__init__(source, name or folder or "images", digest)
 
     def _compute_digest(self) -> str:

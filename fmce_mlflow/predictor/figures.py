@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmce_mlflow.method.fmce_net.belief import Prediction
-from fmce_mlflow.report.style import BLUE, GREY, INK, SMALL, TEXT, VERMILION, thin
+from fmce_mlflow.report.style import BLUE, GREY, INK, SMALL, TEXT, VERMILION, plain, thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def confusion_figure(confusion: NDArray[np.int64], *, title: str) -> Figure:
     axes.spines[:].set_linewidth(0.6)
     axes.set_xlabel("Predicted level", fontsize=TEXT)
     axes.set_ylabel("True level", fontsize=TEXT)
-    axes.set_title(textwrap.fill(title, 48), fontsize=TEXT + 0.5, color=INK)
+    axes.set_title(plain(textwrap.fill(title, 48)), fontsize=TEXT + 0.5, color=INK)
     return figure
 
 
@@ -77,7 +77,7 @@ def predictions_figure(rows: pd.DataFrame, predictions: Sequence[Prediction], *,
     left.set_ylabel("Predicted FMCS", fontsize=TEXT)
     left.set_title("Means of each snapshot's bags", fontsize=SMALL, color=INK)
     _draw_worst(right, means)
-    figure.suptitle(textwrap.fill(title, 90), fontsize=TEXT + 0.5, color=INK)
+    figure.suptitle(plain(textwrap.fill(title, 90)), fontsize=TEXT + 0.5, color=INK)
     return figure
 
 
@@ -101,5 +101,5 @@ def _draw_worst(axes: Axes, means: pd.DataFrame) -> None:
     axes.set_ylabel("FMCS", fontsize=TEXT)
     which = f"Worst of {len(errors)}: " if len(errors) > 1 else ""
     name = textwrap.fill(f"{which}{worst[1]} on {worst[2]}, {worst[3]}", 56)
-    axes.set_title(f"{name}\nMAE {errors.max():.3f}", fontsize=SMALL, color=INK)
+    axes.set_title(f"{plain(name)}\nMAE {errors.max():.3f}", fontsize=SMALL, color=INK)
     axes.legend(fontsize=SMALL, frameon=False, loc="lower right")

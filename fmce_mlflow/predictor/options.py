@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig, Protocol
 from fmce_mlflow.method.fmce_net.config import Kind, OutlineOptions, SetConfig
-from fmce_mlflow.safety.options import Option, Options, split
+from fmce_mlflow.safety.options import Option, Options, Registered, split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class NetOptions(Options):
     ] = ("run",)
     cross_validate: Annotated[bool, Option("Hold out each group in turn, not one only.")] = False
     baselines: Annotated[bool, Option("Fit and score the baselines too.")] = True
-    register_as: Annotated[str | None, Option("Register the net under this name.", none="")] = None
+    register_as: Annotated[Registered, Option("Register the net under this name.", none="")] = None
     bags: BagConfig = field(default_factory=BagConfig)
     net: SetConfig = field(default_factory=SetConfig)
     outline: OutlineOptions = field(default_factory=OutlineOptions)

@@ -23,7 +23,7 @@ from fmce_mlflow.predictor.fmcs_source import artifact_reader, latest_fmcs_run
 from fmce_mlflow.predictor.logged_weights import snapshot_alphas
 from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.predictor.protocol_scores import Task, score_protocol
-from fmce_mlflow.runs.logged_models import register
+from fmce_mlflow.runs.logged_models import check_name, register
 from fmce_mlflow.runs.run import Run
 
 RESULTS = "results.json"
@@ -53,6 +53,7 @@ def train_fmce_net(run: Run, options: NetOptions) -> NetResult:
         FmceError: For every mistake that a user can make.
     """
     run.set_role("fmce_net")
+    check_name(run.client, options.register_as)
     source = options.fmcs_run or latest_fmcs_run(run.client)
     task = _prepare(run, options, source)
     scores = {protocol: score_protocol(run, task, protocol) for protocol in options.protocols}

@@ -40,6 +40,7 @@ from fmce_mlflow.runs.sink import Sink, Uploads
 from fmce_mlflow.runs.uploads.open import open_uploads
 from fmce_mlflow.safety import interrupts
 from fmce_mlflow.safety.reading import seal
+from fmce_mlflow.safety.terminal import tell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -250,7 +251,7 @@ def record(
     labels: Any = None,
     run_id: str | None = None,
     client: MlflowClient | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = tell,
     **options: Any,
 ) -> Recorder:
     """A recorder of a training in any loop, in an MLflow run that the caller opens and closes.

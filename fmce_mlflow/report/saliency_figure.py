@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmce_mlflow.method.saliency.grad_cam import focus
-from fmce_mlflow.report.style import SMALL, TEXT
+from fmce_mlflow.report.style import SMALL, TEXT, plain
 from fmce_mlflow.report.svg import shortened
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def saliency_figure(
     _bare(grid)
     for column, (image, label) in enumerate(zip(images, labels, strict=True)):
         grid[0, column].imshow(image)
-        grid[0, column].set_title(label, fontsize=SMALL, pad=2)
+        grid[0, column].set_title(plain(label), fontsize=SMALL, pad=2)
         for row, name in enumerate(shown, start=1):
             _draw(grid[row, column], image, saliency[name][column])
     for row, name in enumerate(["image", *shown]):
-        grid[row, 0].set_ylabel(shortened(name, 16), fontsize=SMALL)
-    figure.suptitle(textwrap.fill(title, 70), fontsize=TEXT)
+        grid[row, 0].set_ylabel(plain(shortened(name, 16)), fontsize=SMALL)
+    figure.suptitle(plain(textwrap.fill(title, 70)), fontsize=TEXT)
     return figure
 
 
@@ -90,7 +90,7 @@ def history_figure(
         _bare(grid)
         for row in range(n):
             grid[row, 0].imshow(images[row])
-            text = textwrap.shorten(labels[row], 14, placeholder="…")
+            text = plain(textwrap.shorten(labels[row], 14, placeholder="…"))
             grid[row, 0].set_ylabel(text, fontsize=SMALL, rotation=90 if longest > 3 else 0, va="center", labelpad=6)
             for column, snapshot in enumerate(columns, start=1):
                 _draw(grid[row, column], images[row], saliency[module][snapshot][row])
@@ -99,8 +99,8 @@ def history_figure(
             lines = [f"snapshot {snapshot}", *([] if score is None else [f"FMCS {score:.3g}"])]
             lines.append(f"mean focus {focus(saliency[module][snapshot]).mean():.2f}")
             grid[0, column].set_title("\n".join(lines), fontsize=SMALL, pad=3, linespacing=1.15)
-        grid[0, 0].set_title(shortened(module, 18), fontsize=SMALL, pad=3, weight="bold")
-    figure.suptitle(textwrap.fill(title, 16 * width), fontsize=TEXT, parse_math=False)
+        grid[0, 0].set_title(plain(shortened(module, 18)), fontsize=SMALL, pad=3, weight="bold")
+    figure.suptitle(plain(textwrap.fill(title, 16 * width)), fontsize=TEXT)
     return figure
 
 

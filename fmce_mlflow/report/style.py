@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+from fmce_mlflow.wording import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -25,6 +27,16 @@ def png(figure: Figure, *, dpi: float) -> bytes:
     canvas: Any = FigureCanvasAgg(figure)
     canvas.print_png(file)
     return file.getvalue()
+
+
+def plain(name: str) -> str:
+    """A text from outside as matplotlib draws it as it is: with no formula between two `$`.
+
+    Example:
+        >>> print(plain("$5_^"))
+        \\$5_^
+    """
+    return printable(name).replace("$", r"\$")
 
 
 def thin(axes: Axes) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from fmce_mlflow.errors import ArtifactError, FmceError
 from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.safety.reading import stay_within
-from fmce_mlflow.safety.retry import passes, short
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,6 +45,8 @@ def using_store(owner: str) -> Iterator[None]:
     except (FmceError, MlflowException):
         raise
     except Exception as error:
+        from fmce_mlflow.safety.retry import passes, short  # loads MLflow
+
         if passes(error):
             raise
         how = "Install the package that it needs" if isinstance(error, ImportError) else "Make it usable"

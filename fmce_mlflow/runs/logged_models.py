@@ -16,8 +16,9 @@ from mlflow.models import Model
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from fmce_mlflow.errors import NotStoredError
+from fmce_mlflow.errors import ConfigError, NotStoredError
 from fmce_mlflow.runs.artifacts import lacking, using_store
+from fmce_mlflow.safety.retry import passes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -72,6 +73,23 @@ def log_saved_model(
 def model_repository(client: MlflowClient, model: LoggedModel) -> Any:
     """The ``ArtifactRepository`` of a logged model."""
     return get_artifact_repository(model.artifact_location, tracking_uri=client.tracking_uri)
+
+
+def check_name(client: MlflowClient, name: str | None) -> None:
+    """Try whether models can be registered under a name, if there is one: before what is to be registered is made.
+
+    Raises:
+        ConfigError: With what the registry says.
+    """
+    try:
+        if name:
+            client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return
+        if passes(error):
+            raise
+        raise ConfigError(f"No model can be registered as {name!r}: {error}") from None
 
 
 def register(client: MlflowClient, run_id: str, model_id: str, name: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fmce_mlflow.errors import NotStoredError
 from fmce_mlflow.runs.artifacts import artifact_repository, lacking, using_store
 from fmce_mlflow.safety.credentials import enters, hide_credentials
+from fmce_mlflow.safety.terminal import tell
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,7 +47,7 @@ class Run:
 
     client: MlflowClient
     id: str
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = tell
 
     def __post_init__(self) -> None:
         enters(self.client.tracking_uri)
@@ -60,7 +61,7 @@ class Run:
         role: str,
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = tell,
     ) -> Run:
         """A new run in an experiment, by its id."""
         shown = {key: hide_credentials(value) for key, value in {ROLE_TAG: role, **(tags or {})}.items()}

@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM: both stop a training cleanly, never in the middle of a snapshot.
+"""Ctrl-C, SIGTERM and SIGHUP: they stop a training cleanly, never in the middle of a snapshot.
 
-SIGTERM, which schedulers send, becomes :class:`Terminated`, a ``KeyboardInterrupt``: whatever closes a run after Ctrl-C
-closes it after SIGTERM. Inside :func:`held` the first signal waits until the block ends; a second one does not.
+SIGTERM, which schedulers send, and SIGHUP, which a terminal sends that is closed, become :class:`Terminated`, a
+``KeyboardInterrupt``: whatever closes a run after Ctrl-C closes it after them. Inside :func:`held` the first signal
+waits until the block ends; a second one does not.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """SIGTERM or SIGHUP came."""
 
 
 _pid: int | None = None  # of the process whose signals are ours; a forked worker's are not
@@ -25,7 +28,7 @@ _waiting: int | None = None
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGTERM raise :class:`Terminated` and both signals wait for :func:`held`.
+    """Let SIGTERM and SIGHUP raise :class:`Terminated` and all signals wait for :func:`held`.
 
     Handlers that somebody else has set are left alone, and so is a thread that cannot have any.
 
@@ -43,8 +46,8 @@ def stoppable() -> Iterator[None]:
         return
     ours = [
         number
-        for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL))
-        if signal.getsignal(number) == default
+        for number in (signal.SIGINT, *ENDING)
+        if signal.getsignal(number) == (signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     ]
     before = {number: signal.signal(number, _handle) for number in ours}
     _pid = os.getpid()
@@ -115,7 +118,7 @@ def raise_held() -> None:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     global _waiting
-    if os.getpid() != _pid and number == signal.SIGTERM:  # a forked worker dies of it, as it would have
+    if os.getpid() != _pid and number in ENDING:  # a forked worker dies of it, as it would have
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     elif os.getpid() == _pid and _depth and _waiting is None:
@@ -125,4 +128,4 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 
 def _raise(number: int) -> None:
-    raise (Terminated if number == signal.SIGTERM else KeyboardInterrupt)(number)
+    raise (Terminated if number in ENDING else KeyboardInterrupt)(number)

@@ -27,6 +27,7 @@ from fmce_mlflow.wording import did_you_mean
 T = TypeVar("T", bound="Options")
 
 _WHOLE = re.compile(r"[+-]?\d{1,19}")
+_NO_NAME = re.compile(r"[/:]|^\.\.|^\.$|^\s+$")
 _NOUNS: Mapping[Any, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -228,6 +229,27 @@ Names = Annotated[tuple[str, ...], BeforeValidator(split)]
 """Names in a sequence, or in a text with commas between them."""
 Numbers = Annotated[tuple[int, ...], BeforeValidator(whole_numbers)]
 """Whole numbers likewise."""
+
+
+def registered_name(value: Any) -> Any:
+    """A name that MLflow's registry takes, or None.
+
+    Raises:
+        ConfigError: If it is another.
+
+    Example:
+        >>> registered_name("org/model")
+        Traceback (most recent call last):
+        ...
+        fmce_mlflow.errors.ConfigError: register-as must be a name without / and :, as MLflow takes; got 'org/model'
+    """
+    if isinstance(value, str) and (len(value) > 256 or _NO_NAME.search(value)):
+        raise ConfigError(f"register-as must be a name without / and :, as MLflow takes; got {value!r:.300}")
+    return value
+
+
+Registered = Annotated[str | None, reads(registered_name)]
+"""The name of a registered model."""
 
 
 def bounds(cls: type[Options], field: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fmce_mlflow.fmcs_dataset.table import load_fmcs_dataset
 from fmce_mlflow.predictor.fmcs_source import latest_fmcs_run
 from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.predictor.train import train_fmce_net
+from fmce_mlflow.runs.logged_models import check_name
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.reading import parse_json
 from fmce_mlflow.tuning import results
@@ -48,6 +49,7 @@ def tune_fmce_net(
         FmceError: For every mistake that a user can make.
         KeyboardInterrupt: At Ctrl-C, once what was found is logged.
     """
+    check_name(client, options.register_as)
     fixed = options.fixed
     storage = open_storage(options.study.storage, heartbeat=options.study.heartbeat, grace=options.study.grace)
     source = options.fmcs_run or _source_of(storage, options.study.study_name) or latest_fmcs_run(client)

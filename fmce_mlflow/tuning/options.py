@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig, Protocol
 from fmce_mlflow.method.fmce_net.config import SetConfig
-from fmce_mlflow.safety.options import Option, Options, bounds, build
+from fmce_mlflow.safety.options import Option, Options, Registered, bounds, build
 
 DEFAULT_STORAGE = "sqlite:///fmce_optuna.db"
 
@@ -81,4 +81,4 @@ class TuneOptions(Options):
     space: Annotated[
         Any, Option("Optuna's distributions of the hyperparameters that are searched, by name.", command=False)
     ] = field(default_factory=_default_space)
-    register_as: Annotated[str | None, Option("Register the best net under this name.", none="")] = None
+    register_as: Annotated[Registered, Option("Register the best net under this name.", none="")] = None

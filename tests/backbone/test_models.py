@@ -177,7 +177,7 @@ def test_a_model_that_could_not_be_stored_is_no_output_of_the_run(client, data, 
     run_id = new_run(client)
     (tmp_path / "artifacts" / "models").parent.mkdir(exist_ok=True)
     (tmp_path / "artifacts" / "models").write_text("a file where the folder of models should be")
-    with pytest.raises(OSError):
+    with pytest.raises(ArtifactError, match=r"The artifact store of model model .* cannot be used"):
         log(client, run_id, trained_net(seeded), data)
     run = client.get_run(run_id)
     assert not (run.outputs and run.outputs.model_outputs)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import shutil
 import tempfile
 from typing import Any
 
@@ -12,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+
+from fmce_mlflow.errors import ArtifactError
 
 IN_MEMORY = 32 * 2**20  # bytes up to which a table is kept in memory
 _PAGES_LET_GO = getattr(mmap, "MADV_DONTNEED", None)
@@ -26,9 +30,30 @@ class DiskTable(np.memmap):
     def empty(cls, count: int, width: int) -> DiskTable:
         """A new one, float32 (count, width)."""
         file = tempfile.TemporaryFile(prefix="fmce-")  # noqa: SIM115  # open as long as the table
+        reserve(file.fileno(), 4 * count * width)
         made = cls(file, np.float32, "w+", shape=(count, width))
         made.file = file
         return made
+
+
+def reserve(file: int, size: int) -> None:
+    """Take space on the disk for a file that will be mapped: a disk that is full later ends the process by a signal.
+
+    Raises:
+        ArtifactError: If there is not so much.
+    """
+    folder = tempfile.gettempdir()
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file, 0, size)
+        elif shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise ArtifactError(
+            f"A table of {size / 2**20:,.0f} MiB has no room in {folder} ({error.strerror}), which has "
+            f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB free. Make room, name another folder by TMPDIR, or "
+            "take fewer bags."
+        ) from None
 
 
 def new_rows(count: int, width: int, *, in_memory: int = IN_MEMORY) -> NDArray[np.float32]:

@@ -66,9 +66,9 @@ def scan_folder(root: Path) -> ImageFolder:
             images beside them or classes that these lack.
     """
     where = root.absolute()
-    if root.is_file():
+    if os.path.isfile(root):
         raise DataError(f"{where} is a file. Give a folder of images, or for one image a list of its path.")
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(
             f"There is no folder {where}. Expected class folders in it, train/ and test/ (or val/) with class folders, "
             "or images; see docs/data.md."

@@ -54,7 +54,7 @@ def image_inputs(
 
 def _inputs(images: Any, targets: ArrayLike | None, layout: Layout, unreadable: Unreadable) -> ImageInputs:
     if isinstance(images, (str, os.PathLike)):
-        return _held_out_or_all(Path(images).expanduser(), targets)
+        return _held_out_or_all(Path(os.path.expanduser(images)), targets)
     if isinstance(images, (bytes, torch.utils.data.IterableDataset, Iterator, Mapping)) or hasattr(images, "columns"):
         raise _no_form(images)
     if isinstance(images, torch.utils.data.DataLoader):

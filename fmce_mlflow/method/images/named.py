@@ -23,6 +23,7 @@ from fmce_mlflow.method.images.decoding import stored_size
 from fmce_mlflow.method.images.folders import ImageFolder, class_folders, scan_folder
 from fmce_mlflow.method.images.preprocessing import IMAGENET, Triple
 from fmce_mlflow.method.images.readers import ArrayImages, ImageInputs, ListImages
+from fmce_mlflow.wording import printable
 
 _STATISTICS: dict[str, tuple[Triple, Triple]] = {
     "mnist": ((0.1307,) * 3, (0.3081,) * 3),
@@ -51,9 +52,9 @@ class NamedImages:
 
 def named_images(options: ImageOptions) -> NamedImages:
     """Find a data set; images in files are listed, not read. A DataError where any are missing or damaged."""
-    dataset, data_root = options.dataset, Path(options.data_root).expanduser()
+    dataset, data_root = options.dataset, Path(os.path.expanduser(options.data_root))
     if dataset.startswith(FOLDER):
-        return _folder(Path(dataset.removeprefix(FOLDER).strip()).expanduser())
+        return _folder(Path(os.path.expanduser(dataset.removeprefix(FOLDER).strip())))
     if dataset == "digits":
         return _digits()
     if dataset == "mini_imagenet":
@@ -155,13 +156,13 @@ def _folder(root: Path) -> NamedImages:
     train = folder.images(part, to_train_on=True)
     held_out = folder.images(folder.held_out, to_train_on=True) if folder.held_out else None
     _, firsts = np.unique(np.asarray(train.targets), return_index=True)
-    sizes = {stored_size(train.name(int(i))) for i in firsts}
+    sizes = {stored_size(train.path(int(i))) for i in firsts}
     width, height = next(iter(sizes))
-    where = str(folder.root)
+    where, classes = printable(str(folder.root)), tuple(map(printable, folder.classes))
     if len(sizes) == 1 and width == height and MIN_SIZE <= width < _LARGE:
-        return NamedImages(folder.classes, train, held_out, width, False, None, where)
+        return NamedImages(classes, train, held_out, width, False, None, where)
     crop = len(sizes) > 1 or (width, height) != (_LARGE, _LARGE)
-    return NamedImages(folder.classes, train, held_out, _LARGE, crop, IMAGENET, where)
+    return NamedImages(classes, train, held_out, _LARGE, crop, IMAGENET, where)
 
 
 def _mini_imagenet(data_root: Path) -> NamedImages:
@@ -196,7 +197,7 @@ def _class_files(folder: Path) -> list[tuple[str, str]]:
     """(path, class) of every image in class folders."""
     names = class_folders(folder)
     images = ImageFolder(folder, names).images(folder, to_train_on=True)
-    return [(images.name(i), names[label]) for i, label in enumerate(np.asarray(images.targets))]
+    return [(images.path(i), names[label]) for i, label in enumerate(np.asarray(images.targets))]
 
 
 def _listed(samples: Sequence[tuple[str, str]], classes: tuple[str, ...], root: Path) -> ListImages:

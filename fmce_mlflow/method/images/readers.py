@@ -27,6 +27,7 @@ from fmce_mlflow.method.images.decoding import (
     is_float_type,
     unwrapped,
 )
+from fmce_mlflow.wording import printable
 
 Unreadable = Literal["raise", "skip"]
 HASHED_BYTES = 32 * 2**20  # up to this size all pixels go into a digest; above it, those of SAMPLED images
@@ -114,11 +115,11 @@ class ImageInputs(ABC):
         found = hashlib.sha256()
         heads, size = self._heads()
         for head in heads:
-            found.update(f"{head}\0".encode())
+            found.update(printable(f"{head}\0").encode())
         for index in range(len(self)) if size <= HASHED_BYTES else _spread(len(self), SAMPLED):
             found.update(self._content(index))
         if self._targets is not None:
-            found.update("\0".join(map(str, self._targets.tolist())).encode())
+            found.update(printable("\0".join(map(str, self._targets.tolist()))).encode())
         return found.hexdigest()[:8]
 
     @abstractmethod
@@ -205,7 +206,8 @@ class ListImages(ImageInputs):
         classes: tuple[str, ...] | None = None,
         names: str = "image {}",
     ) -> None:
-        self._items, self._layout, self._names, self.classes = items, layout, names, classes
+        self._items, self._layout, self._names = items, layout, names
+        self.classes = None if classes is None else tuple(map(printable, classes))
         self._targets = as_targets(targets, len(items))
         self.folder = folder.absolute() if folder else _common_folder(items)
 
@@ -215,7 +217,11 @@ class ListImages(ImageInputs):
     def name(self, index: int) -> str:
         """Its path, or its place."""
         item = self._items[index]
-        return str(item) if isinstance(item, (str, os.PathLike)) else self._names.format(index)
+        return printable(str(item)) if isinstance(item, (str, os.PathLike)) else self._names.format(index)
+
+    def path(self, index: int) -> str:
+        """The path of an image that is a file."""
+        return os.fspath(self._items[index])
 
     def read(self, index: int, fit: Fit | None = None) -> NDArray[Any]:
         """Image ``index``; see :meth:`ImageInputs.read`."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.safety.locks import home
 from fmce_mlflow.safety.options import Option, Options
 
 FOLDER_VARIABLE = "FMCE_SPOOL"
@@ -47,6 +49,12 @@ class UploadOptions(Options):
 
     @property
     def root(self) -> Path:
-        """The folder of all runs' folders."""
+        """The folder of all runs' folders; a ConfigError where none is named and there is no home."""
         named = self.folder or os.environ.get(FOLDER_VARIABLE)
-        return Path(named).absolute() if named else Path.home() / ".local" / "state" / "fmce"
+        if named:
+            return Path(named).absolute()
+        if (own := home()) is None:
+            raise ConfigError(
+                f"There is no home folder to keep snapshots in. Name a folder by --spool-folder or {FOLDER_VARIABLE}."
+            )
+        return own / ".local" / "state" / "fmce"

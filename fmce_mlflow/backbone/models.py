@@ -35,6 +35,7 @@ from fmce_mlflow.runs.logged_models import log_saved_model, register
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Sink
 from fmce_mlflow.safety.reading import check_header, check_sha256, read_file
+from fmce_mlflow.safety.retry import short
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,7 +161,7 @@ def _save(
             except OSError:
                 raise
             except Exception as error:  # torch.export gives up in many ways
-                why = f"as pt2 ({type(error).__name__}: {error!s:.200}), nor "
+                why = f"as pt2 ({short(error)}), nor "
                 say(f"The model cannot be exported to pt2 ({type(error).__name__}); it is logged as a pickle instead.")
                 shutil.rmtree(path, ignore_errors=True)
         try:
@@ -169,7 +170,7 @@ def _save(
             raise
         except Exception as error:  # as do pickles
             raise BackboneError(
-                f"The network cannot be logged {why}as a pickle ({type(error).__name__}: {error!s:.300}). Define its "
+                f"The network cannot be logged {why}as a pickle ({short(error)}). Define its "
                 "classes and functions at the top of a module that can be imported, and keep no open files, locks or "
                 "generators in it."
             ) from None
@@ -203,8 +204,13 @@ def unparametrized(model: nn.Module) -> nn.Module:
     plain = copy.deepcopy(model)
     for module in list(plain.modules()):
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[union-attr, arg-type]
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+            with torch.no_grad():
+                computed = {name: getattr(module, name).clone() for name in module.parametrizations}  # type: ignore[union-attr]
+            # torch's remove_parametrizations takes the weights off the class, which the original shares with its copy.
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module.parametrizations
+            for name, value in computed.items():
+                module.register_parameter(name, nn.Parameter(value))
     return plain
 
 

@@ -33,6 +33,7 @@ from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Uploads
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.safety import interrupts
+from fmce_mlflow.wording import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def _train(
 ) -> BackboneResult:
     """Train, on every process; the one that has ``out`` records."""
     config = options.training
-    name = name or f"{options.backbone} on {options.dataset}, seed {config.seed}"
+    name = name or printable(f"{options.backbone} on {options.dataset}, seed {config.seed}")
     accelerator = make_accelerator(config)
     data = data or load_images(options)
     model = _new_network(options, data)

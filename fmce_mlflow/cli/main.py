@@ -118,9 +118,10 @@ def friendly_errors() -> Iterator[None]:
         _fail(str(error), error.exit_code)
     except OSError as error:
         _fail_of_mlflow(error)  # a request's error is an OSError too
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.EFBIG):
+        full = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.EFBIG)
+        if error.errno not in full and error.filename is None:
             raise
-        _fail(f"{error.strerror}: {error.filename or 'while writing'}. Make room or choose another folder; "
+        _fail(f"{error.strerror}: {error.filename or 'while writing'!s:.300}. Make room or choose another folder; "
               "what was logged stays readable.")  # fmt: skip
     except KeyboardInterrupt as error:
         _fail("Stopped.", 128 + (error.args[0] if error.args else signal.SIGINT))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.models import Model
 from PIL import Image
 
 from fmce_mlflow.backbone.resume import stored_options
@@ -160,6 +162,43 @@ def test_a_run_of_before_its_images_were_noted_goes_on_by_its_probe(client, data
     client.log_param(run_id, "probe_sha256", data.probe_sha256)
     train_backbone(quiet(client, run_id), fast_options(training={"epochs": 1}), data=data)
     assert client.get_run(run_id).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("names", [(b"$5_^", b"x$_a_b$y"), (b"a", b"caf\xe9")])
+def test_names_of_classes_are_text_whatever_bytes_they_are(client, photos, names):
+    for old, new in zip(b"ab", names, strict=True):
+        os.rename(os.fsencode(photos) + b"/" + bytes([old]), os.fsencode(photos) + b"/" + new)
+    if os.fsencode(os.fsdecode(names[1])) != names[1]:
+        pytest.skip("this system has no such names")
+    strange = os.fsdecode(os.fsencode(photos.parent) + b"/na\xefve $x_^$")
+    photos.rename(strange)
+    said = []
+    run = Run(client, new_run(client), said.append)
+    train_backbone(
+        run, fast_options(dataset=f"folder:{strange}", train_size=None, validation_size=30, training={"epochs": 1})
+    )
+    found = run.fetch()
+    assert found.info.status == "FINISHED" and not [line for line in said if "cannot be drawn" in line]
+    logged = client.get_logged_model(found.outputs.model_outputs[0].model_id)
+    classes = Model.load(str(Path(logged.artifact_location.removeprefix("file://"), "MLmodel"))).metadata["fmce"][
+        "classes"
+    ]
+    assert classes == [os.fsdecode(name).encode("utf-8", "backslashreplace").decode() for name in names]
+    assert {"plots/convergence.png", "plots/saliency.png"} <= {
+        file.path for file in client.list_artifacts(run.id, "plots")
+    }
+
+
+def test_a_figure_that_cannot_be_drawn_costs_no_run(client, data, monkeypatch):
+    def broken(*args, **more):
+        raise ValueError("no such font")
+
+    monkeypatch.setattr("fmce_mlflow.recording.recorder.convergence_figure", broken)
+    said = []
+    run = Run(client, new_run(client), said.append)
+    train_backbone(run, fast_options(training={"epochs": 1}), data=data)
+    assert run.fetch().info.status == "FINISHED"
+    assert [line for line in said if "plots/convergence.png cannot be drawn (ValueError: no such font)" in line]
 
 
 @pytest.mark.parametrize("location", ["file:///proc/x", "/dev/null/x", "ftp://127.0.0.1:1/x", "strange://x/y"])

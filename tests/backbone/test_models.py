@@ -9,12 +9,13 @@ import torch
 from mlflow.entities import LoggedModelStatus
 
 from fmce_mlflow.backbone import models as model_logging
-from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.backbone.train import train_backbone
+from fmce_mlflow.errors import ArtifactError, BackboneError
 from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.model_forms import load_exported
 from fmce_mlflow.runs.run import Run
-from tests.conftest import new_run
+from tests.conftest import fast_options, new_run
 from tests.helpers import nets
 
 
@@ -171,6 +172,34 @@ def test_a_model_that_cannot_be_exported_is_pickled_and_that_is_said(client, dat
     assert torch.equal(outputs(mlflow.pytorch.load_model(uri), images(data)), outputs(model, images(data)))
     (output,) = client.get_run(run_id).outputs.model_outputs
     assert client.get_logged_model(output.model_id).status == LoggedModelStatus.READY
+
+
+@pytest.mark.parametrize("serialization", ["pickle", "pt2"])
+def test_a_parametrized_network_is_logged_with_the_weights_that_it_computes(client, data, seeded, serialization):
+    model = trained_net(seeded, nets.parametrized)
+    model_logging.check_saving(model, data, serialization)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    uri, said = log(client, new_run(client), model, data, serialization=serialization)
+    assert said == [] and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    loaded = mlflow.pytorch.load_model(uri)
+    if serialization == "pt2":
+        loaded = loaded.module() if hasattr(loaded, "module") else loaded
+    torch.testing.assert_close(loaded(images(data)), outputs(model, images(data)))
+
+
+def test_what_no_format_takes_is_told_before_it_is_trained(client, data):
+    for backbone, model_format in (("Locked", "pickle"), ("LockedAndBranching", "pt2")):
+        run = Run(client, new_run(client), lambda line: None)
+        options = fast_options(backbone=f"tests.helpers.nets:{backbone}", model_format=model_format)
+        with pytest.raises(BackboneError, match=r"(?s)cannot be logged .*as a pickle .*lock"):
+            train_backbone(run, options, data=data)
+        assert run.fetch().info.status == "FAILED" and run.fetch().data.metrics == {}
+
+
+def test_what_one_format_takes_is_trained(client, data):
+    run = Run(client, new_run(client), lambda line: None)
+    options = fast_options(backbone="tests.helpers.nets:Locked", model_format="pt2", training={"epochs": 1})
+    assert train_backbone(run, options, data=data).model_uri
 
 
 def test_a_model_that_could_not_be_stored_is_no_output_of_the_run(client, data, seeded, tmp_path):

@@ -21,8 +21,12 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from PIL import Image
 
+from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.cli.main import Group, main
-from fmce_mlflow.errors import DataError
+from fmce_mlflow.errors import ConfigError, DataError
+from fmce_mlflow.method.images.preprocessing import Preprocessing
+from fmce_mlflow.runs.run import Run
+from fmce_mlflow.safety.reading import seal
 from tests.conftest import fast_options, new_run
 
 ROOT = Path(__file__).parents[2]
@@ -261,6 +265,95 @@ def test_a_mistake_gets_one_message_and_an_exit_code(fmce, words, code, expected
     assert result.exit_code == code
     for text in expected:
         assert text in result.output
+
+
+@pytest.mark.parametrize("name", ["org/model", "a:b", "..", "../x", ".", "  ", "m" * 257])
+def test_a_name_that_the_registry_does_not_take_is_told_at_once(fmce, client, name):
+    for command in ("train-backbone", "build-fmcs", "train-fmce-net", "tune-fmce-net", "main"):
+        words = ["--register-as", name, "--epochs", "0"]
+        result = fmce(command, *words)
+        assert result.exit_code == 2 and "register-as must be a name" in result.output and "epochs" in result.output
+    assert runs_of(client) == []
+
+
+def test_a_run_that_only_its_name_keeps_from_ending_ends_under_another(fmce, client):
+    """As one of an earlier release, which did not look at the name before the end."""
+    run_id = client.create_run(client.get_experiment_by_name("tests").experiment_id).info.run_id
+    options = fast_options(training={"epochs": 1})
+
+    def stop(line):
+        if "snapshot 2/2" in line:
+            raise KeyboardInterrupt
+
+    run = Run(client, run_id, stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_backbone(run, options)
+    data = run.log_json({**options.to_dict(), "register_as": "org/model"}, "options.json")
+    run.set_tags(seal("options.json", data))
+    told = fmce("train-backbone", "--resume", run_id)
+    assert told.exit_code == 2 and "got 'org/model', in run" in told.output and "--resume" in told.output
+    done = fmce("train-backbone", "--resume", run_id, "--register-as", "model")
+    assert done.exit_code == 0, done.output
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert [version.run_id for version in client.search_model_versions("name = 'model'")] == [run_id]
+
+
+@pytest.mark.parametrize("size", [10**6, 10**20])
+def test_images_that_no_memory_holds_are_told(fmce, size):
+    result = fmce("train-backbone", "--image-size", str(size))
+    assert result.exit_code == 2 and "8 to 8,192" in result.output
+    with pytest.raises(ConfigError, match="from 8 to 8,192, got"):
+        Preprocessing(size, 8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["evaluate --model gone --dataset folder:~no-such-user/x", "train-backbone --dataset folder:~no-such-user/x",
+     "train-backbone --dataset mnist --data-root ~no-such-user/x", f"train-backbone --dataset folder:/x/{'y' * 5000}",
+     f"train-backbone --dataset mnist --data-root /x/{'y' * 5000}"],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_is_told(fmce, words):
+    assert fmce(*words.split()).exit_code == 1
+
+
+def test_without_a_home_a_folder_for_what_waits_is_asked_for(fmce, monkeypatch):
+    monkeypatch.delenv("FMCE_SPOOL", raising=False)
+    monkeypatch.setenv("HOME", "nowhere")
+    result = fmce("sync")
+    assert result.exit_code == 2 and "--spool-folder" in result.output and "FMCE_SPOOL" in result.output
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://[", "mysql://me:s3cr3t@127.0.0.1:1/db", "mssql://me:s3cr3t@127.0.0.1:1/db", "sqlite:////proc/x/m.db"],
+)
+def test_a_tracking_uri_that_cannot_be_used_is_one_message(uri):
+    result = CliRunner().invoke(main, ["--tracking-uri", uri, "train-backbone", *TINY], prog_name="fmce")
+    assert isinstance(result.exception, SystemExit), result.exc_info
+    assert "Error: " in result.output and "s3cr3t" not in result.output
+
+
+@pytest.mark.parametrize(("size", "code"), [("", 0), ("1", 0), ("x", 2), ("-1", 2)])
+def test_a_world_size_that_is_none_is_told(fmce, monkeypatch, size, code):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    result = fmce("build-fmcs", *TINY) if code else fmce("list-data")
+    assert result.exit_code == code and ("WORLD_SIZE" in result.output) == bool(code)
+
+
+def test_nobody_reads_what_a_training_says(client):
+    """`fmce train-backbone … | head -1`"""
+    words = ["--tracking-uri", client.tracking_uri, "--experiment", "tests", "train-backbone", *TINY]
+    with subprocess.Popen(
+        [sys.executable, "-m", "fmce_mlflow.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=subprocess_environment(client),
+    ) as process:  # fmt: skip
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait() == 0, said
+    assert "Nobody reads the output any more" in said and "Traceback" not in said
+    (run,) = runs_of(client)
+    assert run.info.status == "FINISHED"
 
 
 def test_what_is_missing_is_told_before_any_run_is_made_all_of_it(fmce, client):

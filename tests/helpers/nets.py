@@ -1,6 +1,7 @@
 """Networks of a few hundred parameters, for tests: named as `tests.helpers.nets:tiny` where a backbone is asked for."""
 
 import signal
+import threading
 from collections import OrderedDict
 
 import torch
@@ -133,3 +134,34 @@ def spectral_alpha(module: nn.Module) -> float:
         for part in module.modules()
         if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1)
     )
+
+
+def parametrized(num_classes: int = 10) -> nn.Module:
+    """Weights that torch computes of others at every use; module `stage`."""
+    model = plain(num_classes)
+    nn.utils.parametrizations.weight_norm(model.stage[0])
+    nn.utils.parametrizations.spectral_norm(model.head)
+    return model
+
+
+class Locked(nn.Module):
+    """Has a lock, which no pickle takes; it can be copied."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.stage, self.head, self.lock = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, num_classes), threading.Lock()
+
+    def __deepcopy__(self, memo: object) -> nn.Module:
+        made = type(self)(self.head.out_features)
+        made.load_state_dict(self.state_dict())
+        return made
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.stage(x).relu().mean((2, 3)))
+
+
+class LockedAndBranching(Locked):
+    """Neither a pickle nor torch.export takes it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x if x.sum() > 0 else -x)

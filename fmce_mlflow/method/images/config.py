@@ -29,7 +29,7 @@ Augmentation = Literal["none", "flip", "crop-flip", "trivial"]
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 """Augmentations of training images: none; a mirror image half the time; that after a random crop of the image padded by
 4 reflected pixels; or TrivialAugmentWide."""
-MIN_SIZE = 8  # height and width of a network's input
+MIN_SIZE, MAX_SIZE = 8, 2**13  # height and width of a network's input; beyond it one image takes gigabytes
 
 
 def unknown_dataset(dataset: str) -> str:
@@ -66,7 +66,9 @@ class ImageOptions(Options):
 class SplitOptions(ImageOptions):
     """Which images, and how they are split for a training."""
 
-    image_size: Annotated[int | None, Option("Input height and width; auto: the data set's own.", ge=MIN_SIZE)] = None
+    image_size: Annotated[
+        int | None, Option("Input height and width; auto: the data set's own.", ge=MIN_SIZE, le=MAX_SIZE)
+    ] = None
     probe_size: Annotated[int, Option("Probe images, whose maps are recorded.", ge=1)] = 256
     validation_size: Annotated[
         int, Option("Held-out images for validation loss and accuracy, the probe images among them.", ge=1)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from fmce_mlflow.errors import ConfigError, DataError
-from fmce_mlflow.method.images.config import MIN_SIZE
+from fmce_mlflow.method.images.config import MAX_SIZE, MIN_SIZE
 from fmce_mlflow.method.images.decoding import decoded
 from fmce_mlflow.wording import did_you_mean
 
@@ -59,9 +59,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         problems = [
-            f"preprocessing {name} must be a whole number of at least {MIN_SIZE}, got {value!r}"
+            f"preprocessing {name} must be a whole number from {MIN_SIZE} to {MAX_SIZE:,}, got {value!r}"
             for name, value in (("height", self.height), ("width", self.width))
-            if type(value) is not int or value < MIN_SIZE
+            if type(value) is not int or not MIN_SIZE <= value <= MAX_SIZE
         ]
         for name, triple in (("mean", self.mean), ("std", self.std)):
             if not _three_numbers(triple):

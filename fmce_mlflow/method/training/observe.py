@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fmce_mlflow.errors import BackboneError
 from fmce_mlflow.method.images.split import ImageData
 from fmce_mlflow.method.images.training_batches import loader
 from fmce_mlflow.method.networks.model_forms import probing
@@ -51,7 +52,13 @@ def untrained_loss(
     model: nn.Module, data: ImageData, config: TrainingConfig, device: torch.device, batch: int
 ) -> float:
     """Training-mode loss of the untrained network, on a copy, so that running statistics stay as they are."""
-    twin = copy.deepcopy(model).train()
+    try:
+        twin = copy.deepcopy(model).train()
+    except Exception as error:  # as its parts raise
+        raise BackboneError(
+            f"The network cannot be copied, as its first loss needs ({type(error).__name__}: {error!s:.300}). Keep no "
+            "open files, locks or generators in it, or give it a __deepcopy__."
+        ) from None
     order = epoch_order(len(data.train), config.seed, 0)
     n = max(1, min(len(order), FIRST_LOSS_IMAGES) // batch)
     images = loader(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +42,33 @@ def test_a_table_on_disk_has_the_same_rows_and_keeps_them_when_its_memory_is_let
     for more in ((), (references, group)):
         np.testing.assert_array_equal(Rows(memory, *more).take(index), Rows(disk, *more).take(index))
     assert Rows(disk, references, group).take(index).shape == (4, 14)
+
+
+def test_a_table_on_disk_has_its_space_before_anything_is_written():
+    table = DiskTable.empty(10_000, 7)
+    assert os.fstat(table.file.fileno()).st_blocks * 512 >= table.nbytes
+
+
+FULL = """
+import resource, tempfile
+from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.method.fitting.row_store import new_rows
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))  # stands for a disk with so much room
+try:
+    new_rows(10_000, 7, in_memory=0)[:] = 1
+except ArtifactError as error:
+    print(error)
+"""
+
+
+def test_a_disk_without_room_for_a_table_is_told_and_ends_nothing(tmp_path):
+    pytest.importorskip("resource")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL], capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)},
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "has no room in" in done.stdout and str(tmp_path) in done.stdout and "TMPDIR" in done.stdout
 
 
 def test_moments_in_parts_are_those_of_all_rows():

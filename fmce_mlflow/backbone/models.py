@@ -184,8 +184,9 @@ def check_saving(model: nn.Module, data: ImageData, serialization: Format) -> No
     Raises:
         BackboneError: If it cannot.
     """
+    nowhere: Any = _Nowhere()
     with suppress(Exception), random_state_kept(model):
-        torch.save(unparametrized(model), _Nowhere(), pickle_module=pickle_module)
+        torch.save(unparametrized(model), nowhere, pickle_module=pickle_module)
         return
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder, random_state_kept(model):
         _save(model.eval(), Path(folder, "model"), data, Model(), serialization, lambda line: None)

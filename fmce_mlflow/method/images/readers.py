@@ -221,7 +221,7 @@ class ListImages(ImageInputs):
 
     def path(self, index: int) -> str:
         """The path of an image that is a file."""
-        return os.fspath(self._items[index])
+        return str(self._items[index])
 
     def read(self, index: int, fit: Fit | None = None) -> NDArray[Any]:
         """Image ``index``; see :meth:`ImageInputs.read`."""

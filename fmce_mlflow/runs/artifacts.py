@@ -56,7 +56,7 @@ def using_store(owner: str) -> Iterator[None]:
         ) from error
 
 
-def lacking(repository: Any, sizes: Mapping[str, int]) -> list[str]:
+def not_stored(repository: Any, sizes: Mapping[str, int]) -> list[str]:
     """Those of some files, by path with their bytes, that a store lacks or has otherwise; one listing per folder."""
     found: dict[str, int | None] = {}
     for folder in dict.fromkeys(map(posixpath.dirname, sizes)):

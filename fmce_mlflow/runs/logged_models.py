@@ -17,7 +17,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from fmce_mlflow.errors import ConfigError, NotStoredError
-from fmce_mlflow.runs.artifacts import lacking, using_store
+from fmce_mlflow.runs.artifacts import not_stored, using_store
 from fmce_mlflow.safety.retry import passes
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def log_saved_model(
             with using_store(f"model {name} of run {run_id}"):
                 client.log_model_artifacts(created.model_id, str(path))
                 sizes = {p.relative_to(path).as_posix(): p.stat().st_size for p in path.rglob("*") if p.is_file()}
-                if missing := lacking(model_repository(client, created), sizes):
+                if missing := not_stored(model_repository(client, created), sizes):
                     raise NotStoredError(missing, f"model {name} of run {run_id}")
     except BaseException:
         client.finalize_logged_model(created.model_id, LoggedModelStatus.FAILED)

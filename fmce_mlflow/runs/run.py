@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmce_mlflow.errors import NotStoredError
-from fmce_mlflow.runs.artifacts import artifact_repository, lacking, using_store
+from fmce_mlflow.runs.artifacts import artifact_repository, not_stored, using_store
 from fmce_mlflow.safety.credentials import enters, hide_credentials
 from fmce_mlflow.safety.terminal import tell
 
@@ -148,7 +148,7 @@ class Run:
             NotStoredError: If it does not.
         """
         with using_store(f"run {self.id}"):
-            missing = lacking(repository, sizes)
+            missing = not_stored(repository, sizes)
         if missing:
             raise NotStoredError(missing, f"run {self.id}")
 

@@ -15,7 +15,7 @@ from mlflow.entities import Metric
 
 from fmce_mlflow.errors import ArtifactError, NotStoredError
 from fmce_mlflow.runs import checkpoint_slots
-from fmce_mlflow.runs.artifacts import artifact_repository, lacking
+from fmce_mlflow.runs.artifacts import artifact_repository, not_stored
 from fmce_mlflow.runs.checkpoint_slots import TAG, Pointer, free_slot
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.run import Run
@@ -201,7 +201,7 @@ class Uploader:
 
         def attempt() -> None:
             self._in_parallel([partial(self._send, unit, path) for unit, path in files])
-            missing = self._try(lambda: lacking(self._repository, sizes(files)), proof=False)
+            missing = self._try(lambda: not_stored(self._repository, sizes(files)), proof=False)
             with self._change():
                 for unit, path in [] if self._stopped.is_set() else list(files):
                     if artifact_path(unit, path) not in missing:

@@ -18,7 +18,8 @@ from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads.open import open_uploads
 from tests.conftest import fast_options, new_run
-from tests.helpers.faults import everything, training, wait_for
+from tests.helpers.faults import everything, wait_for
+from tests.helpers.trainings import training
 
 
 def quiet(client, run_id):

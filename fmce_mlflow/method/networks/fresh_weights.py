@@ -42,7 +42,8 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
     other weights of two and more          Kaiming uniform with a = √5
     dimensions
     bias beside such a ``weight``          uniform, as PyTorch's linear and convolutional layers
-    others of one dimension                0 where the name ends in ``bias``, else 1
+    others of one dimension, or of four    0 where the name ends in ``bias``, else 1
+    or more that are wide in one only
     running mean, running variance         0, 1
     ====================================== ==========================================================
 
@@ -161,7 +162,7 @@ def _drawn(one: _Parameter, weight: Tensor | None, generator: Generator) -> Tens
         return value.fill_(PRELU_SLOPE)
     if _is_token(name, one.value):
         return value.normal_(generator=generator) * 0.02
-    if len(shape) >= 2:
+    if len(shape) >= 2 and not _is_scale(name, one.value):
         return nn.init.kaiming_uniform_(value, a=math.sqrt(5), generator=generator)
     if name == "bias" and weight is not None and weight.dim() >= 2 and weight[0].numel():
         bound = 1 / math.sqrt(weight[0].numel())
@@ -173,6 +174,11 @@ def _is_token(name: str, parameter: Tensor) -> bool:
     if any(word in name for word in ("token", "pos_embed", "position", "relative_")):
         return True
     return 1 < parameter.dim() <= 3 and parameter.shape[0] == 1 and "weight" not in name
+
+
+def _is_scale(name: str, parameter: Tensor) -> bool:
+    """A gain or an offset of channels, shaped to be multiplied with a weight or a map, as of NFNets."""
+    return parameter.dim() > 3 and max(parameter.shape) == parameter.numel() and "weight" not in name
 
 
 def _align(weight: Tensor, left: Tensor, right: Tensor, *, transposed: bool) -> None:

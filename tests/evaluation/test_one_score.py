@@ -1,4 +1,4 @@
-"""`docs/evaluator.md`: a network has one score in every form. Families of torchvision and timm, as small as they can be."""
+"""`docs/evaluator.md`: a network has one score in every form. Families of torchvision and timm, as small as they go."""
 
 from __future__ import annotations
 

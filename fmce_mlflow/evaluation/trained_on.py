@@ -12,6 +12,7 @@ from fmce_mlflow.method.images.config import ImageOptions, unknown_dataset
 from fmce_mlflow.runs.descriptions import fetch_description
 from fmce_mlflow.runs.run import ROLE_TAG
 from fmce_mlflow.runs.torch_models import TrainingFacts
+from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +30,8 @@ def chosen_images(client: MlflowClient, uri: str, choice: EvaluationImages) -> t
     try:
         description = fetch_description(uri, client)
     except Exception as error:  # each kind of store has errors of its own
-        raise ModelError(f"The model {uri!r} cannot be fetched: {str(error).rstrip('. ')}.") from error
+        name, reason = without_credentials(uri), hide_credentials(error).rstrip(". ")
+        raise ModelError(f"The model {name!r} cannot be fetched: {reason}.") from error
     run_id = TrainingFacts.read(description.metadata).source_run or description.run_id
     dataset, why = "", "the model names no run"
     if run_id:
@@ -45,8 +47,9 @@ def chosen_images(client: MlflowClient, uri: str, choice: EvaluationImages) -> t
                 dataset, why = "", f"its run {run_id} does not name a data set that can be loaded"
     if not dataset:
         raise ConfigError(
-            f"no dataset is named, and nothing says on which images the model {uri} was trained: {why}. Name held-out "
-            "images like those that it was trained on, as in --dataset folder:photos or --dataset cifar10"
+            f"no dataset is named, and nothing says on which images the model {without_credentials(uri)} was trained: "
+            f"{why}. Name held-out images like those that it was trained on, as in --dataset folder:photos or --dataset "
+            "cifar10"
         )
     seed = params.get("split_seed", "")
     options = choice.named(dataset, params.get("data_root"), int(seed) if seed.isdecimal() else None)

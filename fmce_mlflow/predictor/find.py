@@ -15,7 +15,7 @@ from fmce_mlflow.predictor.flavor import FLAVOR_NAME, Predictor, load_predictor,
 from fmce_mlflow.predictor.table_rows import Form
 from fmce_mlflow.runs.descriptions import fetch_description
 from fmce_mlflow.runs.model_files import fetch_model
-from fmce_mlflow.safety.credentials import enters, hide_credentials, without_credentials
+from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,7 +63,7 @@ def find_predictor(uri: str | None, client: MlflowClient | None = None) -> Named
         if bundled is None:
             raise PredictorError(f"No predictor is named, and this release comes without one. {HOW_TO_GET_ONE}")
         return NamedPredictor(bundled, "bundled", "bundled")
-    shown = without_credentials(enters(uri))
+    shown = without_credentials(uri)
     try:
         description = fetch_description(uri, client)
     except Exception as error:  # each kind of store has errors of its own

@@ -13,6 +13,7 @@ from mlflow.models.model import MLMODEL_FILE_NAME
 
 from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.runs.model_files import fetch_model
+from fmce_mlflow.safety.credentials import without_credentials
 from fmce_mlflow.safety.reading import read_file
 
 MAX_BYTES = 2 * 2**20
@@ -65,7 +66,7 @@ def fetch_description(uri: str, client: MlflowClient | None = None) -> Model:
     """
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         found = fetch_model(uri, folder, client, file=MLMODEL_FILE_NAME)
-        return read_description(found.parent, name=f"{MLMODEL_FILE_NAME} of {uri}")
+        return read_description(found.parent, name=f"{MLMODEL_FILE_NAME} of {without_credentials(uri)}")
 
 
 def _written_out(value: Any, known: dict[int, int]) -> int:

@@ -16,6 +16,8 @@ from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
+from fmce_mlflow.safety.credentials import enters
+
 
 def fetch_model(uri: str, folder: str | Path, client: MlflowClient | None = None, *, file: str = "") -> Path:
     """Download a model, or one of its files, into a folder; where it then is.
@@ -31,6 +33,7 @@ def fetch_model(uri: str, folder: str | Path, client: MlflowClient | None = None
         OSError: If files cannot be read or written.
     """
     client = client or MlflowClient()
+    enters(uri)
     location, inside = _resolved(uri, client)
     path = "/".join(filter(None, (inside, file)))
     if location is None:

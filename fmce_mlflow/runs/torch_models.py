@@ -22,7 +22,7 @@ from fmce_mlflow.method.networks.entry import Entry, check_inputs
 from fmce_mlflow.method.networks.model_forms import is_flat_graph, load_exported
 from fmce_mlflow.runs.descriptions import read_description
 from fmce_mlflow.runs.model_files import fetch_model
-from fmce_mlflow.safety.credentials import enters, hide_credentials, without_credentials
+from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -106,7 +106,7 @@ def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel
     Raises:
         ModelError: If there is no such model, it is not a PyTorch model, or it cannot be loaded.
     """
-    shown = without_credentials(enters(uri))
+    shown = without_credentials(uri)
     with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
         try:
             path = fetch_model(uri, folder, client)

@@ -19,6 +19,8 @@ from fmce_mlflow.cli.main import main
 from fmce_mlflow.errors import ConfigError, ModelError, PredictorError
 from fmce_mlflow.evaluation.findings import ModelFacts
 from fmce_mlflow.evaluation.log import log_findings
+from fmce_mlflow.evaluation.options import EvaluationImages
+from fmce_mlflow.evaluation.trained_on import chosen_images
 from fmce_mlflow.fmcs_dataset.page import dataset_page
 from fmce_mlflow.predictor.find import find_predictor
 from fmce_mlflow.runs.run import Run
@@ -209,11 +211,14 @@ def test_trials_keep_no_secret(client, tmp_path):
 def test_messages_have_no_secret(client):
     """Of models and predictors that are not there, of a storage, and of what is tried again."""
     said: list[object] = []
+    loads = {
+        ModelError: (load_torch_model, lambda uri, client: chosen_images(client, uri, EvaluationImages())),
+        PredictorError: (find_predictor,),
+    }
     for uri in URIS:
-        scheme, _, rest = uri.partition("://")
-        for load, error in ((load_torch_model, ModelError), (find_predictor, PredictorError)):
+        for error, load in ((error, load) for error, some in loads.items() for load in some):
             with pytest.raises(error) as missing:
-                load(f"no{scheme}://{rest}", client)
+                load(f"no{uri}", client)
             said.append(missing.value)
         said.append(short(OSError(told(uri))))
     for uri in STORAGES:

@@ -48,8 +48,8 @@ def chosen_images(client: MlflowClient, uri: str, choice: EvaluationImages) -> t
     if not dataset:
         raise ConfigError(
             f"no dataset is named, and nothing says on which images the model {without_credentials(uri)} was trained: "
-            f"{why}. Name held-out images like those that it was trained on, as in --dataset folder:photos or --dataset "
-            "cifar10"
+            f"{why}. Name held-out images like those that it was trained on, as in --dataset folder:photos or "
+            "--dataset cifar10"
         )
     seed = params.get("split_seed", "")
     options = choice.named(dataset, params.get("data_root"), int(seed) if seed.isdecimal() else None)

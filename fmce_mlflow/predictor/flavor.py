@@ -220,7 +220,7 @@ def _net(kind: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> FmceN
         raise ValueError(f"the weights are not the floating-point numbers that they should be: {some(other, most=3)}.")
     if flat := [name for name in ("scale", "std_scale") if name in tensors and not (tensors[name] > 0).all()]:
         raise ValueError(f"the weights have a scale that is not above 0: {some(flat, most=3)}.")
-    net = kind_named(kind).build(config)
+    net = kind_named(kind).build(config).float()  # whatever torch's default dtype is
     net.load_state_dict(tensors)
     return net
 

@@ -91,7 +91,7 @@ class SetNet(nn.Module):
         if self.config.scaling == "standard":
             return self.standardize(features)
         known = features[:, : len(self.mean)].float().T.contiguous()  # (f, B)
-        scaled = torch.zeros(len(self.mean), len(features), device=features.device)
+        scaled = torch.zeros(len(self.mean), len(features), dtype=torch.float32, device=features.device)
         scaled[: len(known)] = _interpolated(known, self.knots[: len(known)], self.deviates)
         return seen_features(scaled.T, self.config)
 

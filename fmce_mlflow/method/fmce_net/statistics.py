@@ -222,7 +222,7 @@ def _view(of: _Gram) -> Tensor:
     norms = gram.diagonal().clamp_min(_TINY).sqrt()  # (n,)
     energy = of.centred.diagonal().clamp_min(0).sum()
     entropy = -(shares * (shares + _TINY).log()).sum() / max(1e-6, math.log(n - 1))
-    spectrum = torch.zeros(SPECTRUM)
+    spectrum = torch.zeros(SPECTRUM, dtype=torch.float32)
     spectrum[: min(SPECTRUM, n - 1)] = shares[:SPECTRUM]
     spread = norms / norms.mean()
     return torch.cat(
@@ -286,7 +286,7 @@ def _spatial(positions: Tensor) -> Tensor:
     """How alike the positions of an image are, from (n, P, C); zeros where there is one position only."""
     count = positions.shape[1]
     if count == 1:
-        return torch.zeros(len(_SPATIAL_QUANTILES) + 1)
+        return torch.zeros(len(_SPATIAL_QUANTILES) + 1, dtype=torch.float32)
     norms = torch.linalg.vector_norm(positions, dim=2)  # (n, P)
     weights = torch.where(norms > _TINY, 1 / norms.clamp_min(_TINY), 0)
     # The mean cosine over pairs of positions, from the squared length of the sum of their directions.

@@ -139,7 +139,7 @@ class Pass:
             return f"{_LEARNS_NO_PLACE}: if these are others, say with token_grid=(h, w) how they lie"
         places = list(self._places(length, width))
         if places:
-            _, _, before, height, width = min(places)
+            *_, before, height, width = min(places)
             return (height, width), before
         if self.grids:
             height, width, _ = self.grids[-1]
@@ -150,7 +150,7 @@ class Pass:
             why = f"whose {length} tokens are no square"
         return f"{why}: say with token_grid=(h, w) how they lie"
 
-    def _places(self, length: int, width: int) -> Iterator[tuple[bool, bool, int, int, int]]:
+    def _places(self, length: int, width: int) -> Iterator[tuple[bool, bool, bool, int, int, int]]:
         """Rows and columns that tokens may have, behind what may come before them; the likeliest is the least."""
         known = self.known.before
         usual = known.union(PREFIX_TOKENS)
@@ -158,7 +158,7 @@ class Pass:
             for after in (0, *self.known.queries):  # YOLOS appends its queries
                 before = length - height * columns - after
                 if before in usual or 0 <= before <= min(MOST_BEFORE, height * columns):
-                    yield after > 0, before not in known, before, height, columns
+                    yield before not in usual, after > 0, before not in known, before, height, columns
         sides: Iterable[tuple[int, int]] = ()
         if not self.grids and (self.size is None or self.size[0] == self.size[1]):
             roots = {math.isqrt(length - before) for before in usual if length > before}
@@ -166,8 +166,9 @@ class Pass:
         elif self.grids and self.grids[-1][2] != width:  # patches were merged; as wide as before, some were left out
             sides = [side for side in self._halved() if math.prod(side) > 1]
         for height, columns in sides:
-            if length - height * columns in usual:
-                yield False, length - height * columns not in known, length - height * columns, height, columns
+            before = length - height * columns
+            if before in usual:
+                yield False, False, before not in known, before, height, columns
 
     def _halved(self) -> Iterator[tuple[int, int]]:
         """The last map's size, halved again and again."""

@@ -137,7 +137,7 @@ def _scores(output: Any, n: int, targets: ScoreTargets) -> list[Tensor]:
         logits = class_scores(output, n)
         return [row[int(row.argmax())] for row in logits]
     each = _part(targets, 0, n) or []
-    by_class = None if all(map(callable, each)) else class_scores(output, n)
+    by_class = None if all(map(callable, each)) else _by_class(output, n)
     found = []
     for i, target in enumerate(each):
         try:
@@ -153,6 +153,13 @@ def _scores(output: Any, n: int, targets: ScoreTargets) -> list[Tensor]:
             ) from error
         found.append(score)
     return found
+
+
+def _by_class(output: Any, n: int) -> Tensor:
+    """Scores (n, classes); of a single output (n, 1), that of class 1, and its negative as that of class 0."""
+    if isinstance(output, Tensor) and output.shape == (n, 1) and output.is_floating_point():
+        return torch.cat([-output, output], dim=1)
+    return class_scores(output, n)
 
 
 def class_scores(output: Any, n: int | None = None) -> Tensor:

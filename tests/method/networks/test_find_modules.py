@@ -4,6 +4,7 @@ from collections import OrderedDict
 from fnmatch import fnmatchcase
 
 import pytest
+import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 from fmce_mlflow.errors import BackboneError, CaptureError
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.find_modules import default_module, earlier_modules, list_modules, resolve_modules
+from tests.helpers import form_nets as nets
 
 X = torch.zeros(2, 3, 8, 8)
 
@@ -254,6 +256,70 @@ def test_modules_that_lie_earlier_than_the_last_stage():
     assert found == ("layer4", ("bn1", "layer1", "layer4.0.bn2"))
     exported = torch.export.unflatten(torch.export.export(resnet.eval(), (torch.zeros(2, 3, 32, 32),)))
     assert earlier_modules(exported, names, example=torch.zeros(2, 3, 32, 32)) == found
+
+
+# outputs and queries are no features
+
+
+@pytest.mark.parametrize("form", ["eager", "exported"])
+@pytest.mark.parametrize(
+    ("make", "size", "name"),
+    [
+        (nets.UNet, 16, "up"),
+        (lambda: nets.UNet(16), 16, "up"),
+        (lambda: nn.Sequential(nets.UNet(), nn.Sigmoid()), 16, "0.up"),
+        (lambda: nn.Sequential(nets.UNet(), nn.Softmax(1), nn.Upsample(scale_factor=2)), 16, "0.up"),
+        (nets.Yolo, 32, "classes.1.0"),
+        (nets.Detr, 32, "encoder"),
+        (lambda: nets.Tokens(1, 100), 16, "norm"),
+        (lambda: nn.Sequential(nets.block(3, 8), nets.block(8, 8)), 8, "1"),  # a network that gives features
+        (lambda: nn.Sequential(nets.block(3, 8), nets.block(8, 8)).requires_grad_(False), 8, "1"),
+        (nets.PartlyFrozen, 16, "stage"),
+    ],
+)
+def test_outputs_of_a_network_are_no_feature_stage(make, size, name, form):
+    torch.manual_seed(0)
+    network, x = make().eval(), torch.rand(2, 3, size, size)
+    assert default_module(exported(network, x) if form == "exported" else network, x).startswith(name)
+
+
+def test_sums_and_gates_of_features_are_features():
+    class Residual(nn.Module):
+        def __init__(self, gate):
+            super().__init__()
+            self.stem, self.body, self.gate = conv(), conv(4), gate
+
+        def forward(self, x):
+            first = self.stem(x)
+            return self.body(first) * self.body(first).sigmoid() if self.gate else first + self.body(first)
+
+    class Whole(nn.Module):
+        def __init__(self, gate):
+            super().__init__()
+            self.net = Residual(gate)
+
+        def forward(self, x):
+            return self.net(x)
+
+    assert default_module(Whole(False), X) == "net"
+    with pytest.raises(CaptureError, match="not clear"):  # logits times shares
+        default_module(Whole(True), X)
+
+
+def test_where_nothing_is_certain_modules_are_asked_for():
+    with pytest.raises(CaptureError, match=r"not clear.*most of the network comes after patch.*`modules`.*token_grid"):
+        default_module(nets.Tokens(40), X)
+    with pytest.raises(CaptureError, match=r"not clear.*are outputs of the network.*`modules`.* are 0"):
+        default_module(nn.Sequential(conv()), X)
+    assert default_module(nets.Tokens(40), X, token_grid=(2, 2)) == "norm"
+    assert resolve_modules(nets.Tokens(40), ["*"], example=X, token_grid=(2, 2)) == ("patch", "encoder", "norm")
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_base_patch16_siglip_224"])
+def test_an_attention_pool_is_no_feature_stage(name):
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2, "num_classes": 5}
+    network = timm.create_model(name, **options).eval()
+    assert default_module(network, torch.rand(2, 3, 32, 32)) == "norm"
 
 
 # what is left behind

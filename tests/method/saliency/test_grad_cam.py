@@ -131,6 +131,14 @@ NO_CLASS_SCORES = {
 }
 
 
+def test_one_output_of_a_binary_classifier_is_asked_about_either_class():
+    network, x = Outputs(lambda y: y[:, :1]), torch.rand(2, 3, 8, 8)
+    for target, score in ((1, lambda out: out[0]), (0, lambda out: -out[0])):
+        np.testing.assert_array_equal(grad_cam(network, "body.4", x, target), grad_cam(network, "body.4", x, score))
+    with pytest.raises(CaptureError, match="cannot be taken"):
+        grad_cam(network, "body.4", x, 2)
+
+
 @pytest.mark.parametrize("kind", NO_CLASS_SCORES)
 def test_an_output_that_is_no_class_score_asks_for_a_target(kind):
     with pytest.raises(CaptureError) as raised:

@@ -24,6 +24,7 @@ from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
+from tests.helpers.form_nets import Tokens
 
 SOON = ConvergenceConfig(levels=3, threshold=0.2, smoothing=0, window=1)
 LABELS, PROBE_LABELS = torch.arange(48) % 3, torch.arange(10) % 3
@@ -221,6 +222,17 @@ def test_a_probe_without_labels_has_maps_and_no_saliency(client):
     recorder.finish()
     assert FeatureMapReader(client, recorder.run.id).read("stem", 0)[1].tolist() == [-1] * 10
     assert any("no saliency: the probe images have no labels" in line for line in said)
+
+
+def test_a_recording_is_told_how_tokens_lie(client):
+    probe = probe_images(torch.rand(4, 3, 16, 16), labels=[0, 1, 2, 3])
+    with pytest.raises(CaptureError, match="token_grid"):
+        recorder_of(client, Tokens(40), ["norm"], probe)
+    recorder = recorder_of(client, Tokens(40), ["norm"], probe, token_grid="4x4+40")
+    assert recorder.shapes == {"norm": (16, 4, 4)}
+    recorder.snapshot(train_loss=1.0)
+    assert recorder.take_maps().maps["norm"].shape == (4, 16, 4, 4)
+    assert metric(recorder, "focus/norm")
 
 
 def test_a_probe_that_changes_its_number_is_refused(client):

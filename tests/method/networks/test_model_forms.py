@@ -15,7 +15,7 @@ from torchvision.ops import FeaturePyramidNetwork
 
 from fmce_mlflow.errors import BackboneError, CaptureError
 from fmce_mlflow.method.networks.capture import capture
-from fmce_mlflow.method.networks.find_modules import default_module, list_modules
+from fmce_mlflow.method.networks.find_modules import default_module, list_modules, resolve_modules
 from fmce_mlflow.method.networks.model_forms import bare_name, load_exported, named_modules, probing, run, unwrap
 
 
@@ -240,6 +240,44 @@ def test_a_module_whose_name_has_an_at_sign_is_no_second_call():
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+class Parts(nn.Module):
+    """A part under no_grad, and one under autocast."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = (x - x.mean()).relu()
+        x = self.first(x).relu()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = self.middle(x).relu()
+        return self.last(x.float().mean((2, 3)))
+
+
+def test_modules_outside_a_part_under_no_grad_or_autocast_can_be_scored():
+    torch.manual_seed(0)
+    net, x = Parts().eval(), photos(2)
+    exported = torch.export.unflatten(torch.export.export(net, (x,)))
+    assert any(isinstance(module, torch.fx.GraphModule) for module in exported.modules())
+    same_maps(exported, net, ["first"], x)
+    assert default_module(exported, x) == "first" and resolve_modules(exported, ["first"], example=x) == ("first",)
+    with pytest.raises(CaptureError, match="'middle' was not called"):
+        maps_of(exported, ["middle"], x)
+    with torch.no_grad():
+        torch.testing.assert_close(exported(x), net(x), rtol=1e-2, atol=1e-2)
+
+
+def test_a_part_that_torch_fx_traced_to_operators_alone_is_no_export():
+    class Scale(nn.Module):
+        def forward(self, x):
+            return (x - 0.5) / 0.5
+
+    net = nn.Sequential(torch.fx.symbolic_trace(Scale()), nn.Conv2d(3, 4, 3), nn.ReLU())
+    assert maps_of(net, ["1"], photos(2))["1"].shape == (2, 4, 14, 14)
+
+
 def test_torchscript_is_refused():
     traced = torch.jit.trace(nn.Sequential(nn.Conv2d(3, 2, 1)).eval(), photos(1))
     for model, where in ((traced, "The model is"), (nn.Sequential(OrderedDict(inner=traced)), "The model's inner is")):

@@ -24,7 +24,7 @@ from tests.conftest import fast_options, new_client, new_run
 from tests.helpers.faults import everything
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_middle_of_a_snapshot_lets_it_be_finished(client, data, whole, monkeypatch, number):
     original, said, run_id = checkpoint.save, [], new_run(client)
 
@@ -37,7 +37,7 @@ def test_a_signal_in_the_middle_of_a_snapshot_lets_it_be_finished(client, data, 
         patched.setattr(checkpoint, "save", save)
         with pytest.raises(KeyboardInterrupt) as raised:
             train_backbone(Run(client, run_id, said.append), fast_options(), data=data)
-    assert isinstance(raised.value, Terminated) == (number == signal.SIGTERM)
+    assert isinstance(raised.value, Terminated) == (number != signal.SIGINT)
     assert f"Stopped. Go on with: fmce train-backbone --resume {run_id}" in said
     assert (
         client.get_run(run_id).info.status == "KILLED" and checkpoint_slots.pointer(Run(client, run_id)).snapshot == 3

@@ -270,6 +270,40 @@ def test_a_deleted_run_ends_the_training_with_a_clear_error(server, train, proxy
     assert client.get_run(run_id).info.status == "FINISHED"
 
 
+def test_a_disk_that_takes_no_snapshot_any_more_closes_the_run(server, train, proxy, whole):
+    """Neither the snapshot nor the status can be written; the server is there."""
+    client = MlflowClient(server)
+    run_id = experiment_run(client)
+
+    def listen(line):
+        if "snapshot 1/6" in line:
+            (spool_of(run_id) / "snapshot_00002.part").touch()
+            (spool_of(run_id) / "close.json").mkdir()
+
+    with pytest.raises(ArtifactError, match=rf"cannot be kept in .*--spool-folder .*--resume {run_id}"):
+        train(listen, run_id)
+    assert client.get_run(run_id).info.status == "FAILED" and not spool_of(run_id).exists()
+    train(run_id=run_id, resume=True)
+    assert everything(client, run_id) == whole
+
+
+def test_a_run_whose_uploads_are_over_is_closed_all_the_same(server, train, proxy):
+    """What waits was damaged: its thread has ended, and the server takes the status."""
+    run_id = experiment_run(MlflowClient(server))
+
+    def listen(line):
+        if "Will write" in line:
+            proxy.down()
+        if "snapshot 2/6" in line:
+            for path in spool_of(run_id).rglob("feature_maps/stage/*.safetensors"):
+                path.write_bytes(b"damaged")
+            proxy.up()
+
+    with pytest.raises(UploadError, match=r"is damaged or was changed"):
+        train(listen, run_id)
+    assert MlflowClient(server).get_run(run_id).info.status == "FAILED"
+
+
 # The folder and its bound
 
 

@@ -63,8 +63,9 @@ class EvaluatedImages:
     @property
     def told(self) -> str:
         """Which images they are, what was done to them and how many the model gets right, in a line."""
-        text = f"Evaluated on {self.text}" + (f": {self.treatment}" if self.treatment else "")
-        return f"{text}. Accuracy on them: {self.accuracy:.2f}." if self.accuracy is not None else f"{text}."
+        told = [f"Evaluated on {self.text}.", f"Their pixels: {self.treatment}." if self.treatment else ""]
+        told.append(f"Accuracy on them: {self.accuracy:.2f}." if self.accuracy is not None else "")
+        return " ".join(filter(None, told))
 
     @property
     def text(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 PARQUET = "fmcs_dataset.parquet"
 MAX_FILE_BYTES = 4 * 2**30
-MAX_ROWS = 100_000_000
+MAX_ROWS = 10_000_000
 MOST_LEVELS = 1000
-MAX_TEXT_BYTES = 32 * 2**30
-"""Of all texts in a table once they are written out: parquet keeps a text that comes again as a number."""
+MAX_TEXT_BYTES = 2 * 2**30
+"""Of all texts in a table once they are written out, and of its columns unpacked: parquet keeps a text that comes again
+as a number, and packs what is alike. These bounds are of memory, of which a table takes up to three times as much."""
 
 
 def read_table(data: bytes, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -48,6 +49,8 @@ def read_table(data: bytes, columns: Mapping[str, str]) -> pd.DataFrame:
             raise ValueError(f"it has no column {', '.join(missing)}")
         if file.metadata.num_rows > MAX_ROWS:
             raise ValueError(f"it has {file.metadata.num_rows:,} rows, and at most {MAX_ROWS:,} are read")
+        if (size := _unpacked(file.metadata, columns)) > MAX_TEXT_BYTES:
+            raise ValueError(f"its columns have {size:,} bytes unpacked, and at most {MAX_TEXT_BYTES:,} are read")
         table = file.read(columns=list(columns))
         size = sum(_text_bytes(column) for column in table.columns)
         if size > MAX_TEXT_BYTES:
@@ -56,6 +59,14 @@ def read_table(data: bytes, columns: Mapping[str, str]) -> pd.DataFrame:
         return found
     except (pa.ArrowException, OSError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as error:
         raise ValueError(f"{error!s:.300}") from None
+
+
+def _unpacked(metadata: pq.FileMetaData, columns: Collection[str]) -> int:
+    """What some columns take in memory before texts are written out, as far as the file says it."""
+    parts = (
+        metadata.row_group(i).column(j) for i in range(metadata.num_row_groups) for j in range(metadata.num_columns)
+    )
+    return sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
 
 
 def _text_bytes(column: pa.ChunkedArray) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fmce_mlflow.errors import ModelError
 from fmce_mlflow.image_dataset.column import ImageColumn
 from fmce_mlflow.image_dataset.tables import images_of_array, images_of_frame
-from fmce_mlflow.method.images.input_batches import InputBatches
+from fmce_mlflow.method.images.input_batches import Batch, InputBatches
 from fmce_mlflow.method.images.inputs import image_inputs
 from fmce_mlflow.method.images.preprocessing import as_preprocessing
 from fmce_mlflow.runs.torch_models import torch_model_of
@@ -33,7 +33,7 @@ class ImageClassifier(PyFuncModel):
         found = torch_model_of(model)
         self._shape = found.input_shape
         self._batch_size = found.fixed_batch or batch_size
-        self._classes, self._takes_bytes = found.facts.classes, found.takes_bytes
+        self._classes, self._takes_bytes, self._entry = found.facts.classes, found.takes_bytes, found.entry
         wanted = preprocessing if preprocessing is not None else found.facts.preprocessing
         self._preprocessing = as_preprocessing(wanted, input_shape=self._shape)
 
@@ -55,8 +55,14 @@ class ImageClassifier(PyFuncModel):
             indices=indices,
             takes_bytes=self._takes_bytes,
         )
-        found = np.concatenate([_classes(self._model.predict(batch.pixels.numpy(), params)) for batch in batches])
+        found = np.concatenate([_classes(self._model.predict(self._entered(batch), params)) for batch in batches])
         return self._as_counted_by(inputs.classes or (), found)
+
+    def _entered(self, batch: Batch) -> Any:
+        """Images as the model's signature has them."""
+        pixels = batch.pixels.permute(0, 2, 3, 1) if self._entry.channels_last else batch.pixels
+        images = np.ascontiguousarray(pixels.numpy())
+        return images if self._entry.name is None else {self._entry.name: images}
 
     def _as_counted_by(self, theirs: Sequence[str], found: NDArray[Any]) -> NDArray[Any]:
         """Classes of the model as images count them."""

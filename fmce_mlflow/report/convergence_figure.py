@@ -18,6 +18,7 @@ from fmce_mlflow.method.convergence.config import SIGNAL_NAMES
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.report.loss_curve import drawn_cqi, epoch_markers, point_text
 from fmce_mlflow.report.style import BLUE, COLUMN_WIDTH, GREEN, GREY, INK, SMALL, TEXT, VERMILION, plain, thin
+from fmce_mlflow.report.svg import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +88,7 @@ def convergence_figure(
     if epochs is not None and not np.array_equal(epochs, np.arange(last + 1)):
         _draw_epoch_axis(upper, np.asarray(epochs, dtype=np.float64))
 
-    figure.suptitle(plain(textwrap.fill(title, 60)), fontsize=TEXT + 0.5, color=INK)
+    figure.suptitle(plain(textwrap.fill(shortened(title, 300), 60)), fontsize=TEXT + 0.5, color=INK)
     legend = figure.legend(
         loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False, handlelength=1.8, columnspacing=1.4
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_MODULES, _MOST_ROWS = 6, 12
+MOST_TITLE = 300  # characters
 T = TypeVar("T")
 
 
@@ -43,12 +44,12 @@ def saliency_figure(
     _bare(grid)
     for column, (image, label) in enumerate(zip(images, labels, strict=True)):
         grid[0, column].imshow(image)
-        grid[0, column].set_title(plain(label), fontsize=SMALL, pad=2)
+        grid[0, column].set_title(plain(_cut(label)), fontsize=SMALL, pad=2)
         for row, name in enumerate(shown, start=1):
             _draw(grid[row, column], image, saliency[name][column])
     for row, name in enumerate(["image", *shown]):
         grid[row, 0].set_ylabel(plain(shortened(name, 16)), fontsize=SMALL)
-    figure.suptitle(plain(textwrap.fill(title, 70)), fontsize=TEXT)
+    figure.suptitle(plain(textwrap.fill(shortened(title, MOST_TITLE), 70)), fontsize=TEXT)
     return figure
 
 
@@ -90,7 +91,7 @@ def history_figure(
         _bare(grid)
         for row in range(n):
             grid[row, 0].imshow(images[row])
-            text = plain(textwrap.shorten(labels[row], 14, placeholder="…"))
+            text = plain(_cut(labels[row]))
             grid[row, 0].set_ylabel(text, fontsize=SMALL, rotation=90 if longest > 3 else 0, va="center", labelpad=6)
             for column, snapshot in enumerate(columns, start=1):
                 _draw(grid[row, column], images[row], saliency[module][snapshot][row])
@@ -100,7 +101,7 @@ def history_figure(
             lines.append(f"mean focus {focus(saliency[module][snapshot]).mean():.2f}")
             grid[0, column].set_title("\n".join(lines), fontsize=SMALL, pad=3, linespacing=1.15)
         grid[0, 0].set_title(plain(shortened(module, 18)), fontsize=SMALL, pad=3, weight="bold")
-    figure.suptitle(plain(textwrap.fill(title, 16 * width)), fontsize=TEXT)
+    figure.suptitle(plain(textwrap.fill(shortened(title, MOST_TITLE), 16 * width)), fontsize=TEXT)
     return figure
 
 
@@ -112,6 +113,11 @@ def spread(values: Sequence[T], most: int = _MOST_ROWS) -> list[T]:
         ['a', 'd', 'g']
     """
     return [values[i] for i in np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))]
+
+
+def _cut(label: str) -> str:
+    """A label in a line of a few characters."""
+    return shortened(" ".join(label[:1000].split()), 14)
 
 
 def _bare(grid: Any) -> None:

@@ -476,3 +476,22 @@ def test_a_split_folder_stands_for_its_held_out_images(tmp_path):
     dataset = from_images(tmp_path)
     assert dataset.name == "test" and dataset.source.load() == str(tmp_path / "test")
     assert dataset.targets.tolist() == [1, 1, 1] and dataset.profile["images_per_class"] == {"dog": 3}
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x.permute(0, 3, 1, 2))
+
+
+def test_image_classifier_gives_images_as_the_signature_has_them(tracking):
+    network = seeded_tiny()
+    with torch.no_grad():
+        expected = network(torch.from_numpy(FLOATS)).argmax(1).tolist()
+    example = np.zeros((2, 8, 8, 3), np.float32)
+    with mlflow.start_run():
+        uri = log_model(ChannelsLast(network).eval(), input_example=example).model_uri
+    assert image_classifier(uri, preprocessing=PREPROCESSING).predict(PIXELS).tolist() == expected

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
-from fmce_mlflow.report.saliency_figure import saliency_figure, spread
+from fmce_mlflow.report.saliency_figure import history_figure, saliency_figure, spread
 
 
 @pytest.mark.parametrize(("modules", "rows"), [(1, 1), (12, 12), (13, 12), (151, 12)])
@@ -21,3 +24,18 @@ def test_a_spread_has_the_first_the_last_and_others_between_them_in_order():
     assert spread([]) == [] and spread([1]) == [1] and spread("ab") == ["a", "b"]
     found = spread(range(1000))
     assert found == sorted(set(found)) and len(found) == 12 and (found[0], found[-1]) == (0, 999)
+
+
+@pytest.mark.parametrize(
+    "label", ["y" * 200_000, "a word " * 30_000, "line\n" * 50_000, "$x_{1$ \\frac", "$" * 200_000]
+)
+def test_labels_are_cut_and_are_no_formulas(label):
+    images, maps = np.zeros((2, 8, 8, 3), np.uint8), np.ones((2, 8, 8), np.float32)
+    figures = [
+        saliency_figure(images, {label: maps}, [label] * 2, title=label),
+        history_figure(images, {label: {0: maps}}, [label] * 2, fmcs={0: 0.0}, title=label),
+    ]
+    for figure in figures:
+        figure.savefig(io.BytesIO(), format="png", dpi=50)
+        texts = [text.get_text() for text in figure.findobj(Text)]
+        assert all(len(text) <= 400 for text in texts)

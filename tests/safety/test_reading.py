@@ -326,3 +326,13 @@ def test_a_number_of_thousands_of_digits_is_an_error_of_its_own(option):
     words = ["promote", option, "9" * 5000]
     result = CliRunner().invoke(main, words, prog_name="fmce")
     assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
+
+
+def test_columns_that_unpack_to_gigabytes_are_refused_before_they_are_read(monkeypatch):
+    file = io.BytesIO()
+    pd.DataFrame({"seed": np.arange(2_000_000)}).to_parquet(file, compression="zstd")
+    pd_read = read_table(file.getvalue(), {"seed": "int64"})
+    assert len(pd_read) == 2_000_000
+    monkeypatch.setattr("fmce_mlflow.fmcs_dataset.table.MAX_TEXT_BYTES", 1_000_000)
+    with pytest.raises(ValueError, match="bytes unpacked, and at most 1,000,000 are read"):
+        read_table(file.getvalue(), {"seed": "int64"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,8 @@ from fmce_mlflow.method.images.config import AUGMENTATIONS
 from fmce_mlflow.method.images.image_set import ImageSet
 from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.wording import did_you_mean
+
+_WORKER_ENDED = re.compile(r"DataLoader worker .*(?:is killed by signal: \w+|exited unexpectedly)")
 
 
 def loader(
@@ -84,6 +88,20 @@ class _Loader(DataLoader[tuple[Tensor, Tensor]]):
             if isinstance(batch, DataError):
                 raise batch
             yield batch
+
+
+@contextmanager
+def told_if_a_worker_ends() -> Iterator[None]:
+    """Say that a process that reads images ended; torch's handler of signals raises that wherever the code is then."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _WORKER_ENDED.search(str(error)):
+            raise
+        raise DataError(
+            f"A process that reads images ended: {_WORKER_ENDED.findall(str(error))[0]}. Often it is memory: set "
+            "--num-workers to fewer, or to 0. What was recorded until then is kept, and --resume goes on from it."
+        ) from error
 
 
 @dataclass

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from fmce_mlflow.errors import ConfigError, NonFiniteLossError
 from fmce_mlflow.method.images.split import ImageData
-from fmce_mlflow.method.images.training_batches import loader
+from fmce_mlflow.method.images.training_batches import loader, told_if_a_worker_ends
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.method.training.observe import untrained_loss
 from fmce_mlflow.method.training.state import (
@@ -161,7 +161,7 @@ def train(
             num_workers=config.num_workers,
             pin_memory=device.type == "cuda",
         )
-        with private_rng(device), deterministic(device):
+        with private_rng(device), deterministic(device), told_if_a_worker_ends():
             loss = _train_steps(
                 network, optimizer, accelerator, images, config, epoch * steps + begin, steps, progress, batch_size
             )

@@ -26,7 +26,7 @@ from fmce_mlflow.method.images.named import NamedImages
 from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.images.readers import ArrayImages, ListImages
 from fmce_mlflow.method.images.split import ImageData, load_images, proportional_order, round_robin_order
-from fmce_mlflow.method.images.training_batches import loader
+from fmce_mlflow.method.images.training_batches import loader, told_if_a_worker_ends
 
 PLAIN = Preprocessing(32, 32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
@@ -842,3 +842,15 @@ def test_wrong_loader_options_are_all_named_at_once(digits):
 def test_names_that_can_be_no_file_are_unknown_data_sets(name):
     with pytest.raises(ConfigError, match="is unknown"):
         SplitOptions(dataset=name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["DataLoader worker (pid 7) is killed by signal: Killed. ", "DataLoader worker (pid(s) 7) exited unexpectedly"],
+)
+def test_a_worker_that_was_killed_is_told_wherever_torch_says_so(text):
+    told = r"reads images ended: DataLoader worker .*memory.*--num-workers.*--resume"
+    with pytest.raises(DataError, match=told), told_if_a_worker_ends():
+        raise RuntimeError(text)
+    with pytest.raises(RuntimeError, match="another"), told_if_a_worker_ends():
+        raise RuntimeError("another")

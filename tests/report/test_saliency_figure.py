@@ -38,4 +38,4 @@ def test_labels_are_cut_and_are_no_formulas(label):
     for figure in figures:
         figure.savefig(io.BytesIO(), format="png", dpi=50)
         texts = [text.get_text() for text in figure.findobj(Text)]
-        assert all(len(text) <= 400 for text in texts)
+        assert all(len(text) <= 700 for text in texts)

@@ -84,7 +84,14 @@ class _Loader(DataLoader[tuple[Tensor, Tensor]]):
     """Raises what a worker could not read as itself, not as an error text with the worker's traceback in it."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:  # type: ignore[override]
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches, None)
+            except (OSError, EOFError) as error:  # what a worker wrote last cannot be fetched from it any more
+                raise (_worker_ended(type(error).__name__) if self.num_workers else error) from error
+            if batch is None:
+                return
             if isinstance(batch, DataError):
                 raise batch
             yield batch
@@ -96,12 +103,16 @@ def told_if_a_worker_ends() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not _WORKER_ENDED.search(str(error)):
+        if not (found := _WORKER_ENDED.search(str(error))):
             raise
-        raise DataError(
-            f"A process that reads images ended: {_WORKER_ENDED.findall(str(error))[0]}. Often it is memory: set "
-            "--num-workers to fewer, or to 0. What was recorded until then is kept, and --resume goes on from it."
-        ) from error
+        raise _worker_ended(found[0]) from error
+
+
+def _worker_ended(how: str) -> DataError:
+    return DataError(
+        f"A process that reads images ended: {how}. Often it is memory: set --num-workers to fewer, or to 0. What was "
+        "recorded until then is kept, and --resume goes on from it."
+    )
 
 
 @dataclass

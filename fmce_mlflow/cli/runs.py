@@ -35,11 +35,12 @@ def make_client(ctx: click.Context) -> MlflowClient:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    if uri := ctx.obj["tracking_uri"]:
-        mlflow.set_tracking_uri(uri)
-    enters(mlflow.get_registry_uri())
-    uri = enters(mlflow.get_tracking_uri())
+    uri = ctx.obj["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI", "")
     try:
+        if uri:
+            mlflow.set_tracking_uri(uri)
+        enters(mlflow.get_registry_uri())
+        uri = enters(mlflow.get_tracking_uri())
         with _alone(uri) if uri.startswith("sqlite:///") else nullcontext():
             return mlflow.MlflowClient()  # makes the tables of a new database
     except (FmceError, MlflowException):

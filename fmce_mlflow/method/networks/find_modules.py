@@ -50,6 +50,7 @@ LAST_STAGE: dict[type[nn.Module], str] = {
 }
 _STAGE_BY_TYPE_NAME = {f"{kind.__module__}.{kind.__qualname__}": stage for kind, stage in LAST_STAGE.items()}
 
+IMAGE_CHANNELS = 3
 _POOLS = re.compile(r"att\w*_?pool|pooler")
 
 
@@ -58,7 +59,7 @@ class _Call(NamedTuple):
     has_map: bool  # in a tuple or dict, too
     size: int | None  # h·w of the map, where the module returns one tensor and that is a map
     depth: float  # the share of the pass before its end: of all steps that weights made of maps
-    is_output: bool  # one tensor without features of its own, of which the network's output is made without weights
+    is_output: bool  # no features: the network's output is made of it without weights, or no images went into it
 
 
 def list_modules(model: nn.Module) -> list[str]:
@@ -127,8 +128,8 @@ def default_module(model: nn.Module, example: Tensor, *, token_grid: TokenGrid |
     For torchvision's families a table says which module that is, also where one such network sits inside another model
     or is exported; for its detectors and segmentation models it is their backbone. Otherwise it is the module whose
     call ended last among those that return one tensor, a feature map (of more than one position, if there are such).
-    Left out are pooling and what is inside an attention pool, dropout, identities, and outputs of the network: what its
-    result is made of without further weights, unless an activation or norm has made features of it.
+    Left out are pooling and what is in an attention pool, dropout, identities, linear layers, and outputs of the network:
+    what its result is made of without further weights, unless an activation or norm has made features of it.
 
     Raises:
         CaptureError: No module has a feature map, or most of the network comes after the last one.
@@ -203,15 +204,15 @@ def _calls(model: nn.Module, example: Tensor, token_grid: TokenGrid | None = Non
     network = unwrap(model)
     images = as_input(network, example)
     now, flow = Pass(images, Known.of(network, token_grid)), Flow(network, [images])
-    ended: list[tuple[str, bool, int | None, int, int | None]] = []
+    ended: list[tuple[str, bool, tuple[int, ...] | None, int, int | None]] = []
 
     def record(name: str, module: nn.Module, output: Any) -> None:
         if shows_grid(module):
             now.see(output)
         maps = [found.map(value) for _, value in parts(output) if isinstance(found := now.read(value), Layout)]
         alone = isinstance(output, Tensor)
-        size = maps[0].shape[2] * maps[0].shape[3] if maps and alone else None
-        ended.append((name, bool(maps), size, flow.weighted, flow.number(output) if alone else None))
+        shape = tuple(maps[0].shape[1:]) if maps and alone else None
+        ended.append((name, bool(maps), shape, flow.weighted, flow.number(output) if alone else None))
 
     handles = [
         module.register_forward_hook(lambda module, _args, output, name=name: record(name, module, output))
@@ -226,9 +227,20 @@ def _calls(model: nn.Module, example: Tensor, token_grid: TokenGrid | None = Non
             handle.remove()
     tail = flow.reach(value for _, value in parts(result))
     return [
-        _Call(name, has_map, size, weighted / (flow.weighted or 1), number in tail and flow.is_bare(number))
-        for name, has_map, size, weighted, number in ended
+        _Call(
+            name,
+            has_map,
+            shape[1] * shape[2] if shape else None,
+            weighted / (flow.weighted or 1),
+            number is None or (number in tail and (flow.is_bare(number) or _is_image(shape, weighted))),
+        )
+        for name, has_map, shape, weighted, number in ended
     ]
+
+
+def _is_image(shape: tuple[int, ...] | None, weighted: int) -> bool:
+    """Whether a map that weights made is an image or a depth, even where an activation ends it."""
+    return weighted > 0 and shape is not None and shape[0] <= IMAGE_CHANNELS
 
 
 def _unclear(network: nn.Module, last: _Call | None, mapped: Sequence[str]) -> CaptureError:
@@ -249,9 +261,9 @@ def _known_stage(module: nn.Module) -> str | None:
 
 
 def _passes_through(name: str, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether a module is pooling, dropout or an identity, or inside an attention pool: no stage of features."""
+    """Whether a module is pooling, dropout, an identity or a projection, or inside an attention pool: no stage."""
     kind = type_name(modules[name]).rpartition(".")[2].lower()
-    if any(word in kind for word in ("pool", "dropout", "droppath", "stochasticdepth", "identity")):
+    if any(word in kind for word in ("pool", "dropout", "droppath", "stochasticdepth", "identity", "linear")):
         return True
     parts = name.split(".")
     parents = (".".join(parts[:end]) for end in range(1, len(parts)))

@@ -269,6 +269,7 @@ def test_modules_that_lie_earlier_than_the_last_stage():
         (lambda: nets.UNet(16), 16, "up"),
         (lambda: nn.Sequential(nets.UNet(), nn.Sigmoid()), 16, "0.up"),
         (lambda: nn.Sequential(nets.UNet(), nn.Softmax(1), nn.Upsample(scale_factor=2)), 16, "0.up"),
+        (lambda: nn.Sequential(nets.UNet(1), nn.ReLU()), 16, "0.up"),  # a depth
         (nets.Yolo, 32, "classes.1.0"),
         (nets.Detr, 32, "encoder"),
         (lambda: nets.Tokens(1, 100), 16, "norm"),

@@ -128,8 +128,8 @@ def default_module(model: nn.Module, example: Tensor, *, token_grid: TokenGrid |
     For torchvision's families a table says which module that is, also where one such network sits inside another model
     or is exported; for its detectors and segmentation models it is their backbone. Otherwise it is the module whose
     call ended last among those that return one tensor, a feature map (of more than one position, if there are such).
-    Left out are pooling and what is in an attention pool, dropout, identities, linear layers, and outputs of the network:
-    what its result is made of without further weights, unless an activation or norm has made features of it.
+    Left out are pooling and what is in an attention pool, dropout, identities, linear layers, and outputs:
+    what the result is made of without further weights, unless an activation or norm has made features of it.
 
     Raises:
         CaptureError: No module has a feature map, or most of the network comes after the last one.

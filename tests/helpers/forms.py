@@ -31,6 +31,7 @@ from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.predictor.find import find_predictor
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import load_torch_model
+from tests.helpers import form_data as given
 from tests.helpers import form_nets as nets
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -262,7 +263,93 @@ MODELS: Sequence[Form] = (
     ),
 )
 
-TABLES: Mapping[str, Sequence[Form]] = {"MODELS": MODELS}
+
+def data(make: Callable[[], Any]) -> Callable[..., str]:
+    """Evaluate a classifier of five classes on data; what is read of the images."""
+
+    def evaluate(**options: Any) -> str:
+        with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+            torch.manual_seed(0)
+            signature = ModelSignature(Schema([TensorSpec(np.dtype(np.float32), (-1, 3, 32, 32))]))
+            facts = {"fmce": {"classes": [f"class {i}" for i in range(5)]}}
+            more: dict[str, Any] = {"signature": signature, "pip_requirements": [], "metadata": facts}
+            mlflow.pytorch.save_model(
+                nets.Classifier().eval(), f"{folder}/model", serialization_format="pickle", **more
+            )
+            config = EvaluationConfig.read({"saliency": False, "preprocessing": "scale", **options})
+            given = mlflow.data.from_images(make()).to_evaluation_dataset()
+            run = Run(MlflowClient(), "", print)  # nothing is logged
+            found = examine(run, load_torch_model(f"{folder}/model"), given, config, find_predictor(None)).images
+        labels = "no labels" if found.targets is None else "labels" if found.accuracy is not None else "unused labels"
+        return f"{len(found.indices)} images, {labels}"
+
+    return evaluate
+
+
+DATA: Sequence[Form] = (
+    Form(
+        what="class folders, with `._x.png`, `__MACOSX` and a link that leads upwards",
+        word="read",
+        then="8 images, labels",
+        evaluate=data(lambda: given.files(given.class_folders)),
+    ),
+    Form(
+        what="a torch dataset of pairs (image, label)",
+        word="read",
+        then="8 images, labels",
+        evaluate=data(lambda: given.Items(lambda i: (given.PIXELS[i], given.LABELS[i]))),
+    ),
+    Form(
+        what='items `{"image": …, "label": …}`, as of Hugging Face or MONAI',
+        word="read",
+        then="8 images, labels",
+        evaluate=data(lambda: given.Items(lambda i: {"image": given.PIXELS[i], "label": given.LABELS[i]})),
+    ),
+    Form(
+        what="targets that are boxes",
+        word="read",
+        then="8 images, no labels",
+        evaluate=data(lambda: given.Items(lambda i: (given.PIXELS[i], {"boxes": torch.zeros(i, 4)}))),
+    ),
+    Form(
+        what="targets that are masks",
+        word="read",
+        then="8 images, no labels",
+        evaluate=data(lambda: given.Items(lambda i: (given.PIXELS[i], torch.zeros(32, 32)))),
+    ),
+    Form(
+        what="targets that are vectors of attributes",
+        word="read",
+        then="8 images, no labels",
+        evaluate=data(lambda: given.Items(lambda i: (given.PIXELS[i], torch.tensor([1, 0, 1])))),
+    ),
+    Form(
+        what='Hugging Face\'s stored images, `{"bytes": …, "path": …}`',
+        word="read",
+        then="8 images, no labels",
+        evaluate=data(lambda: [{"bytes": given.encoded(i, "PNG"), "path": None} for i in range(8)]),
+    ),
+    Form(
+        what="bytes of a format that is not listed, whatever they are called",
+        word="refused",
+        then="unknown format or damaged bytes; JPEG, PNG, PPM, BMP, TIFF, WEBP, GIF are read",
+        evaluate=data(lambda: [given.encoded(i, "PCX") for i in range(8)]),
+    ),
+    Form(
+        what="gray TIFFs with negative numbers (CT)",
+        word="refused",
+        then="nothing says how the model wants them scaled",
+        evaluate=data(lambda: given.files(given.tiffs(np.int32))),
+    ),
+    Form(
+        what="gray TIFFs of floats",
+        word="refused",
+        then="it has 32-bit floats instead of 8 or 16 bits",
+        evaluate=data(lambda: given.files(given.tiffs(np.float32))),
+    ),
+)
+
+TABLES: Mapping[str, Sequence[Form]] = {"MODELS": MODELS, "DATA": DATA}
 
 
 def ran(network: nn.Module) -> nn.Module:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import requests
 from mlflow.entities import Metric, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.models.evaluation.artifacts import ImageEvaluationArtifact
 from mlflow.models.evaluation.base import EvaluationArtifact
 
@@ -31,7 +29,6 @@ MODULES, SAMPLES, SALIENCY, REPORT = "fmce_modules", "fmce_samples", "fmce_salie
 NOTE = "**FMCE**"  # how the run's description begins where it is ours
 _NOTE_TAG = "mlflow.note.content"  # what the MLflow UI shows as the run's description
 _TABLES_TAG = "mlflow.loggedArtifacts"  # what the MLflow UI shows as tables
-_REFUSALS = (MlflowException, requests.exceptions.RequestException, OSError)
 
 
 class TableArtifact(EvaluationArtifact):
@@ -88,7 +85,7 @@ def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
             run.client.log_artifacts(run.id, folder)
             tags = _tags(findings, logged.data.tags)
             run.client.log_batch(run.id, tags=[RunTag(k, hide_credentials(v)) for k, v in tags.items()])
-        except _REFUSALS as error:
+        except Exception as error:  # each kind of store has errors of its own, such as a package that is not there
             kept = shutil.copytree(folder, tempfile.mkdtemp(prefix=f"fmce_evaluation_{run.id}_"), dirs_exist_ok=True)
             raise ArtifactError(
                 f"The tracking server at {without_credentials(run.client.tracking_uri)} does not take the evaluation: "
@@ -110,7 +107,7 @@ def log_metrics(run: Run, findings: Findings, dataset: EvaluationDataset, known:
     try:
         new = {name: value for name, value in findings.metrics.items() if name not in known}
         run.client.log_batch(run.id, [Metric(name, value, now, 0, **tied) for name, value in new.items()])
-    except _REFUSALS as error:
+    except Exception as error:
         raise RunError(
             f"The tracking server at {without_credentials(run.client.tracking_uri)} refuses the metrics: "
             f"{hide_credentials(error)} "

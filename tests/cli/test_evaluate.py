@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import tempfile
 
 import mlflow
 import pytest
@@ -168,3 +169,26 @@ def test_a_model_whose_run_is_away_or_that_has_none(client, tmp_path):
     ):
         result = call(client, "evaluate", "--model", str(tmp_path / name))
         assert result.exit_code in (1, 2) and why in result.stderr and runs(client) == []
+
+
+@pytest.mark.parametrize("store", ["a file in place of its folder", "a kind that MLflow does not know"])
+def test_an_artifact_store_that_cannot_be_used_closes_the_run_and_keeps_the_results(
+    client, tmp_path, monkeypatch, store
+):
+    mlflow.set_experiment("tests")
+    with mlflow.start_run():
+        log_model(seeded_tiny(), registered_model_name="net")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    location = "nosuch://bucket/x" if "kind" in store else (tmp_path / "file" / "x").as_uri()
+    experiment = client.create_experiment("elsewhere", artifact_location=location)
+    write_files(tmp_path / "photos", pixels())
+    words = ["--tracking-uri", client.tracking_uri, "--experiment", "elsewhere", "evaluate", "--model", "models:/net/1"]
+    words += ["--dataset", f"folder:{tmp_path / 'photos'}", "--preprocessing", "scale", "--modules", "stage"]
+    result = CliRunner().invoke(main, [*words, "--saliency", "false"], prog_name="fmce")
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.exc_info
+    assert "does not take the evaluation" in result.stderr
+    (kept,) = tmp_path.glob("fmce_evaluation_*")
+    assert str(kept) in result.stderr and (kept / "fmce_report.html").exists()
+    (run,) = client.search_runs([experiment])
+    assert run.info.status == "FAILED"

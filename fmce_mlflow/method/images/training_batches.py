@@ -86,10 +86,16 @@ class _Loader(DataLoader[tuple[Tensor, Tensor]]):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:  # type: ignore[override]
         batches = super().__iter__()
         while True:
+            ended = ""
             try:
                 batch = next(batches, None)
             except (OSError, EOFError) as error:  # what a worker wrote last cannot be fetched from it any more
-                raise (_worker_ended(type(error).__name__) if self.num_workers else error) from error
+                if not self.num_workers:
+                    raise
+                ended = type(error).__name__
+            if ended:
+                del batches  # and torch's watch over workers, which would interrupt the closing of the run
+                raise _worker_ended(ended)
             if batch is None:
                 return
             if isinstance(batch, DataError):

@@ -28,7 +28,7 @@ class Backwards(nn.Module):
         return self.twice(self.last(self.twice(self.first(x))))
 
 
-@pytest.mark.parametrize("form", [nn.Identity, exported, nn.DataParallel, torch.compile], ids=str)
+@pytest.mark.parametrize("form", [nn.Identity, exported, nn.DataParallel, torch.compile], ids=lambda f: f.__name__)
 def test_modules_stand_in_the_order_of_their_calls(form):
     network = tiny().eval()
     network = network if form is nn.Identity else form(network)

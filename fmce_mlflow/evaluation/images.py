@@ -160,10 +160,11 @@ class Outputs:
                 )
         if self.count:
             expected = self.count * (1 - (1 - 1 / self.count) ** n)
-            there = len(set(self.best.values()))
+            shares = np.unique(list(self.best.values()), return_counts=True)[1] / n
+            there = math.exp(-float((shares * np.log(shares)).sum()))  # classes as if all were equally frequent
             if there < expected / 2:
                 found.append(
-                    f"The model sees {there} of its {self.count:,} classes in these {n:,} images: unless it is "
+                    f"The model sees about {there:.0f} of its {self.count:,} classes in these {n:,} images: unless it is "
                     "untrained, they are of few classes or prepared otherwise than in its training, and scores on "
                     "such images lie lower."
                 )

@@ -249,7 +249,10 @@ def test_few_classes_and_few_images_are_told():
     assert outputs.count == 10 and not outputs.warnings(None)
     one = Outputs()
     one.see(np.arange(40), [torch.eye(10)[torch.arange(32) % 3], torch.eye(10)[torch.arange(32) % 3]])  # filled up
-    assert len(one.best) == 40 and "sees 3 of its 10 classes in these 40 images" in one.warnings(None)[0]
+    assert len(one.best) == 40 and "sees about 3 of its 10 classes in these 40 images" in one.warnings(None)[0]
+    mostly = Outputs()  # 36 of one class, and one each of four others
+    mostly.see(np.arange(40), [torch.eye(10)[torch.tensor([0] * 36 + [1, 2, 3, 4])]])
+    assert "sees about 2 of its 10 classes" in mostly.warnings(None)[0]
     for output in (torch.zeros(4, 3, 8, 8), [{"boxes": torch.zeros(3, 4)}] * 4, torch.zeros(4, 1), None):
         none = Outputs()
         none.see(np.arange(4), [output])

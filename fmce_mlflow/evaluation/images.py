@@ -164,8 +164,8 @@ class Outputs:
             there = math.exp(-float((shares * np.log(shares)).sum()))  # classes as if all were equally frequent
             if there < expected / 2:
                 found.append(
-                    f"The model sees about {there:.0f} of its {self.count:,} classes in these {n:,} images: unless it is "
-                    "untrained, they are of few classes or prepared otherwise than in its training, and scores on "
+                    f"The model sees about {there:.0f} of its {self.count:,} classes in these {n:,} images: unless it "
+                    "is untrained, they are of few classes or prepared otherwise than in its training, and scores on "
                     "such images lie lower."
                 )
         return found

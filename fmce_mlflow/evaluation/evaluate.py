@@ -35,6 +35,8 @@ from fmce_mlflow.method.images.input_batches import InputBatches
 from fmce_mlflow.method.networks.call_order import in_order, weightless
 from fmce_mlflow.method.networks.copies import borrowed
 from fmce_mlflow.method.networks.forward import as_input, padded
+from fmce_mlflow.method.networks.model_forms import check_hookable
+from fmce_mlflow.method.networks.take_maps import random_state_kept
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, is_far
 from fmce_mlflow.method.scoring.score_modules import bag_order, score_modules
 from fmce_mlflow.predictor.find import NamedPredictor, find_predictor
@@ -135,7 +137,8 @@ def examine(
     again with what Grad-CAM, which takes its time, shows.
     """
     notes = Notes()
-    with borrowed(model.network, config.device) as network:
+    with borrowed(model.network, config.device) as network, random_state_kept(network, seed=config.seed):
+        check_hookable(network)
         setup = choose_setup(replace(model, network=network), dataset, config, predictor.predictor, notes)
         with entered(setup):
             modules, early = choose_modules(setup, notes)

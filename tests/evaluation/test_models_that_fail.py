@@ -8,13 +8,16 @@ import torch
 from mlflow import MlflowClient
 from torch import nn
 
-from fmce_mlflow.errors import ConfigError, ModelError
+from fmce_mlflow.errors import CaptureError, ConfigError, ModelError
 from fmce_mlflow.evaluation.evaluate import examine
 from fmce_mlflow.evaluation.options import EvaluationConfig
+from fmce_mlflow.method.networks.entry import Entry
 from fmce_mlflow.predictor.find import find_predictor
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import TorchModel
 from tests.helpers.evaluations import PREPROCESSING, pixels, seeded_tiny, tracked
+
+PLAIN = Entry()
 
 
 class Own(Exception):
@@ -51,12 +54,12 @@ def _server(tmp_path):
         yield
 
 
-def examined(network, **options):
+def examined(network, entry=PLAIN, **options):
     config = EvaluationConfig.read(
         {"preprocessing": PREPROCESSING, "modules": "net.stage", "saliency": False, **options}
     )
     data = mlflow.data.from_images(pixels()).to_evaluation_dataset()
-    model = TorchModel(network.eval(), "models:/x/1")
+    model = TorchModel(network.eval(), "models:/x/1", entry=entry)
     return examine(Run(MlflowClient(), "", print), model, data, config, find_predictor(None))
 
 
@@ -100,3 +103,33 @@ def test_a_device_that_cannot_be_used_leaves_the_model_as_it_was(device):
 def test_weights_that_were_never_loaded_are_told():
     with pytest.raises(ModelError, match="device meta, which keeps no values"):
         examined(seeded_tiny().to("meta"), modules="stage")
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+@pytest.mark.parametrize("entry", [PLAIN, Entry("image"), Entry(channels_last=True)], ids=str)
+@pytest.mark.parametrize("modules", ["", "stage", "stage.*"])
+def test_torchscript_is_refused_as_what_it_is(entry, modules):
+    network = torch.jit.trace(seeded_tiny(), torch.zeros(2, 3, 8, 8))
+    with pytest.raises(CaptureError, match=r"^The model is TorchScript.*eager model"):
+        examined(network, entry, modules=modules)
+
+
+class Draws(nn.Module):
+    """Drops maps out in eval mode too."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = seeded_tiny()
+
+    def forward(self, x):
+        return self.net(nn.functional.dropout(x, 0.5, training=True))
+
+
+def test_a_network_that_draws_random_numbers_has_one_score_and_leaves_torchs_as_they_were():
+    network = Draws()
+    first = examined(network).modules[0]
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    again, other = examined(network).modules[0], examined(network, seed=1).modules[0]
+    assert again.fmcs == first.fmcs != other.fmcs
+    assert torch.equal(torch.get_rng_state(), before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -30,13 +31,10 @@ def in_order(model: nn.Module, names: Sequence[str], *, example: Tensor) -> tupl
     def hook(module: nn.Module, _args: Any, _output: Any) -> None:
         ended.append(module)
 
-    handles = [module.register_forward_hook(hook) for module in {id(one): one for one in heads.values()}.values()]
-    try:
-        with torch.no_grad(), probing(network):
-            run(network, example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with torch.no_grad(), probing(network), ExitStack() as hooks:
+        for module in {id(one): one for one in heads.values()}.values():
+            hooks.callback(module.register_forward_hook(hook).remove)
+        run(network, example)
     places = {id(module): place for place, module in reversed(list(enumerate(ended)))}
     return tuple(sorted(names, key=lambda name: places.get(id(heads[name]), len(ended))))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
@@ -214,17 +215,12 @@ def _calls(model: nn.Module, example: Tensor, token_grid: TokenGrid | None = Non
         shape = tuple(maps[0].shape[1:]) if maps and alone else None
         ended.append((name, bool(maps), shape, flow.weighted, flow.number(output) if alone else None))
 
-    handles = [
-        module.register_forward_hook(lambda module, _args, output, name=name: record(name, module, output))
-        for name, forms in forms_of_modules(network).items()
-        for module in forms
-    ]
-    try:
-        with torch.no_grad(), probing(network), flow:
-            result = run(network, images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with torch.no_grad(), probing(network), flow, ExitStack() as hooks:  # probing tells what takes no hooks
+        for name, forms in forms_of_modules(network).items():
+            for module in forms:
+                hook = module.register_forward_hook(lambda module, _, output, name=name: record(name, module, output))
+                hooks.callback(hook.remove)
+        result = run(network, images)
     tail = flow.reach(value for _, value in parts(result))
     return [
         _Call(
@@ -262,7 +258,7 @@ def _known_stage(module: nn.Module) -> str | None:
 
 def _passes_through(name: str, modules: Mapping[str, nn.Module]) -> bool:
     """Whether a module is pooling, dropout, an identity or a projection, or inside an attention pool: no stage."""
-    kind = type_name(modules[name]).rpartition(".")[2].lower()
+    kind = type_name(modules[name]).rpartition(".")[2].lower().replace("poolformer", "")  # PoolFormerGroupNorm is none
     if any(word in kind for word in ("pool", "dropout", "droppath", "stochasticdepth", "identity", "linear")):
         return True
     parts = name.split(".")

@@ -142,7 +142,7 @@ def probing(model: nn.Module) -> Iterator[None]:
     Raises:
         CaptureError: A model in which hooks or eval mode cannot work.
     """
-    _check_hookable(model)
+    check_hookable(model)
     flags = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
@@ -185,7 +185,8 @@ def _copied(value: Any) -> Any:
     return {key: _copied(one) for key, one in value.items()} if type(value) is dict else value
 
 
-def _check_hookable(model: nn.Module) -> None:
+def check_hookable(model: nn.Module) -> None:
+    """See that hooks and eval mode can work in a model; a CaptureError says why not."""
     for name, module in model.named_modules():
         where = f"The model's {name}" if name else "The model"
         if isinstance(module, torch.jit.ScriptModule):

@@ -96,8 +96,10 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 @contextmanager
-def random_state_kept(model: nn.Module) -> Iterator[None]:
-    """Give torch's generators, of the CPU and of the model's GPUs, back as they were."""
+def random_state_kept(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
+    """Give torch's generators, of the CPU and of the model's GPUs, back as they were; inside, begin with a seed."""
     devices = list({p.device for p in model.parameters() if p.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices):
+        if seed is not None:
+            torch.manual_seed(seed)
         yield

@@ -139,6 +139,17 @@ def test_the_default_is_the_last_stage_that_is_more_than_a_passage():
     assert default_module(nn.Sequential(conv(), nn.BatchNorm2d(4), nn.ReLU()), X) == "2"
 
 
+def test_a_norm_of_poolformer_is_no_pooling():
+    class PoolFormerGroupNorm(nn.GroupNorm):
+        pass
+
+    class PoolFormerPooling(nn.AvgPool2d):
+        pass
+
+    tail = [PoolFormerPooling(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)]
+    assert default_module(nn.Sequential(conv(), PoolFormerGroupNorm(1, 4), *tail), X) == "1"
+
+
 def test_maps_of_one_position_are_the_default_only_where_there_are_no_others():
     head = [nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Flatten()]
     squeezed = nn.Sequential(conv(), conv(4, 4, 2), *head)

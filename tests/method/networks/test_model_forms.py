@@ -14,6 +14,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops import FeaturePyramidNetwork
 
 from fmce_mlflow.errors import BackboneError, CaptureError
+from fmce_mlflow.method.networks.call_order import in_order
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.find_modules import default_module, list_modules, resolve_modules
 from fmce_mlflow.method.networks.model_forms import bare_name, load_exported, named_modules, probing, run, unwrap
@@ -239,7 +240,6 @@ def test_a_module_whose_name_has_an_at_sign_is_no_second_call():
 # TorchScript and torch.fx
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 class Parts(nn.Module):
     """A part under no_grad, and one under autocast."""
 
@@ -278,11 +278,16 @@ def test_a_part_that_torch_fx_traced_to_operators_alone_is_no_export():
     assert maps_of(net, ["1"], photos(2))["1"].shape == (2, 4, 14, 14)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 def test_torchscript_is_refused():
     traced = torch.jit.trace(nn.Sequential(nn.Conv2d(3, 2, 1)).eval(), photos(1))
     for model, where in ((traced, "The model is"), (nn.Sequential(OrderedDict(inner=traced)), "The model's inner is")):
         with pytest.raises(CaptureError, match=f"{where} TorchScript.*load_exported"):
             maps_of(model, ["0" if model is traced else "inner"], photos(1))
+        with pytest.raises(CaptureError, match=f"{where} TorchScript.*load_exported"):
+            default_module(model, photos(1))
+        with pytest.raises(CaptureError, match=f"{where} TorchScript.*load_exported"):
+            in_order(model, ["0" if model is traced else "inner"], example=photos(1))
 
 
 def test_graphs_of_torch_fx_keep_their_modules():

@@ -26,6 +26,7 @@ from fmce_mlflow.method.networks.backbones import build_backbone
 from fmce_mlflow.method.training.config import TrainingConfig
 from fmce_mlflow.method.training.loop import make_accelerator, train
 from fmce_mlflow.method.training.observe import validate
+from fmce_mlflow.recording.recorder import Recorder
 from fmce_mlflow.recording.signals import run_convergence
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.logged_models import check_name
@@ -101,13 +102,7 @@ def _train(
     resume = load() if out is None else out.persist(load)
     recorder = None
     if out is not None:
-        out.persist(partial(refuse_other_images, run, data))
-        out.persist(partial(check_name, run.client, options.register_as))
-        models.check_saving(model, data, options.model_format)
-        recorder = make_recorder(run, model, options, data, out, name, resume.record if resume else None)
-        if resume is not None:
-            run.say(f"{name}: going on after snapshot {resume.state.snapshot}.")
-        out.persist(partial(run.client.update_run, run.id, status="RUNNING"))
+        recorder = _recorder(run, model, options, data, out, name, resume)
         out.persist(recorder.log_missing if resume else partial(begin, recorder, options, data, accelerator))
 
     first = resume.state.snapshot if resume else 0
@@ -153,6 +148,21 @@ def _train(
         )
         uri = recorder.uploads.persist(log_models)
     return BackboneResult(run.id, convergence, signals.disagreement, metrics[-1]["val_accuracy"], uri)
+
+
+def _recorder(
+    run: Run, model: nn.Module, options: BackboneOptions, data: ImageData, out: Uploads, name: str,
+    resume: checkpoint.Checkpoint | None,
+) -> Recorder:  # fmt: skip
+    """The recorder of a run that is begun or gone on with, once what the run's end needs has been tried."""
+    out.persist(partial(refuse_other_images, run, data))
+    out.persist(partial(check_name, run.client, options.register_as))
+    models.check_saving(model, data, options.model_format)
+    recorder = make_recorder(run, model, options, data, out, name, resume.record if resume else None)
+    if resume is not None:
+        run.say(f"{name}: going on after snapshot {resume.state.snapshot}.")
+    out.persist(partial(run.client.update_run, run.id, status="RUNNING"))
+    return recorder
 
 
 def _new_network(options: BackboneOptions, data: ImageData) -> nn.Module:

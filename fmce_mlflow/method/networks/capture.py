@@ -7,7 +7,7 @@ image); how outputs that are not (n, C, H, W) are read is ours and is described 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from typing import Any
@@ -142,13 +142,7 @@ def capture(
                 with suppress(RuntimeError, CaptureError):  # of a model that takes this number of images alone
                     attempt((args[0][:-1], *args[1:]), kwargs)  # fewer images tell which axis counts them
                 output = attempt(args, kwargs)
-            maps: dict[str, Tensor] = {}
-            for name, bare in wanted:
-                for key, value in _select(bare, heads[bare], calls or {}, found).items():
-                    key = name + key[len(bare) :]
-                    if maps.setdefault(key, value) is not value:
-                        raise CaptureError(f"{key!r} is a module and an output of another. Capture them one by one.")
-            return output, maps
+            return output, _chosen(wanted, heads, calls or {}, found)
         finally:
             calls, now = None, Pass()
 
@@ -236,6 +230,22 @@ def _on_the_path(output: Tensor, now: Pass, name: str) -> tuple[Tensor | str, Te
         return layout, output
     found = layout.map(output)
     return found, layout.output(found, output)
+
+
+def _chosen(
+    wanted: Iterable[tuple[str, str]],
+    heads: Mapping[str, str],
+    calls: Mapping[str, list[list[Leaf]]],
+    found: Mapping[str, Any],
+) -> dict[str, Tensor]:
+    """The maps that were asked for, by the names that were used, with and without their prefix in ``wanted``."""
+    maps: dict[str, Tensor] = {}
+    for name, bare in wanted:
+        for key, value in _select(bare, heads[bare], calls, found).items():
+            key = name + key[len(bare) :]
+            if maps.setdefault(key, value) is not value:
+                raise CaptureError(f"{key!r} is a module and an output of another. Capture them one by one.")
+    return maps
 
 
 def _select(name: str, head: str, calls: Mapping[str, list[list[Leaf]]], found: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -130,6 +130,51 @@ class Detr(nn.Module):
         return {"logits": self.class_embed(found), "boxes": self.bbox_embed(found).sigmoid()}
 
 
+class CrossAttention(nn.Module):
+    """With projections that are called as modules, as in transformers' DETR."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.q_proj, self.k_proj, self.v_proj, self.k_pos_proj = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, queries: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
+        keys = self.k_proj(tokens) + self.k_pos_proj(places)
+        return (self.q_proj(queries) @ keys.transpose(1, 2)).softmax(-1) @ self.v_proj(tokens)
+
+
+class DetrOfProjections(nn.Module):
+    """A DETR with more layers after its encoder than before; keys and values are maps, and of places all the same."""
+
+    def __init__(self, queries: int = 7, layers: int = 2) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(block(3, 8, 2), block(8, 16, 2))
+        self.encoder = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 16), nn.LayerNorm(16))
+        self.layers = nn.ModuleList([CrossAttention() for _ in range(layers)])
+        self.between = nn.ModuleList([nn.Sequential(*[nn.Linear(16, 16) for _ in range(6)]) for _ in range(layers)])
+        self.queries, self.classes = nn.Embedding(queries, 16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        tokens = self.encoder(self.backbone(x).flatten(2).transpose(1, 2))
+        places = torch.linspace(0, 1, tokens.shape[1])[None, :, None].expand(tokens.shape)
+        found = self.queries.weight.expand(len(x), -1, -1)
+        for layer, between in zip(self.layers, self.between, strict=True):
+            found = between(found + layer(found, tokens, places))
+        return {"logits": self.classes(found)}
+
+
+class Auxiliary(UNet):
+    """A U-Net with a second head, which is called last and of which only a loss would be made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auxiliary = nn.Sequential(block(3, 8), nn.Conv2d(8, 2, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        self.auxiliary(x)
+        return logits
+
+
 class Tokens(nn.Module):
     """A transformer on patches of 4 × 4 pixels, with tokens before and after them.
 

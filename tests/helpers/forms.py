@@ -140,6 +140,18 @@ MODELS: Sequence[Form] = (
         evaluate=model(lambda: nets.Detr().eval()),
     ),
     Form(
+        what="a DETR whose queries ask through linear layers, as of transformers",
+        word="read",
+        then="`encoder` 16 × 8 × 8",
+        evaluate=model(lambda: nets.DetrOfProjections().eval()),
+    ),
+    Form(
+        what="an auxiliary head that is called last, for a loss",
+        word="read",
+        then="`up` 8 × 32 × 32",
+        evaluate=model(lambda: nets.Auxiliary().eval()),
+    ),
+    Form(
         what="the decoder of a DETR, by name",
         word="refused",
         then="as many as the model has learned queries",

@@ -60,7 +60,9 @@ class _Call(NamedTuple):
     has_map: bool  # in a tuple or dict, too
     size: int | None  # h·w of the map, where the module returns one tensor and that is a map
     depth: float  # the share of the pass before its end: of all steps that weights made of maps
-    is_output: bool  # no features: the network's output is made of it without weights, or no images went into it
+    is_output: (
+        bool  # no features: the network's output is made of it without weights or not at all, or no images are in it
+    )
 
 
 def list_modules(model: nn.Module) -> list[str]:
@@ -129,8 +131,8 @@ def default_module(model: nn.Module, example: Tensor, *, token_grid: TokenGrid |
     For torchvision's families a table says which module that is, also where one such network sits inside another model
     or is exported; for its detectors and segmentation models it is their backbone. Otherwise it is the module whose
     call ended last among those that return one tensor, a feature map (of more than one position, if there are such).
-    Left out are pooling and what is in an attention pool, dropout, identities, linear layers, and outputs:
-    what the result is made of without further weights, unless an activation or norm has made features of it.
+    Left out are pooling and what is in an attention pool, dropout, identities, linear layers, what the result is not
+    made of, and outputs: what it is made of without further weights, unless an activation or norm made features of it.
 
     Raises:
         CaptureError: No module has a feature map, or most of the network comes after the last one.
@@ -204,7 +206,8 @@ def _calls(model: nn.Module, example: Tensor, token_grid: TokenGrid | None = Non
     """Every module called in a forward pass, in the order in which the calls ended."""
     network = unwrap(model)
     images = as_input(network, example)
-    now, flow = Pass(images, Known.of(network, token_grid)), Flow(network, [images])
+    known = Known.of(network, token_grid)
+    now, flow = Pass(images, known), Flow(network, [images], known.queries)
     ended: list[tuple[str, bool, tuple[int, ...] | None, int, int | None]] = []
 
     def record(name: str, module: nn.Module, output: Any) -> None:
@@ -221,14 +224,18 @@ def _calls(model: nn.Module, example: Tensor, token_grid: TokenGrid | None = Non
                 hook = module.register_forward_hook(lambda module, _, output, name=name: record(name, module, output))
                 hooks.callback(hook.remove)
         result = run(network, images)
-    tail = flow.reach(value for _, value in parts(result))
+    outputs = [value for _, value in parts(result) if value.is_floating_point()]
+    tail, used = flow.reach(outputs), flow.reach(outputs, through_weights=True)
+    told = bool(used) and all(flow.number(value) is not None for value in outputs)  # what they are made of
     return [
         _Call(
             name,
             has_map,
             shape[1] * shape[2] if shape else None,
             weighted / (flow.weighted or 1),
-            number is None or (number in tail and (flow.is_bare(number) or _is_image(shape, weighted))),
+            number is None
+            or (told and number not in used)
+            or (number in tail and (flow.is_bare(number) or _is_image(shape, weighted))),
         )
         for name, has_map, shape, weighted, number in ended
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -28,7 +28,8 @@ class _Value(NamedTuple):
 class Flow(TorchDispatchMode):
     """Watches a forward pass; a mode, since that needs neither gradients nor anything of the model.
 
-    Weights are parameters of two or more dimensions, without those that are frozen among others that are not.
+    Weights are parameters of two or more dimensions, without those that are frozen among others that are not. As many
+    tokens as one of ``queries`` are no map.
 
     Example:
         >>> import torch
@@ -43,7 +44,7 @@ class Flow(TorchDispatchMode):
 
     supports_higher_order_operators = True  # parts of an exported model under no_grad or autocast
 
-    def __init__(self, network: nn.Module, images: Iterable[Tensor]) -> None:
+    def __init__(self, network: nn.Module, images: Iterable[Tensor], queries: Collection[int] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         heavy = [weight for weight in network.parameters() if weight.dim() > 1]
         trained = [weight for weight in heavy if weight.requires_grad] or heavy
@@ -52,7 +53,7 @@ class Flow(TorchDispatchMode):
             self._numbers[weight] = _WEIGHT
         self._values: list[_Value] = []
         self.weighted = 0  # steps so far that weights made of maps of more than one position
-        self._images = 0
+        self._images, self._queries = 0, queries
         for image in images:
             self._images += len(image) if image.dim() == 4 else 1
             self._add(image, _Value())
@@ -82,8 +83,8 @@ class Flow(TorchDispatchMode):
         """Whether nothing after the last weights made features of a value, as of logits."""
         return self._values[number].bare
 
-    def reach(self, outputs: Iterable[Tensor]) -> set[int]:
-        """The values of which outputs are made without any weights in between."""
+    def reach(self, outputs: Iterable[Tensor], *, through_weights: bool = False) -> set[int]:
+        """The values of which outputs are made, without any weights in between or with them."""
         found: set[int] = set()
         open_ends = [number for output in outputs if (number := self.number(output)) is not None and number >= 0]
         while open_ends:
@@ -91,7 +92,7 @@ class Flow(TorchDispatchMode):
             if number not in found:
                 found.add(number)
                 value = self._values[number]
-                open_ends += () if value.weighted else value.sources
+                open_ends += () if value.weighted and not through_weights else value.sources
         return found
 
     def _add(self, tensor: Tensor, value: _Value) -> None:
@@ -116,4 +117,5 @@ class Flow(TorchDispatchMode):
         """Whether there is more than one position for each image."""
         if tensor.dim() == 4:
             return tensor.shape[2] * tensor.shape[3] > 1
-        return tensor.dim() > 1 and tensor.numel() > self._images * tensor.shape[-1]
+        tokens = tensor.numel() / max(self._images * tensor.shape[-1], 1) if tensor.dim() > 1 else 0
+        return tokens > 1 and tokens not in self._queries

@@ -283,6 +283,8 @@ def test_modules_that_lie_earlier_than_the_last_stage():
         (lambda: nn.Sequential(nets.UNet(1), nn.ReLU()), 16, "0.up"),  # a depth
         (nets.Yolo, 32, "classes.1.0"),
         (nets.Detr, 32, "encoder"),
+        (nets.DetrOfProjections, 32, "encoder"),
+        (nets.Auxiliary, 16, "up"),
         (lambda: nets.Tokens(1, 100), 16, "norm"),
         (lambda: nn.Sequential(nets.block(3, 8), nets.block(8, 8)), 8, "1"),  # a network that gives features
         (lambda: nn.Sequential(nets.block(3, 8), nets.block(8, 8)).requires_grad_(False), 8, "1"),

@@ -608,11 +608,15 @@ def test_over_a_running_server_and_one_that_refuses(tmp_path, monkeypatch, _empt
             run_promotion(client, other, evaluation_run=evaluated(client, other, fmcs_predicted=0.2))
         words = ["--experiment", "tests", "promote", "--model", uri(version), "--evaluation-run", run_id]
         try:
-            for refused in ("runs/log-batch", "model-versions/set-tag", "mlflow-artifacts/artifacts"):
+            for refused, told in (
+                ("runs/log-batch", "says:"),
+                ("model-versions/set-tag", "says:"),
+                ("mlflow-artifacts/artifacts", "The artifact store of run"),
+            ):
                 with refusing_proxy(server, {refused}) as proxy:
                     result = CliRunner().invoke(main, ["--tracking-uri", proxy, *words, "--alias", "second"])
                 assert result.exit_code == 1 and isinstance(result.exception, SystemExit), refused
-                assert "says:" in result.stderr and "Permission denied" in result.stderr, result.stderr
+                assert told in result.stderr and "Permission denied" in result.stderr, result.stderr
                 assert holders(client, NAME, Target("alias", "second")) == [], refused
             for refused, target in (
                 ("registered-models/alias", ("--alias", "second")),

@@ -184,6 +184,6 @@ def _progress(config: TrainingConfig, data: ImageData, first: int, name: str, *,
     per_epoch = len(data.train) // batch * batch
     with tqdm(
         total=config.epochs * per_epoch, initial=first * per_epoch // config.snapshots_per_epoch, unit="img", desc=name,
-        disable=None if shown else True, mininterval=0.5, leave=False,
+        disable=None if shown else True, leave=False,
     ) as bar:  # fmt: skip
         yield bar

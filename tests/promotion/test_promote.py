@@ -168,7 +168,7 @@ def test_a_refusal_names_each_unmet_requirement_with_its_figure_and_moves_nothin
         "Version 1 of digits as alias champion is refused:\n"
         "  - fmcs_predicted>=0.9: not met, it is 0.31\n"
         "  - focus/layer4>0: not met, it is nan\n"
-        f"The figures are those of run {evaluation}."
+        f"The figures are those of run {evaluation}, on images-aa."
     )
     assert raised.value.exit_code == 3
     assert holders(client, NAME, Target("alias", "champion")) == []

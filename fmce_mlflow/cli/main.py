@@ -18,7 +18,7 @@ from fmce_mlflow import __version__
 from fmce_mlflow.cli.command import Command
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
-from fmce_mlflow.safety.interrupts import stoppable
+from fmce_mlflow.safety.interrupts import Terminated, stoppable
 from fmce_mlflow.wording import did_you_mean
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -124,7 +124,8 @@ def friendly_errors() -> Iterator[None]:
         _fail(f"{error.strerror}: {error.filename or 'while writing'!s:.300}. Make room or choose another folder; "
               "what was logged stays readable.")  # fmt: skip
     except KeyboardInterrupt as error:
-        _fail("Stopped.", 128 + (error.args[0] if error.args else signal.SIGINT))
+        usual = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        _fail("Stopped.", 128 + (error.args[0] if error.args else usual))
     except Exception as error:
         _fail_of_mlflow(error)
         raise

@@ -24,6 +24,15 @@ from tests.conftest import fast_options, new_client, new_run
 from tests.helpers.faults import everything
 
 
+@pytest.fixture
+def _hanging_up():
+    """SIGHUP's own handler, also where the tests were started with nohup, which has it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_hanging_up")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_middle_of_a_snapshot_lets_it_be_finished(client, data, whole, monkeypatch, number):
     original, said, run_id = checkpoint.save, [], new_run(client)
@@ -200,13 +209,16 @@ def test_a_folder_that_becomes_read_only_is_a_clear_error(tmp_path, _empty_store
 
         def close(line):
             if "snapshot 2/6" in line:
-                subprocess.run(["mount", "-o", "remount,ro", artifacts], check=True)
+                # A mount on top: the one below holds the run's lock open, so it could not be made read-only
+                subprocess.run(["mount", "--bind", artifacts, artifacts], check=True)
+                subprocess.run(["mount", "-o", "remount,bind,ro", artifacts], check=True)
 
         assert trained(client, run_id, data, close) == 1
         message = capsys.readouterr().err
         assert "Read-only file system" in message and "what was logged stays readable" in message
         reader = FeatureMapReader(client, run_id)
         assert [reader.read("stage", s)[0].shape[0] for s in reader.index.snapshots("stage")] == [40, 40, 40]
+        subprocess.run(["umount", "-l", artifacts], check=True)
 
 
 def test_an_experiment_that_is_deleted_meanwhile_is_a_clear_error(client, data, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -69,7 +68,7 @@ def unflattened(program: torch.export.ExportedProgram) -> nn.Module:
     ``torch.export.unflatten`` takes two calls for one whose graphs differ only in the modules that they call. Then the
     second computes what the first does, with the sizes of its maps: a part that is called with two sizes is wrong.
     """
-    code: Any = importlib.import_module("torch.export.unflatten")
+    code: Any = sys.modules[torch.export.UnflattenedModule.__module__]  # the function of that name hides the module
     with _UNFLATTENING:
         alike = code._check_graph_equivalence
         code._check_graph_equivalence = lambda one, other: False

@@ -30,11 +30,11 @@ def some(names: Sequence[object], most: int = 4) -> str:
 
 
 def printable(name: str) -> str:
-    """A name as any text can hold it: bytes that are no UTF-8, as in old files' names, are written out.
+    r"""A name as any text can hold it: bytes that are no UTF-8, as in old files' names, are written out.
 
     Example:
         >>> print(printable("caf\udce9"), printable("café"))
-        caf\\udce9 café
+        caf\udce9 café
     """
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 

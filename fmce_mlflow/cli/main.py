@@ -8,8 +8,10 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import click
@@ -128,7 +130,13 @@ def friendly_errors() -> Iterator[None]:
         _fail("Stopped.", 128 + (error.args[0] if error.args else usual))
     except Exception as error:
         _fail_of_mlflow(error)
+        sys.excepthook = _without_secrets  # a fault of this program; its traceback may quote a URI
         raise
+
+
+def _without_secrets(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback as Python does, credentials left out."""
+    sys.stderr.write(hide_credentials("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _fail_of_mlflow(error: Exception) -> None:

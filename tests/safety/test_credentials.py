@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -281,3 +283,14 @@ def test_a_storage_that_stops_answering_is_named_without_its_secrets():
         with pytest.raises(Exception) as caught, storage_errors(uri):
             raise OperationalError("select", {}, OSError(told(uri)))
         assert "stopped answering" in str(caught.value) and not leaks(caught.value)
+
+
+def test_the_traceback_of_a_fault_of_this_program_has_no_secrets():
+    script = (
+        "from fmce_mlflow.cli.main import friendly_errors\n"
+        "with friendly_errors():\n"
+        "    raise RuntimeError('http://me:s3cret@server:5000 and postgresql://me:s3cret@db/x?password=s3cret')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr and "RuntimeError: http://" in done.stderr
+    assert "server:5000" in done.stderr and "s3cret" not in done.stderr.split("RuntimeError:")[1], done.stderr

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,9 @@ def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
         for name, table in tables.items()
     }
     artifacts[REPORT] = PageArtifact(f"{root}/{REPORT}.html", evaluation_page(findings))  # type: ignore[no-untyped-call]
-    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+    with ExitStack() as cleared:
+        folder = tempfile.mkdtemp(prefix=f"fmce_evaluation_{run.id}_")
+        cleared.callback(shutil.rmtree, folder, ignore_errors=True)
         for artifact in artifacts.values():
             artifact._save(str(Path(folder, Path(artifact.uri).name)))
         if findings.saliency is not None:
@@ -86,10 +89,10 @@ def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
             tags = _tags(findings, logged.data.tags)
             run.client.log_batch(run.id, tags=[RunTag(k, hide_credentials(v)) for k, v in tags.items()])
         except Exception as error:  # each kind of store has errors of its own, such as a package that is not there
-            kept = shutil.copytree(folder, tempfile.mkdtemp(prefix=f"fmce_evaluation_{run.id}_"), dirs_exist_ok=True)
+            cleared.pop_all()  # it stays where it is, for a copy could fail as well
             raise ArtifactError(
                 f"The tracking server at {without_credentials(run.client.tracking_uri)} does not take the evaluation: "
-                f"{hide_credentials(error)} Its tables, figure and report are kept in {kept}."
+                f"{hide_credentials(error)} Its tables, figure and report are kept in {folder}."
             ) from error
     return artifacts
 

@@ -205,3 +205,48 @@ class Tokens(nn.Module):
         if self.sequence_first:
             return self.head(self.norm(self.encoder(tokens.transpose(0, 1))).mean(0))
         return self.head(self.norm(self.encoder(tokens)).mean(1))
+
+
+class Bytes(Classifier):
+    """Takes uint8 and scales it itself."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images.float() / 255)
+
+
+class TwoSizes(Classifier):
+    """Its stage is called with maps of two sizes, so an export has two graphs of it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.stem(images)
+        smaller = nn.functional.avg_pool2d(features, 2)
+        return self.head(self.stage(smaller).mean((2, 3)) + self.stage(features).mean((2, 3)))
+
+
+class TwoNames(Classifier):
+    """Its stage has another name besides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = self.stage
+
+
+class Gains(Classifier):
+    """PReLU, a gain of its own and a table of embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.PReLU(16))
+        self.gain, self.table = nn.Parameter(torch.ones(16, 1, 1)), nn.Embedding(4, 8)
+
+    def forward(self, images: Tensor) -> Tensor:
+        shift = self.table(torch.zeros(1, dtype=torch.long, device=images.device))[:, :, None, None]
+        return self.head((self.stage(self.stem(images) + shift) * self.gain).mean((2, 3)))
+
+
+class Spectral(Classifier):
+    """Spectral norm on the stage's convolution, by hook or by parametrization."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        norm(self.stage[0])

@@ -77,6 +77,7 @@ def model(
     name: str | None = None,
     layout: str = "NCHW",
     form: str = "pickle",
+    dtype: type[np.generic] = np.float32,
     **config: Any,
 ) -> Callable[..., str]:
     """Log a network, with a signature of that input; evaluating it gives its modules with the shapes of their maps."""
@@ -85,11 +86,12 @@ def model(
         shape = (3, *size) if layout == "NCHW" else (*size, 3)
         with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(0)
-            signature = ModelSignature(Schema([TensorSpec(np.dtype(np.float32), (-1, *shape), name)]))
+            signature = ModelSignature(Schema([TensorSpec(np.dtype(dtype), (-1, *shape), name)]))
             more: dict[str, Any] = {"signature": signature, "serialization_format": form, "pip_requirements": []}
-            more |= {"input_example": np.zeros((2, *shape), np.float32)} if form == "pt2" else {}
+            more |= {"input_example": np.zeros((2, *shape), dtype)} if form == "pt2" else {}
             mlflow.pytorch.save_model(make(), f"{folder}/model", **more)
-            return evaluated(f"{folder}/model", pixels(size), preprocessing="scale", **config, **options)
+            scale = {"preprocessing": "scale"} if dtype is np.float32 and "preprocessing" not in config else {}
+            return evaluated(f"{folder}/model", pixels(size), **scale, **config, **options)
 
     return evaluate
 
@@ -248,6 +250,62 @@ MODELS: Sequence[Form] = (
         word="read",
         then="`stage` 16 × 8 × 8",
         evaluate=model(lambda: nets.ChannelsLast().eval(), layout="NHWC", form="pt2"),
+    ),
+    Form(
+        what="a signature of uint8: the network scales the images itself",
+        word="read",
+        then="`stage` 16 × 8 × 8",
+        evaluate=model(lambda: nets.Bytes().eval(), dtype=np.uint8),
+    ),
+    Form(
+        what="a signature of uint8, exported",
+        word="read",
+        then="`stage` 16 × 8 × 8",
+        evaluate=model(lambda: nets.Bytes().eval(), dtype=np.uint8, form="pt2"),
+    ),
+    Form(
+        what="mean and std of 0 to 255, as of mmcv and detectron2",
+        word="read",
+        then="`stage` 16 × 8 × 8",
+        evaluate=model(
+            lambda: nets.Classifier().eval(), preprocessing={"mean": [123.7, 116.3, 103.5], "std": [58.4] * 3}
+        ),
+    ),
+    Form(
+        what="PReLU, gains and embeddings, exported",
+        word="read",
+        then="`stage` 16 × 8 × 8",
+        evaluate=model(lambda: nets.Gains().eval(), form="pt2"),
+    ),
+    Form(
+        what="a part that is called with two sizes, exported",
+        word="read",
+        then="`stage.0` 16 × 4 × 4, `stage.1` 16 × 8 × 8",
+        evaluate=model(lambda: nets.TwoSizes().eval(), form="pt2"),
+    ),
+    Form(
+        what="one module under two names: the first in the alphabet counts",
+        word="read",
+        then="`again` 16 × 8 × 8",
+        evaluate=model(lambda: nets.TwoNames().eval()),
+    ),
+    Form(
+        what="a network in an `AveragedModel`",
+        word="read",
+        then="`module.stage` 16 × 8 × 8",
+        evaluate=model(lambda: torch.optim.swa_utils.AveragedModel(nets.Classifier()).eval()),
+    ),
+    Form(
+        what="spectral norm by hook",
+        word="read",
+        then="`stage` 16 × 8 × 8",
+        evaluate=model(lambda: ran(nets.Spectral(torch.nn.utils.spectral_norm).eval())),
+    ),
+    Form(
+        what="spectral norm by parametrization, exported",
+        word="read",
+        then="`stage` 16 × 8 × 8",
+        evaluate=model(lambda: nets.Spectral(torch.nn.utils.parametrizations.spectral_norm).eval(), form="pt2"),
     ),
     Form(
         what="layers in bfloat16 after a parameter in float32",

@@ -6,6 +6,7 @@ a run that is picked up at a snapshot goes on exactly as it would have.
 
 from __future__ import annotations
 
+import atexit
 import copy
 import math
 import time
@@ -82,6 +83,8 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         raise ConfigError(f"precision {config.precision!r} is not available here: {error} Use bf16 or no.") from None
     if config.precision == "fp16" and not accelerator.native_amp:  # Accelerate would train in float32 and not say so
         raise ConfigError(f"precision 'fp16' is not available on device {accelerator.device.type!r}. Use bf16 or no.")
+    if accelerator.num_processes > 1:  # a process that ends within its group may abort, and its launcher stops the rest
+        atexit.register(accelerator.state.destroy_process_group)
     return accelerator
 
 

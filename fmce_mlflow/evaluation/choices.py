@@ -180,7 +180,7 @@ def _choose_preprocessing(
             f"The {owner}'s mean and std are of pixels from 0 to 255 and are divided by 255. The images' channels are "
             "red, green, blue."
         )
-    return found, f"preprocessing of the {owner}{' metadata' if owner == 'model' else ''}"
+    return found, "as the model's metadata says" if owner == "model" else f"as the {owner} says"
 
 
 def _sized(read: Callable[[Any], Preprocessing | None]) -> Preprocessing | None:

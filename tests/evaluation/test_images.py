@@ -202,12 +202,12 @@ def test_the_output_says_what_was_done_to_the_images(store, tmp_path):
     large = [Image.fromarray(image).resize((20, 16)) for image in PIXELS]
     cases = {
         "8 × 8 as they are, scaled to [0, 1], normalised by mean (0.5, 0.5, 0.5) and std (0.5, 0.5, 0.5); "
-        "preprocessing of the model metadata": (from_images(PIXELS), {}),
-        "16 × 20 made smaller to 8 × 8, scaled to [0, 1]; preprocessing of the config": (
+        "as the model's metadata says": (from_images(PIXELS), {}),
+        "16 × 20 made smaller to 8 × 8, scaled to [0, 1]; as the config says": (
             from_images(large), {"preprocessing": {"mean": 0, "std": 1}},
         ),
         "8 × 8 enlarged to 16 × 16 and cropped, scaled to [0, 1], normalised by mean (0.5, 0.5, 0.5) and std "
-        "(0.1, 0.1, 0.1); preprocessing of the config": (
+        "(0.1, 0.1, 0.1); as the config says": (
             from_images(PIXELS), {"preprocessing": {"mean": 0.5, "std": 0.1, "height": 16, "width": 16, "crop": True}},
         ),
         "floats, passed as they are": (from_images(as_input(PIXELS)), {}),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 
@@ -18,10 +17,10 @@ from fmce_mlflow.method.networks.upstream import Upstream
 class Frozen:
     """The parts of a network that are held still; none of them is ever let go before :meth:`release`.
 
-    A frozen parameter needs no gradient and has none, so ``backward`` ends before it, and PyTorch's optimizers pass over
-    it: neither momentum nor weight decay moves it. A module whose buffers the frozen maps are computed from, as those
-    of batch norm, is in eval mode at each of its calls, whoever calls ``train()`` on the network or sets its flag.
-    Dropout is left as it is, for what comes after learns from it.
+    A frozen parameter needs no gradient and has none, so ``backward`` ends before it, and PyTorch's optimizers skip it:
+    neither momentum nor weight decay moves it. A module whose buffers the frozen maps are computed from, such as batch
+    norm, is in eval mode at each of its calls, whoever calls ``train()`` on the network or sets its flag. Dropout is
+    left as it is, for the layers after it learn from it.
 
     With ``torch.compile`` the next call compiles the network once more.
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fmce_mlflow.errors import FmceError
 
 if TYPE_CHECKING:
-    from fmce_mlflow.recording.recorder import Recorder, record
+    from fmce_mlflow.recording.recorder import Recorder
+    from fmce_mlflow.recording.start import record
 
 __version__ = "0.1.0"
 
@@ -19,6 +20,6 @@ __all__ = ["FmceError", "Recorder", "__version__", "record"]
 def __getattr__(name: str) -> Any:
     if name not in ("Recorder", "record"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from fmce_mlflow.recording import recorder
+    from fmce_mlflow.recording import recorder, start
 
-    return getattr(recorder, name)
+    return start.record if name == "record" else recorder.Recorder

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from fmce_mlflow.method.convergence.config import ConvergenceConfig, Signal
+from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.images.config import SplitOptions
 from fmce_mlflow.method.networks.config import Stem, TokenGridOption
 from fmce_mlflow.method.training.config import TrainingConfig
+from fmce_mlflow.recording.options import KeepOption, MapSizeOption, SignalOption
 from fmce_mlflow.safety.options import Names, Option, Registered
 from fmce_mlflow.wording import printable
 
-Keep = Literal["all", "markers"]
 Format = Literal["pt2", "pickle"]
 
 
@@ -32,9 +32,9 @@ class BackboneOptions(SplitOptions):
     probe_size: Annotated[
         int, Option("Probe images, whose maps are recorded; drift compares them with each other.", ge=2)
     ] = 256
-    map_size: Annotated[int | None, Option("Pool larger maps to this height and width; auto: never.", ge=1)] = None
-    keep: Annotated[Keep, Option("Maps to keep once the run has ended.")] = "all"
-    signal: Annotated[Signal, Option("Sequence whose CQI decides convergence.")] = "train"
+    map_size: MapSizeOption = None
+    keep: KeepOption = "all"
+    signal: SignalOption = "train"
     log_checkpoints: Annotated[bool, Option("Log a model at every marker too.")] = False
     model_format: Annotated[
         Format, Option("Format of logged models; pt2 falls back to pickle if a network cannot be exported.")

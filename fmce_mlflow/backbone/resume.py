@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -53,8 +52,7 @@ class Checkpoint:
         """One safetensors file: tensors by prefix, the rest in its header."""
         tensors: dict[str, Tensor] = {f"model:{k}": v.contiguous() for k, v in self.state.model.items()}
         tensors |= {f"optimizer:{k}": v.contiguous() for k, v in self.state.optimizer.items()}
-        tensors |= {f"gram:{k}": torch.from_numpy(v) for k, v in self.record.grams.items()}
-        tensors |= {f"saliency:{k}": torch.from_numpy(v) for k, v in self.record.saliency.items()}
+        tensors |= self.record.tensors()
         header = {
             "format_version": str(FORMAT_VERSION),
             "snapshot": str(self.state.snapshot),
@@ -84,14 +82,12 @@ class Checkpoint:
             for key, value in tensors.items():
                 part, _, name = key.partition(":")
                 parts[part][name] = value
-            record = Record.from_json(header["record"])
+            record = Record.from_json(header["record"], tensors)
             scaler, snapshot = parse_json(header["scaler"]), int(header["snapshot"])
             if not 0 <= snapshot <= MAX_SNAPSHOT:
                 raise ValueError(f"snapshot {snapshot} cannot be")
             scaler = {str(k): float(v) for k, v in scaler.items()}
             state = TrainingState(snapshot, parts["model"], parts["optimizer"], scaler)
-            record.grams = {k: v.numpy() for k, v in parts["gram"].items()}
-            record.saliency = {k: v.numpy() for k, v in parts["saliency"].items()}
         except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise ArtifactError(f"The checkpoint cannot be read ({error}). Train the backbone again.") from None
         return cls(state, record)

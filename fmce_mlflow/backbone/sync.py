@@ -11,7 +11,10 @@ from mlflow.exceptions import MlflowException
 from fmce_mlflow.backbone.resume import stored_options
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import DataError, RunError
+from fmce_mlflow.recording import state
+from fmce_mlflow.recording.conclude import conclude, named
 from fmce_mlflow.runs import checkpoint_slots
+from fmce_mlflow.runs.recordings import TAG
 from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.runs.uploads import spool, uploader
 from fmce_mlflow.runs.uploads.options import UploadOptions
@@ -56,7 +59,8 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = tel
     uri = without_credentials(uri)
     run = Run(client, run_id, say)
     try:
-        role = run.fetch().data.tags.get(ROLE_TAG)
+        tags = run.fetch().data.tags
+        role = tags.get(ROLE_TAG)
     except MlflowException as error:
         if passes(error):
             raise
@@ -75,6 +79,8 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = tel
         if status == "FINISHED":
             held.remove()
             return str(status)
+        if TAG in tags:
+            return _end_recording(run, held)
         options, last = stored_options(run), checkpoint_slots.pointer(run)
         if last is None or last.snapshot < options.training.snapshots:
             status = spool.closing_status(folder) or "KILLED"
@@ -92,3 +98,18 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = tel
             f"All is uploaded, but run {run_id} can only be completed where its images are. {error}"
         ) from None
     return "FINISHED"
+
+
+def _end_recording(run: Run, held: spool.Spool) -> str:
+    """Close a run that somebody's own loop was recorded in; where the loop came to its end, with its convergence."""
+    status, before = spool.closing_status(held.folder) or "KILLED", state.load(run)
+    if before is None or status != "FINISHED":
+        run.say(f"Run {run.id} is closed: {status}. Go on with: record(…, run_id={run.id!r})")
+    else:
+        about, record = before
+        run.say(f"Run {run.id} was recorded to its end; completing it, without Grad-CAM, which needs its images.")
+        conclude(named(run, about.name), about, record, finite=False)
+        checkpoint_slots.remove(run)
+    run.client.set_terminated(run.id, status)
+    held.remove()
+    return status

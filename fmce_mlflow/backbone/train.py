@@ -130,7 +130,7 @@ def _train(
 
     model = accelerator.unwrap_model(model, keep_fp32_wrapper=False).cpu()
     metrics = broadcast_object_list([recorder.record.metrics if recorder else None])[0]
-    signals = recorder.finish() if recorder else run_convergence(metrics, options.convergence)
+    signals = (recorder and recorder.finish()) or run_convergence(metrics, options.convergence)
     convergence, uri = signals.primary(options.signal), ""
     if recorder is not None:
         log_models = partial(

@@ -168,7 +168,7 @@ def _findings(
 ) -> Findings:
     """What is found, in the order of the network, without Grad-CAM."""
     model = setup.model
-    training = find_training_run(run.client, model.facts, notes)
+    training = find_training_run(run.client, model, notes)
     ordered, plain = _standing(setup, tuple(scored.modules))
     unseen = np.full(len(setup.inputs), np.nan)
     found = tuple(

@@ -15,8 +15,10 @@ from fmce_mlflow.evaluation.findings import ModelFacts, PredictorFacts, Training
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
 from fmce_mlflow.method.fmce_net.kinds import kind_named
+from fmce_mlflow.method.networks.fingerprint import fingerprint, same_weights
 from fmce_mlflow.predictor.find import NamedPredictor
-from fmce_mlflow.runs.torch_models import TorchModel, TrainingFacts
+from fmce_mlflow.runs.recordings import RecordingTag, recorded_signals
+from fmce_mlflow.runs.torch_models import TorchModel
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.wording import some
 
@@ -49,10 +51,15 @@ def predictor_facts(named: NamedPredictor) -> PredictorFacts:
     )
 
 
-def find_training_run(client: MlflowClient, facts: TrainingFacts, notes: Notes) -> TrainingRun | None:
-    """The run that a model's metadata names, with its label of the model's snapshot; None where it is not there."""
+def find_training_run(client: MlflowClient, model: TorchModel, notes: Notes) -> TrainingRun | None:
+    """The run that trained a model, with its label of the model's snapshot; None where it is not there or not known.
+
+    A model's metadata names it; else it is the recording in the run that logged the model, if its weights are those of
+    one of the snapshots.
+    """
+    facts = model.facts
     if facts.source_run is None or facts.snapshot is None:
-        return None
+        return _recording(client, model, notes)
     try:
         run = client.get_run(facts.source_run)
         labels = {m.step: m.value for m in client.get_metric_history(facts.source_run, "fmcs")}
@@ -66,6 +73,31 @@ def find_training_run(client: MlflowClient, facts: TrainingFacts, notes: Notes) 
         )
         return None
     return TrainingRun(facts.source_run, facts.snapshot, labels.get(facts.snapshot), convergence)
+
+
+def _recording(client: MlflowClient, model: TorchModel, notes: Notes) -> TrainingRun | None:
+    """The recording that a model is a snapshot of."""
+    if model.model_id is None:
+        return None
+    try:
+        run_id = client.get_logged_model(model.model_id).source_run_id or ""
+        run = client.get_run(run_id) if run_id else None
+        told = run and RecordingTag.of(run.data.tags) and recorded_signals(client, run)
+        if not run or not told:
+            return None
+        weights, mine = [(float(a), float(b)) for a, b in told["weights"]], fingerprint(model.network)
+        convergence = next(Convergence.from_dict(told[s]) for s in (told["signal"], "train", "val") if told.get(s))
+    except (MlflowException, FmceError, LookupError, TypeError, ValueError, StopIteration):
+        return None
+    same = [snapshot for snapshot, other in enumerate(weights) if same_weights(mine, other)]
+    if not same:
+        notes.choices.append(
+            f"The model was logged in run {run_id}, which recorded a training, but its weights are those of none of "
+            "the snapshots; there is no fmcs_measured."
+        )
+        return None
+    label = None if convergence.fmcs is None else float(convergence.fmcs[same[-1]])
+    return TrainingRun(run_id, same[-1], label, convergence)
 
 
 def _convergence(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> Convergence | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,12 @@ import pandas as pd
 from fmce_mlflow.errors import NonFiniteLossError, RunError
 from fmce_mlflow.fmcs_dataset.options import Unconverged
 from fmce_mlflow.fmcs_dataset.table import COLUMNS, known_run
+from fmce_mlflow.fmcs_dataset.told import ToldRun, told_by
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
-from fmce_mlflow.method.convergence.drift import drift_sequence
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
 from fmce_mlflow.runs.feature_index import Index
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
-from fmce_mlflow.runs.metric_names import metric_name
+from fmce_mlflow.runs.recordings import TAG
 from fmce_mlflow.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -76,18 +76,18 @@ def build_fmcs_dataset(
     for run_id in dict.fromkeys(source_runs):
         run = _backbone_run(client, run_id)
         index = FeatureMapReader(client, run_id).index
-        epochs = dict(_history(client, run_id, "epoch"))
+        told = told_by(client, run)
         verdict: Convergence | None = None
         for module in _chosen(index.modules, modules, run_id):
             if verdict is None or signal == "drift":  # a loss says the same of all modules
-                verdict = _convergence(client, run_id, module, config, signal)
+                verdict = _convergence(told, module, config, signal)
             found[f"{run_id}/{module}" if signal == "drift" else run_id] = verdict
             if verdict.fmcs is None:
                 reason = verdict.verdict()
                 reasons.setdefault(run_id, []).append(f"{module}: {reason}" if signal == "drift" else reason)
                 if unconverged == "drop":
                     continue
-            rows += _rows(run, index, module, verdict, epochs)
+            rows += _rows(told, index, module, verdict)
     why = {run_id: " ".join(dict.fromkeys(texts)) for run_id, texts in reasons.items()}
     if not rows:
         lines = "\n".join(f"  {run_id}: {reason}" for run_id, reason in why.items())
@@ -109,7 +109,7 @@ def _backbone_run(client: MlflowClient, run_id: str) -> Run:
     if run.info.status == "RUNNING":
         raise RunError(
             f"Run {run_id} is still running, or was killed. Wait for it, or finish it with "
-            f"`fmce train-backbone --resume {run_id}`."
+            f"{'its recording' if TAG in run.data.tags else f'`fmce train-backbone --resume {run_id}`'}."
         )
     return run
 
@@ -125,48 +125,17 @@ def _chosen(recorded: Sequence[str], wanted: Sequence[str], run_id: str) -> list
     return chosen
 
 
-def _convergence(
-    client: MlflowClient, run_id: str, module: str, config: ConvergenceConfig, signal: Signal
-) -> Convergence:
+def _convergence(told: ToldRun, module: str, config: ConvergenceConfig, signal: Signal) -> Convergence:
     try:
-        return assess(_losses(client, run_id, signal, module), config, signal=signal)
+        return assess(told.losses(signal, module), config, signal=signal)
     except NonFiniteLossError as error:
-        what = f"{SIGNAL_NAMES[signal]} of run {run_id}"
+        what = f"{SIGNAL_NAMES[signal]} of run {told.run_id}"
         raise NonFiniteLossError(error.snapshot, error.value, what) from None
 
 
-def _losses(client: MlflowClient, run_id: str, signal: Signal, module: str) -> list[float]:
-    """The sequence of a signal over the snapshots from 0 on, without a gap."""
-    name = f"drift/{metric_name(module)}" if signal == "drift" else f"{signal}_loss"
-    history = _history(client, run_id, name)
-    first = 1 if signal == "drift" else 0
-    if len(history) < 2 - first:
-        raise RunError(
-            f"Run {run_id} has no losses to be judged by: its metric {name} has {len(history)} values. Train it again."
-        )
-    steps = [step for step, _ in history]
-    if steps != list(range(first, first + len(steps))):
-        raise RunError(f"Run {run_id} has gaps or doubles in its metric {name}: steps {steps}. Train it again.")
-    values = [value for _, value in history]
-    return drift_sequence(values).tolist() if signal == "drift" else values
-
-
-def _history(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:
-    return sorted((m.step, m.value) for m in client.get_metric_history(run_id, name))
-
-
-def _seed(params: Mapping[str, str]) -> int:
-    try:
-        return int(params.get("seed", -1))
-    except ValueError:
-        return -1  # somebody else's parameter of that name
-
-
-def _rows(
-    run: Run, index: Index, module: str, verdict: Convergence, epochs: Mapping[int, float]
-) -> list[dict[str, Any]]:
+def _rows(told: ToldRun, index: Index, module: str, verdict: Convergence) -> list[dict[str, Any]]:
     """One row per snapshot whose maps and losses are both there."""
-    params, rows = run.data.params, []
+    rows = []
     for snapshot in index.snapshots(module):
         if snapshot >= len(verdict.losses):
             continue  # the run died between its maps and its metrics
@@ -174,13 +143,13 @@ def _rows(
         n, channels, height, width = entry.shape
         rows.append(
             {
-                "run_id": run.info.run_id,
-                "backbone": params.get("backbone", ""),
-                "dataset": params.get("dataset", ""),
-                "seed": _seed(params),
+                "run_id": told.run_id,
+                "backbone": told.backbone,
+                "dataset": told.dataset,
+                "seed": told.seed,
                 "module": module,
                 "snapshot": snapshot,
-                "epoch": epochs.get(snapshot, np.nan),
+                "epoch": told.epochs.get(snapshot, np.nan),
                 "fmcs": np.nan if verdict.fmcs is None else float(verdict.fmcs[snapshot]),
                 "level": verdict.level(snapshot),
                 "n": n,

@@ -22,7 +22,10 @@ from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.wording import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing
     from fmce_mlflow.method.images.readers import ImageInputs
@@ -70,6 +73,33 @@ class ImageDataset(Dataset, PyFuncConvertibleDatasetMixin):
     def targets(self) -> NDArray[Any] | None:
         """A label for each image, or None. MLflow asks for it before it evaluates a classifier."""
         return self.inputs.targets
+
+    @property
+    def class_labels(self) -> NDArray[np.int64] | None:
+        """The class of each image, int64 (n,); None where targets are none, or not whole numbers."""
+        found = self.inputs.known_targets
+        if found is None or found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+            return None
+        return found.astype(np.int64)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes that the targets count; empty where they have none."""
+        return self.inputs.classes or ()
+
+    def pixel_batches(self, batch_size: int) -> Iterator[Tensor]:
+        """The images as a network's input, (b, C, H, W), by the preprocessing that the data set was given.
+
+        Raises:
+            ConfigError: If images have 8-bit pixels and there is no preprocessing.
+            DataError: If one cannot be read, or has another size than others.
+        """
+        from fmce_mlflow.method.images.input_batches import InputBatches  # here, so that MLflow's start loads no torch
+
+        given = InputBatches(
+            self.inputs, batch_size=batch_size, preprocessing=self.preprocessing, input_shape=None, unreadable="raise"
+        )
+        return (batch.pixels for batch in given)
 
     @cached_property
     def _seen(self) -> list[tuple[int, ...]]:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fmce_mlflow.runs.feature_index import Entry, checked_entry
 from fmce_mlflow.safety.reading import parse_json
+
+_GRAM, _SALIENCY = "gram:", "saliency:"
+_NOT_FINITE = {str(value): value for value in (math.nan, math.inf, -math.inf)}
 
 
 @dataclass(slots=True)
@@ -19,6 +26,9 @@ class Record:
 
     Attributes:
         weights: sha256 of the files of weights that wait to become models, by snapshot.
+        fingerprints: Of the network's weights, per snapshot, by which a model is known as one of these.
+        steps: How many losses the loop has told.
+        frozen: Modules that the recording froze, in order.
         grams: Centred Gram matrices (n, n) of the last snapshot's maps by module, for the next drift.
         saliency: Grad-CAM by module, uint8 (S, n, h, w), of the last S snapshots.
     """
@@ -27,23 +37,34 @@ class Record:
     epochs: list[float] = field(default_factory=list)  # trained so far, per snapshot
     entries: dict[tuple[str, int], Entry] = field(default_factory=dict)
     weights: dict[int, str] = field(default_factory=dict)
+    fingerprints: list[tuple[float, float]] = field(default_factory=list)
+    steps: int = 0
+    frozen: list[str] = field(default_factory=list)
     grams: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
     saliency: dict[str, NDArray[np.uint8]] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> str:
-        """As text, but for the arrays."""
+        """As text, but for the arrays; NaN and infinite values, which JSON lacks, by their names."""
         return json.dumps(
             {
-                "metrics": self.metrics,
+                "metrics": [{k: v if math.isfinite(v) else str(v) for k, v in one.items()} for one in self.metrics],
                 "epochs": self.epochs,
                 "entries": [asdict(e) for e in self.entries.values()],
                 "weights": list(self.weights.items()),
+                "fingerprints": self.fingerprints,
+                "steps": self.steps,
+                "frozen": self.frozen,
             }
         )
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The arrays, by names that no weights have."""
+        found = {f"{_GRAM}{k}": torch.from_numpy(v) for k, v in self.grams.items()}
+        return found | {f"{_SALIENCY}{k}": torch.from_numpy(v) for k, v in self.saliency.items()}
+
     @classmethod
-    def from_json(cls, text: str) -> Record:
-        """From the text of :meth:`to_json`.
+    def from_json(cls, text: str, tensors: Mapping[str, Tensor] | None = None) -> Record:
+        """From the text of :meth:`to_json` and from tensors, those of :meth:`tensors` among them.
 
         Raises:
             ArtifactError: If a feature-map file cannot be as it says.
@@ -53,7 +74,22 @@ class Record:
         """
         value = parse_json(text)
         entries = [checked_entry(e, "The checkpoint") for e in value["entries"]]
-        metrics = [{str(k): float(v) for k, v in one.items()} for one in value["metrics"]]
-        weights = {int(snapshot): str(sha256) for snapshot, sha256 in value.get("weights", [])}
-        epochs = [float(epoch) for epoch in value["epochs"]]
-        return cls(metrics, epochs, {(e.module, e.snapshot): e for e in entries}, weights)
+        return cls(
+            metrics=[{str(k): _number(v) for k, v in one.items()} for one in value["metrics"]],
+            epochs=[float(epoch) for epoch in value["epochs"]],
+            entries={(e.module, e.snapshot): e for e in entries},
+            weights={int(snapshot): str(sha256) for snapshot, sha256 in value.get("weights", [])},
+            fingerprints=[(float(a), float(b)) for a, b in value.get("fingerprints", [])],
+            steps=int(value.get("steps", 0)),
+            frozen=[str(module) for module in value.get("frozen", [])],
+            grams=_named(tensors or {}, _GRAM),
+            saliency=_named(tensors or {}, _SALIENCY),
+        )
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, NDArray[Any]]:
+    return {key.removeprefix(prefix): value.numpy() for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _number(value: Any) -> float:
+    return _NOT_FINITE[value] if value in _NOT_FINITE else float(value)

@@ -3,56 +3,46 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-import mlflow
 import numpy as np
 import torch
-from mlflow import MlflowClient
-from mlflow.entities import Metric
 from torch import nn
 
-from fmce_mlflow.errors import NonFiniteLossError, RunError
-from fmce_mlflow.method.convergence.config import ConvergenceConfig, Signal
+from fmce_mlflow.errors import FmceError, ModelError, NonFiniteLossError
 from fmce_mlflow.method.convergence.drift import centered_gram, gram_cka
 from fmce_mlflow.method.convergence.verdict import Convergence
+from fmce_mlflow.method.networks.batches import placed
 from fmce_mlflow.method.networks.capture import capture
-from fmce_mlflow.method.networks.config import read_token_grid
 from fmce_mlflow.method.networks.find_modules import resolve_modules
-from fmce_mlflow.method.networks.layout import TokenGrid
+from fmce_mlflow.method.networks.fingerprint import fingerprint
+from fmce_mlflow.method.networks.model_forms import call_of, unwrap
 from fmce_mlflow.method.networks.take_maps import TakenMaps, device_of, random_state_kept, take_maps
 from fmce_mlflow.method.saliency.history import SaliencyHistory, spread_snapshots
-from fmce_mlflow.recording.probe import NO_LABEL, ProbeImages, probe_images
+from fmce_mlflow.recording.conclude import conclude, log_figure, log_missing, metric_rows, named
+from fmce_mlflow.recording.options import RecordingOptions
+from fmce_mlflow.recording.probe import NO_LABEL, ProbeImages
 from fmce_mlflow.recording.record import Record
-from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals, run_convergence
-from fmce_mlflow.report.convergence_figure import convergence_figure
+from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals
+from fmce_mlflow.recording.state import About
 from fmce_mlflow.report.saliency_figure import history_figure
-from fmce_mlflow.report.style import png
-from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
-from fmce_mlflow.runs.metric_names import logged_name, renamed
+from fmce_mlflow.runs.metric_names import renamed
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Sink, Uploads
 from fmce_mlflow.runs.uploads.open import open_uploads
 from fmce_mlflow.safety import interrupts
-from fmce_mlflow.safety.reading import seal
-from fmce_mlflow.safety.terminal import tell
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-CONVERGENCE = "convergence.json"
-PLOT = "plots/convergence.png"
 SALIENCY = "plots/saliency.png"
 PROBE_TAG = "fmce.probe_sha256"
 
 
 class Recorder:
-    """Records the snapshots of a training in its MLflow run.
+    """Records the snapshots of a training in its MLflow run; :func:`~fmce_mlflow.recording.start.record` makes one.
 
     The model is left as it was: modes module by module, gradients, buffers, random state. So losses are those of the
     same training without a recorder, to the bit.
@@ -62,14 +52,10 @@ class Recorder:
         modules: Functional modules, names or globs; empty: the last feature stage.
         probe: The images whose maps are recorded.
         run: The MLflow run; it is not closed here.
-        map_size: Pool larger maps to this height and width.
-        token_grid: (h, w) of a transformer's tokens where the model does not show it, or (h, w, before).
-        keep: ``all`` maps, or only those of the ``markers`` once the training has ended.
-        signal: What labels the run: ``train`` or ``val`` loss, or the modules' own ``drift``.
-        convergence: The constants of convergence.
         name: What lines and figures call the training.
         uploads: Where snapshots go, if the caller opens and closes that.
         record: What was recorded before, of a training that goes on.
+        options: Those of :class:`~fmce_mlflow.recording.options.RecordingOptions`.
 
     Attributes:
         shapes: Shape of one map (C, H, W) by module; a module with several outputs has a name for each.
@@ -78,6 +64,8 @@ class Recorder:
     Raises:
         BackboneError: If the model has no such module.
         CaptureError: If a module has no feature map.
+        ConfigError: If options cannot be used.
+        ModelError: If the model cannot take the probe images.
     """
 
     def __init__(
@@ -87,95 +75,140 @@ class Recorder:
         probe: ProbeImages,
         run: Run,
         *,
-        map_size: int | None = None,
-        token_grid: TokenGrid | None = None,
-        keep: Literal["all", "markers"] = "all",
-        signal: Signal = "train",
-        convergence: ConvergenceConfig | None = None,
         name: str = "",
         uploads: Uploads | None = None,
         record: Record | None = None,
+        **options: Any,
     ) -> None:
-        self.model, self.probe, self.run, self.map_size = model, probe, run, map_size
-        self.token_grid = read_token_grid(token_grid)
-        self.keep, self.signal, self.convergence = keep, signal, convergence or ConvergenceConfig()
-        self.name = name or type(model).__name__
+        self.model, self.probe, self.run = model, probe, run
+        self.options = RecordingOptions(**options)
+        self.name = name or type(unwrap(model)).__name__
         self.record = record or Record()
-        self.shapes = _map_shapes(model, modules, torch.zeros_like(probe.shown[:2]), map_size, self.token_grid)
-        labels = [int(label) for label in probe.labels[: len(probe.shown)]]
+        self.shapes = map_shapes(model, modules, probe, self.options)
         for line in renamed(self.shapes):
             run.say(line)
-        self._saliency = SaliencyHistory(
-            probe.shown, labels, tuple(self.shapes), self.record.saliency, token_grid=self.token_grid
-        )
-        if NO_LABEL in labels:
-            self._saliency.problem = "the probe images have no labels that the network could be asked about."
+        self._saliency = self._history()
         self._owns_uploads = uploads is None
         self.uploads = uploads or open_uploads(run)
 
-    def take_maps(self, *, keep_outputs: bool = False) -> TakenMaps:
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of what is recorded."""
+        return tuple(self.shapes)
+
+    @property
+    def snapshots(self) -> int:
+        """How many snapshots were recorded so far."""
+        return len(self.record.metrics)
+
+    @property
+    def about(self) -> About:
+        """What is recorded, for whoever goes on with it or ends it."""
+        return About(self.name, self.probe.identity, self.shapes, self.options)
+
+    def take_maps(self, *, keep_outputs: bool = False, modules: Sequence[str] | None = None) -> TakenMaps:
         """The modules' maps of the probe images as the network is now, for a loop that uses its outputs too."""
         return take_maps(
             self.model,
-            tuple(self.shapes),
+            self.modules if modules is None else modules,
             self.probe.batches,
             len(self.probe.labels),
-            map_size=self.map_size,
-            token_grid=self.token_grid,
+            map_size=self.options.map_size,
+            token_grid=self.options.token_grid,
             keep_outputs=keep_outputs,
+            call=self.probe.forward,
         )
 
     def snapshot(
-        self, *, maps: TakenMaps | None = None, save: Callable[[Sink], None] | None = None, **metrics: float
+        self,
+        *,
+        epoch: float | None = None,
+        maps: TakenMaps | None = None,
+        save: Callable[[Sink], None] | None = None,
+        **metrics: float,
     ) -> None:
         """Record a snapshot: maps and index, what ``save`` writes, metrics, in an order in which a kill loses nothing.
 
         Args:
+            epoch: How many epochs were trained, also a part of one; None: the number of the snapshot.
             maps: Of this moment, if :meth:`take_maps` was called for it already.
             save: Writes what the loop needs to go on from here, such as a checkpoint with ``record`` in it.
-            metrics: ``train_loss`` and ``val_loss`` are signals of convergence, ``epoch`` counts epochs (snapshots
-                if it is missing); any other is logged with them.
+            metrics: ``train_loss`` and ``val_loss`` are signals of convergence; any other is logged with them.
 
         Raises:
             NonFiniteLossError: If a loss is NaN or infinite; nothing is written.
             UploadError: If snapshots wait and the server takes none.
         """
-        index = len(self.record.metrics)
+        index = self.snapshots
         for name, what in LOSSES.items():
             if not math.isfinite(metrics.get(name, 0.0)):
                 raise NonFiniteLossError(index, metrics[name], what)
-        metrics.setdefault("epoch", float(index))
-        maps = maps or self.take_maps()
-        self.uploads.make_room()
-        with interrupts.held(), self.uploads.snapshot(index) as sink:
-            metrics |= self._drift(maps) | {f"focus/{m}": value for m, value in self._saliency.take(self.model).items()}
-            writer = self._writer(sink)
-            writer.write(index, maps.maps, maps.clipped)
-            self.record.metrics.append(metrics)
-            self.record.epochs.append(metrics["epoch"])
-            self.record.entries = dict(writer.index.entries)
-            if save is not None:
-                save(sink)
-            sink.log_batch(self.run.id, metrics=metric_rows(metrics, index))
+        self._snapshot(epoch, maps or self.take_maps(), save, metrics)
 
-    def finish(self) -> Signals:
+    def finish(self) -> Signals | None:
         """Find out whether and when the training converged, and log what shows it; it can be done again after a kill.
+
+        Returns:
+            What each signal says.
 
         Raises:
             ConvergenceError: If the signal that labels the run was not recorded.
             UploadError: If the server takes nothing.
         """
         self.uploads.drain()
-        run = replace(self.run, say=lambda line: self.run.say(f"{self.name}: {line}")).saying_once()
-        found = self.uploads.persist(lambda: self._finish(run))
+        found = self._concluded(finite=True)
         if self._owns_uploads:
             self.uploads.close(None)
         return found
 
     def log_missing(self) -> None:
         """Log metrics that the record has and the run lacks, because a process died after its checkpoint."""
-        rows = [row for step, metrics in enumerate(self.record.metrics) for row in metric_rows(metrics, step)]
-        self.run.client.log_batch(self.run.id, metrics=self.run.lacking(rows))
+        log_missing(self.run, self.record, self.options.prefix)
+
+    def _snapshot(
+        self,
+        epoch: float | None,
+        maps: TakenMaps,
+        save: Callable[[Sink], None] | None,
+        metrics: dict[str, float],
+        earlier: dict[str, float] | None = None,
+    ) -> None:
+        """Record a snapshot, with metrics of the one before that became known since."""
+        index, record = self.snapshots, self.record
+        metrics = {**metrics, "epoch": float(index) if epoch is None else float(epoch)}
+        self.uploads.make_room()
+        with interrupts.held(), self._or_as_it_was(), self.uploads.snapshot(index) as sink:
+            metrics |= self._drift(maps) | {f"focus/{m}": value for m, value in self._saliency.take(self.model).items()}
+            writer = FeatureMapWriter(sink, self.run.id, self.probe.identity, self.probe.labels, record.entries)
+            writer.write(index, maps.maps, maps.clipped)
+            record.metrics.append(metrics)
+            record.epochs.append(metrics["epoch"])
+            record.fingerprints.append(fingerprint(unwrap(self.model)))
+            record.entries = dict(writer.index.entries)
+            rows = metric_rows(metrics, index, self.options.prefix)
+            if earlier:
+                record.metrics[index - 1] |= earlier
+                rows = metric_rows(earlier, index - 1, self.options.prefix) + rows
+            if save is not None:
+                save(sink)
+            sink.log_batch(self.run.id, metrics=rows)
+
+    @contextmanager
+    def _or_as_it_was(self) -> Iterator[None]:
+        """Forget a snapshot of which a part could not be written."""
+        before, record = copy(self.record), self.record
+        metrics, lists = [dict(m) for m in record.metrics[-1:]], (len(record.metrics), len(record.fingerprints))
+        grams, saliency = dict(record.grams), dict(record.saliency)
+        try:
+            yield
+        except BaseException:
+            record.entries, record.steps = before.entries, before.steps
+            del record.metrics[lists[0] :], record.epochs[lists[0] :], record.fingerprints[lists[1] :]
+            record.metrics[-1:] = metrics
+            for now, then in ((record.grams, grams), (record.saliency, saliency)):
+                now.clear()
+                now.update(then)
+            raise
 
     def _drift(self, taken: TakenMaps) -> dict[str, float]:
         """How far each module's maps have moved since the last snapshot."""
@@ -187,31 +220,22 @@ class Recorder:
             self.record.grams[module] = gram
         return found
 
-    def _writer(self, sink: MlflowClient | Sink) -> FeatureMapWriter:
-        return FeatureMapWriter(sink, self.run.id, self.probe.identity, self.probe.labels, self.record.entries)
+    def _concluded(self, *, finite: bool) -> Signals:
+        """The end of the recording, as often as the server makes it necessary."""
+        run = named(self.run, self.name)
+        end = partial(conclude, run, self.about, self.record, (self._log_saliency,), finite=finite)
+        return self.uploads.persist(end)
 
-    def _finish(self, run: Run) -> Signals:
-        record = self.record
-        signals = run_convergence(record.metrics, self.convergence)
-        primary, note = signals.primary(self.signal), signals.disagreement
-        run.say(primary.verdict())
-        if note:
-            run.say(f"note: {note}")
-        for step in range(len(primary.losses)):
-            labels = {"cqi": primary.cqi[step]} | ({} if primary.fmcs is None else {"fmcs": primary.fmcs[step]})
-            record.metrics[step] |= {k: float(v) for k, v in labels.items() if np.isfinite(v)}
-        self.log_missing()
-        about = {"signal": self.signal, "disagreement": note, "epochs": record.epochs}
-        run.log_json({**about, **signals.to_dict()}, CONVERGENCE)
-        other = signals.val if self.signal == "train" else None
-        draw = partial(convergence_figure, primary, title=self.name, epochs=record.epochs, other=other)
-        log_figure(run, draw, PLOT)
-        self._log_saliency(run, primary)
-        self._close_index(run, primary)
-        run.client.set_tag(run.id, "fmce.converged", str(primary.converged).lower())
-        if primary.point is not None:
-            run.client.set_tag(run.id, "fmce.convergence_point", str(primary.point))
-        return signals
+    def _history(self) -> SaliencyHistory:
+        labels = [int(label) for label in self.probe.labels[: len(self.probe.shown)]]
+        history = SaliencyHistory(
+            self.probe.shown, labels, self.modules, self.record.saliency, token_grid=self.options.token_grid
+        )
+        if NO_LABEL in labels:
+            history.problem = "the probe images have no labels that the network could be asked about."
+        elif self.probe.forward is not None:
+            history.problem = "the network is called by a function of its own."
+        return history
 
     def _log_saliency(self, run: Run, convergence: Convergence) -> None:
         """Attention over the markers; without Grad-CAM, say why there is none."""
@@ -232,86 +256,41 @@ class Recorder:
         )
         log_figure(run, draw, SALIENCY)
 
-    def _close_index(self, run: Run, convergence: Convergence) -> None:
-        """Drop the maps that are not to be kept, and seal the index: from here on it stays as it is."""
-        writer = self._writer(run.client)
-        if self.keep == "markers" and convergence.markers is None:
-            run.say("all maps are kept, because a run that has not converged has no markers.")
-        elif self.keep == "markers":
-            dropped = writer.keep_only(set(convergence.markers or ()))
-            run.say(f"kept the maps of snapshots {convergence.markers}, dropped {dropped} files.")
-        run.set_tags(seal(f"{ROOT}/{INDEX}", writer.index.to_json().encode()))
 
-
-def record(
-    model: nn.Module,
-    modules: Sequence[str] = (),
-    *,
-    probe: Any,
-    labels: Any = None,
-    run_id: str | None = None,
-    client: MlflowClient | None = None,
-    say: Callable[[str], None] = tell,
-    **options: Any,
-) -> Recorder:
-    """A recorder of a training in any loop, in an MLflow run that the caller opens and closes.
-
-    Args:
-        model: The network.
-        modules: Functional modules, names or globs; empty: the last feature stage.
-        probe: Images that are never trained on, as :func:`~fmce_mlflow.recording.probe.probe_images` takes them.
-        labels: Their classes.
-        run_id: The run; None: MLflow's active one.
-        client: MLflow client; None: one of the current tracking URI.
-        say: Prints a line for the user.
-        options: As for :class:`Recorder`.
+def map_shapes(
+    model: nn.Module, modules: Sequence[str], probe: ProbeImages, options: RecordingOptions
+) -> dict[str, tuple[int, ...]]:
+    """(C, H, W) of the maps that a model gives for the first probe images, by name.
 
     Raises:
-        RunError: If no run is named and none is active.
-        DataError: If the probe images have an unknown form.
         BackboneError: If the model has no such module.
-
-    Example:
-        A loop calls ``recorder.snapshot(train_loss=…)`` before training and after each epoch, then
-        ``recorder.finish()``.
+        CaptureError: If a module has no feature map.
+        ModelError: If the model cannot take the images.
     """
-    active = mlflow.active_run()
-    if run_id is None:
-        if active is None:
-            raise RunError("There is no run to record in. Open one with `with mlflow.start_run():`, or pass run_id=….")
-        run_id = active.info.run_id
-    images = probe if isinstance(probe, ProbeImages) else probe_images(probe, labels)
-    run = Run(client or MlflowClient(), run_id, say)
-    made = Recorder(model, modules, images, run, **options)
-    run.set_role("backbone")
-    run.set_tags({PROBE_TAG: images.sha256})
-    run.log_params({"backbone": made.name, "dataset": images.name, "modules_used": ",".join(made.shapes)})
-    return made
-
-
-def metric_rows(metrics: Mapping[str, float], step: int) -> list[Metric]:
-    """Metrics of a snapshot, as of now."""
-    now = int(time.time() * 1000)
-    return [Metric(logged_name(k), v, now, step) for k, v in metrics.items()]
-
-
-def log_figure(run: Run, draw: Callable[[], Figure], path: str) -> None:
-    """Draw a figure and log it; where that fails, say so: no figure is worth the run that it shows."""
-    try:
-        picture = png(draw(), dpi=160)
-    except Exception as error:
-        run.say(f"note: {path} cannot be drawn ({type(error).__name__}: {error!s:.200}).")
-        return
-    run.log_bytes(picture, path)
-
-
-def _map_shapes(
-    model: nn.Module, modules: Sequence[str], example: torch.Tensor, map_size: int | None, grid: TokenGrid | None
-) -> dict[str, tuple[int, ...]]:
-    """(C, H, W) of the maps that a model gives for an example (2, C, H, W), by name."""
-    with random_state_kept(model):
-        x = example.to(device_of(model))
-        names = resolve_modules(model, modules, example=x, token_grid=grid)
-        with capture(model, names, map_size=map_size, token_grid=grid) as forward:
-            _, maps = forward(x)
+    call, grid = call_of(probe.forward), options.token_grid
+    with random_state_kept(model), torch.autocast(device_of(model).type, enabled=False), told(probe):
+        batch = placed(unwrap(model), probe.example)
+        names = resolve_modules(model, modules, example=batch, token_grid=grid, call=call)
+        with capture(model, names, map_size=options.map_size, token_grid=grid, call=call) as forward:
+            _, maps = forward(batch)
     return {name: tuple(value.shape[1:]) for name, value in maps.items()}
+
+
+@contextmanager
+def told(probe: ProbeImages) -> Iterator[None]:
+    """Say what a model made of the probe images, in place of whatever its forward raises."""
+    try:
+        yield
+    except FmceError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300].rstrip(". ")
+        if not isinstance(error, (RuntimeError, ValueError)):
+            reason = f"{type(error).__name__}: {reason}"
+        images = probe.shown
+        raise ModelError(
+            "The model cannot take the probe images, the first of which are "
+            f"{str(images.dtype).removeprefix('torch.')} of shape {tuple(images.shape[1:])}: {reason}. The probe is "
+            "given to the model as it is: prepare it as in the training, and where the model takes more or other "
+            "arguments than the images, say how it is called with forward=lambda model, batch: …."
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,25 @@ class Signals:
         return found
 
     @property
+    def laggards(self) -> tuple[str, ...]:
+        """The modules that settle last by their drift, those that have not settled if there are any; of one, none."""
+        if len(self.drift) < 2:
+            return ()
+        points = {m: math.inf if found.point is None else found.point for m, found in self.drift.items()}
+        return tuple(m for m, point in points.items() if point == max(points.values()))
+
+    def order(self) -> str | None:
+        """When each module settled, in a sentence; None of one module."""
+        if not self.laggards:
+            return None
+        points = {m: found.point for m, found in self.drift.items()}
+        last = points[self.laggards[0]]
+        when = "has not settled" if last is None else f"at snapshot {last}"
+        others = [f"{m} at {point}" for m, point in points.items() if m not in self.laggards]
+        text = f"Last to settle, by its drift: {', '.join(self.laggards)} ({when})"
+        return f"{text}; {', '.join(others)}." if others else f"{text}."
+
+    @property
     def disagreement(self) -> str | None:
         """A sentence where training and validation loss say different things, or None."""
         return disagreement(self.train, self.val) if self.train is not None and self.val is not None else None
@@ -58,8 +78,12 @@ class Signals:
         }
 
 
-def run_convergence(metrics: Sequence[Mapping[str, float]], config: ConvergenceConfig) -> Signals:
+def run_convergence(
+    metrics: Sequence[Mapping[str, float]], config: ConvergenceConfig, *, finite: bool = True
+) -> Signals:
     """Convergence by each signal that is in a run's metrics (name → value, per snapshot).
+
+    With ``finite``, a loss that is NaN or infinite is an error; otherwise the signal's ``problem`` says so.
 
     Example:
         >>> losses = [{"train_loss": 2.3 * 0.6**t} for t in range(21)]
@@ -68,13 +92,16 @@ def run_convergence(metrics: Sequence[Mapping[str, float]], config: ConvergenceC
         (10, None, {})
     """
     losses = {
-        name: assess([one[name] for one in metrics], config, signal="train" if name == "train_loss" else "val")
+        name: assess(
+            [one[name] for one in metrics], config, signal="train" if name == "train_loss" else "val", finite=finite
+        )
         for name in LOSSES
         if metrics and all(name in one for one in metrics)
     }
-    names = [name for name in (metrics[-1] if metrics else {}) if name.startswith(DRIFT)]
+    names = [name for name in (metrics[-1] if len(metrics) > 1 else {}) if name.startswith(DRIFT)]
     drifts = {
         name.removeprefix(DRIFT): assess(drift_sequence([one[name] for one in metrics[1:]]), config, signal="drift")
         for name in names
+        if all(name in one for one in metrics[1:])
     }
     return Signals(losses.get("train_loss"), losses.get("val_loss"), drifts)

@@ -18,10 +18,12 @@ from fmce_mlflow.errors import BackboneError, CaptureError, ConvergenceError, No
 from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.drift import linear_cka
+from fmce_mlflow.recording.conclude import PLOT
 from fmce_mlflow.recording.probe import probe_images
-from fmce_mlflow.recording.recorder import CONVERGENCE, PLOT, SALIENCY, Recorder
+from fmce_mlflow.recording.recorder import SALIENCY, Recorder
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.metric_names import metric_name
+from fmce_mlflow.runs.recordings import CONVERGENCE
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers.form_nets import Tokens
@@ -167,9 +169,9 @@ def test_a_plain_loop_of_five_lines_becomes_an_fmcs_dataset(client):
     assert fmce_mlflow.Recorder is Recorder
 
 
-def test_a_record_without_a_run_says_how_to_open_one():
+def test_a_record_on_another_server_says_that_it_needs_a_run(client):
     with pytest.raises(RunError, match="start_run"):
-        fmce_mlflow.record(net(), ["stem"], probe=PROBE)
+        fmce_mlflow.record(net(), ["stem"], probe=PROBE, client=client)
 
 
 def test_a_loss_that_is_not_finite_names_its_snapshot_and_writes_nothing(client):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fmce_mlflow.errors import ConvergenceError
+from fmce_mlflow.errors import ConvergenceError, NonFiniteLossError
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
 from fmce_mlflow.method.convergence.labels import (
     Floats,
@@ -71,7 +71,7 @@ class Convergence:
         return f"{text}."
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as JSON types, NaN as None; ``verdict`` is for whoever reads the file."""
+        """The same as JSON types, NaN and infinite values as None; ``verdict`` is for whoever reads the file."""
         return {
             "config": asdict(self.config),
             "signal": self.signal,
@@ -79,9 +79,9 @@ class Convergence:
             "point": self.point,
             "markers": None if self.markers is None else list(self.markers),
             "problem": self.problem,
-            "losses": self.losses.tolist(),
-            "smoothed": self.smoothed.tolist(),
-            "cqi": [None if math.isnan(value) else value for value in self.cqi.tolist()],
+            "losses": _as_json(self.losses),
+            "smoothed": _as_json(self.smoothed),
+            "cqi": _as_json(self.cqi),
             "fmcs": None if self.fmcs is None else self.fmcs.tolist(),
         }
 
@@ -98,9 +98,9 @@ class Convergence:
             found = cls(
                 config=ConvergenceConfig(**record["config"]),
                 signal=record["signal"],
-                losses=finite_sequence(record["losses"]),
-                smoothed=finite_sequence(record["smoothed"]),
-                cqi=np.array([math.nan if value is None else value for value in record["cqi"]], dtype=np.float64),
+                losses=_from_json(record["losses"]),
+                smoothed=_from_json(record["smoothed"]),
+                cqi=_from_json(record["cqi"]),
                 point=None if record["point"] is None else int(record["point"]),
                 markers=None if marks is None else tuple(int(snapshot) for snapshot in marks),
                 fmcs=None if labels is None else finite_sequence(labels, "FMCS"),
@@ -120,7 +120,12 @@ class Convergence:
 
 
 def assess(
-    losses: ArrayLike, config: ConvergenceConfig | None = None, *, signal: Signal = "train", strict: bool = False
+    losses: ArrayLike,
+    config: ConvergenceConfig | None = None,
+    *,
+    signal: Signal = "train",
+    strict: bool = False,
+    finite: bool = True,
 ) -> Convergence:
     """Judge a loss sequence: CQI, convergence point, epoch markers and FMCS.
 
@@ -130,9 +135,10 @@ def assess(
         signal: Which sequence it is; only the wording depends on it.
         strict: Raise where the sequence cannot be labelled, although it converged or because nothing changed in it,
             such as the drift of a frozen module. Otherwise ``problem`` says why and what to do.
+        finite: Raise where a loss is not finite; otherwise ``problem`` says which.
 
     Raises:
-        NonFiniteLossError: A NaN or infinite loss, with its snapshot.
+        NonFiniteLossError: With ``finite``, a NaN or infinite loss, with its snapshot.
         TooFewSnapshotsError: With ``strict``, if the run converged before there were K snapshots to mark.
         ConvergenceError: With ``strict``, for fewer than two losses, losses that are all equal, or ``spacing="loss"``
             on a loss that never falls.
@@ -150,7 +156,12 @@ def assess(
         False
     """
     config = config or ConvergenceConfig()
-    values = finite_sequence(losses, SIGNAL_NAMES[signal])
+    try:
+        values = finite_sequence(losses, SIGNAL_NAMES[signal])
+    except NonFiniteLossError as error:
+        if finite:
+            raise
+        return _unknown(losses, config, signal, str(error))
     smoothed, indicator = smooth(values, config.smoothing), np.full(len(values), np.nan)
     point = marks = problem = None
     try:
@@ -175,6 +186,31 @@ def assess(
         fmcs=None if marks is None else fmcs(marks, len(values)),
         problem=problem,
     )
+
+
+def _unknown(losses: ArrayLike, config: ConvergenceConfig, signal: Signal, problem: str) -> Convergence:
+    """Of losses that nothing can be computed of."""
+    values = np.array(losses, dtype=np.float64)
+    nothing = np.full(len(values), np.nan)
+    return Convergence(
+        config=config,
+        signal=signal,
+        losses=values,
+        smoothed=nothing,
+        cqi=nothing,
+        point=None,
+        markers=None,
+        fmcs=None,
+        problem=problem,
+    )
+
+
+def _as_json(values: Floats) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def _from_json(values: Sequence[float | None]) -> Floats:
+    return np.array([math.nan if value is None else float(value) for value in values], dtype=np.float64)
 
 
 def _check_movement(values: Floats, name: str) -> None:

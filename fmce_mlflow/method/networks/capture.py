@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError
+from fmce_mlflow.method.networks.batches import images_in
 from fmce_mlflow.method.networks.layout import Known, Layout, Pass, TokenGrid
 from fmce_mlflow.method.networks.model_forms import (
+    Call,
     bare_name,
     forms_of_modules,
     probing,
@@ -41,6 +43,7 @@ def capture(
     map_size: int | None = None,
     token_grid: TokenGrid | None = None,
     grad: bool = False,
+    call: Call = run,
 ) -> Iterator[Forward]:
     """Take the feature maps of several modules, in one forward pass per batch.
 
@@ -63,7 +66,7 @@ def capture(
 
     A map belongs to one image. Outputs with more or fewer rows than the batch has images, such as the regions of a
     detector or the windows inside an attention block, are none. The images are the first argument of the forward,
-    (n, c, h, w) or a list of (c, h, w); with any other, the number of rows is not checked.
+    (n, c, h, w) or a list of (c, h, w), or the first such thing in it; without any, the number of rows is not checked.
 
     The derived names can be asked for too: ``backbone.fpn.0`` is output "0" of ``backbone.fpn``, unless a submodule has
     that name. A module that is changed in place by what follows it (DenseNet's ``features``) gives its own output.
@@ -78,6 +81,7 @@ def capture(
         token_grid: (h, w) of token outputs, of which the last h·w are taken; or (h, w, before): how many come before.
         grad: Record gradients. The maps are then part of the graph from the images to the output, so that
             ``torch.autograd.grad(output, maps[name])`` works for modules that return one tensor, frozen ones included.
+        call: Calls the network, unwrapped, with what ``forward`` is given.
 
     Yields:
         ``forward(*args, **kwargs)``, which returns the model's output and a dict from name to map, in the order of
@@ -126,11 +130,11 @@ def capture(
 
     def attempt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         nonlocal calls, now
-        calls, now = {}, Pass(args[0] if args else None, known)
+        calls, now = {}, Pass(images_in(args[0]) if args else None, known)
         with torch.set_grad_enabled(grad), ExitStack() as hooks:
             for module in filter(shows_grid, chain.from_iterable(found.values())):
                 hooks.callback(module.register_forward_hook(lambda _module, _args, output: now.see(output)).remove)
-            return run(network, *args, **kwargs)
+            return call(network, *args, **kwargs)
 
     def forward(*args: Any, **kwargs: Any) -> tuple[Any, dict[str, Tensor]]:
         nonlocal calls, now

@@ -17,11 +17,19 @@ from torchvision.models import detection, segmentation
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from fmce_mlflow.errors import BackboneError, CaptureError
+from fmce_mlflow.method.networks.batches import images_in, placed
 from fmce_mlflow.method.networks.capture import HOW_TO_LIST, capture, parts, shows_grid
 from fmce_mlflow.method.networks.flow import Flow
-from fmce_mlflow.method.networks.forward import as_input
 from fmce_mlflow.method.networks.layout import Known, Layout, Pass, TokenGrid
-from fmce_mlflow.method.networks.model_forms import forms_of_modules, named_modules, probing, run, type_name, unwrap
+from fmce_mlflow.method.networks.model_forms import (
+    Call,
+    forms_of_modules,
+    named_modules,
+    probing,
+    run,
+    type_name,
+    unwrap,
+)
 
 LAST_STAGE: dict[type[nn.Module], str] = {
     models.AlexNet: "features",
@@ -78,7 +86,7 @@ def list_modules(model: nn.Module) -> list[str]:
 
 
 def resolve_modules(
-    model: nn.Module, wanted: Sequence[str], *, example: Tensor, token_grid: TokenGrid | None = None
+    model: nn.Module, wanted: Sequence[str], *, example: Any, token_grid: TokenGrid | None = None, call: Call = run
 ) -> tuple[str, ...]:
     """Check names of functional modules and expand globs.
 
@@ -87,8 +95,9 @@ def resolve_modules(
         wanted: Dotted names of modules or of their outputs, or globs, in which ``*`` stands for a part of one level
             (``layer*``, ``layer4.*.conv2``) and ``**`` for any number of levels. A glob takes those modules that give a
             feature map. Empty: the default module.
-        example: Images (n, 3, h, w) for one forward pass.
+        example: Images (n, 3, h, w) for one forward pass, or another batch that ``call`` takes.
         token_grid: As :func:`~fmce_mlflow.method.networks.capture.capture` takes it.
+        call: Calls the network with a batch.
 
     Returns:
         The names, each once, in the order of ``wanted``.
@@ -105,11 +114,11 @@ def resolve_modules(
         ('1',)
     """
     if not wanted:
-        return (default_module(model, example, token_grid=token_grid),)
+        return (default_module(model, example, token_grid=token_grid, call=call),)
     names: list[str] = []
     mapped: set[str] = set()
     if "*" in "".join(wanted):
-        mapped = {call.name for call in _calls(model, example, token_grid) if call.has_map}
+        mapped = {one.name for one in _calls(model, example, token_grid, call) if one.has_map}
     for name in wanted:
         if "*" not in name:
             names.append(name)
@@ -120,13 +129,13 @@ def resolve_modules(
             raise BackboneError(f"{name!r} {why}. {HOW_TO_LIST}")
         names.extend(module for module in fitting if module in mapped)
     names = list(dict.fromkeys(names))
-    with capture(model, names, token_grid=token_grid) as forward:
-        forward(as_input(model, example))
+    with capture(model, names, token_grid=token_grid, call=call) as forward:
+        forward(placed(unwrap(model), example))
     return tuple(names)
 
 
-def default_module(model: nn.Module, example: Tensor, *, token_grid: TokenGrid | None = None) -> str:
-    """The last feature stage of a model, by one forward pass of example images (n, 3, h, w).
+def default_module(model: nn.Module, example: Any, *, token_grid: TokenGrid | None = None, call: Call = run) -> str:
+    """The last feature stage of a model, by one forward pass of example images (n, 3, h, w) or another batch.
 
     For torchvision's families a table says which module that is, also where one such network sits inside another model
     or is exported; for its detectors and segmentation models it is their backbone. Otherwise it is the module whose
@@ -144,7 +153,7 @@ def default_module(model: nn.Module, example: Tensor, *, token_grid: TokenGrid |
     """
     network = unwrap(model)
     modules = named_modules(network)
-    calls = _calls(network, example, token_grid)
+    calls = _calls(network, example, token_grid, call)
     called = {call.name for call in calls}
     known = [
         f"{name}.{stage}".lstrip(".")
@@ -157,7 +166,7 @@ def default_module(model: nn.Module, example: Tensor, *, token_grid: TokenGrid |
     staged = [call for call in mapped if not call.is_output and not _passes_through(call.name, modules)]
     if not mapped:
         raise CaptureError(
-            f"No module of this {type(network).__name__} has a feature map: for images {tuple(example.shape)} none "
+            f"No module of this {type(network).__name__} has a feature map: for {_said(example)} none "
             f"gives floats of shape (n, C, H, W), or tokens (n, L, D) of which it shows how they lie; of others, say "
             f"it with token_grid=(h, w). {HOW_TO_LIST}"
         )
@@ -202,12 +211,13 @@ def earlier_modules(
     return last, tuple(found)
 
 
-def _calls(model: nn.Module, example: Tensor, token_grid: TokenGrid | None = None) -> list[_Call]:
+def _calls(model: nn.Module, example: Any, token_grid: TokenGrid | None = None, call: Call = run) -> list[_Call]:
     """Every module called in a forward pass, in the order in which the calls ended."""
     network = unwrap(model)
-    images = as_input(network, example)
-    known = Known.of(network, token_grid)
-    now, flow = Pass(images, known), Flow(network, [images], known.queries)
+    batch = placed(network, example)
+    images, known = images_in(batch), Known.of(network, token_grid)
+    seen = [] if images is None else [images] if isinstance(images, Tensor) else images
+    now, flow = Pass(images, known), Flow(network, seen, known.queries)
     ended: list[tuple[str, bool, tuple[int, ...] | None, int, int | None]] = []
 
     def record(name: str, module: nn.Module, output: Any) -> None:
@@ -223,7 +233,7 @@ def _calls(model: nn.Module, example: Tensor, token_grid: TokenGrid | None = Non
             for module in forms:
                 hook = module.register_forward_hook(lambda module, _, output, name=name: record(name, module, output))
                 hooks.callback(hook.remove)
-        result = run(network, images)
+        result = call(network, batch)
     outputs = [value for _, value in parts(result) if value.is_floating_point()]
     tail, used = flow.reach(outputs), flow.reach(outputs, through_weights=True)
     told = bool(used) and all(flow.number(value) is not None for value in outputs)  # what they are made of
@@ -239,6 +249,14 @@ def _calls(model: nn.Module, example: Tensor, token_grid: TokenGrid | None = Non
         )
         for name, has_map, shape, weighted, number in ended
     ]
+
+
+def _said(example: Any) -> str:
+    """A batch in an error."""
+    images = images_in(example)
+    if isinstance(images, Tensor):
+        return f"images {tuple(images.shape)}"
+    return f"{len(images)} images {tuple(images[0].shape)}" if images else "this batch"
 
 
 def _is_image(shape: tuple[int, ...] | None, weighted: int) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -17,6 +17,8 @@ from fmce_mlflow.errors import BackboneError, CaptureError
 from fmce_mlflow.method.networks.export_mode import training_operator
 
 _UNFLATTENING = Lock()
+Call: TypeAlias = Callable[[nn.Module, Any], Any]
+"""How a network is called with a batch."""
 _LATER_CALL = re.compile(r"@\d+(?=\.|$)")
 
 
@@ -161,9 +163,7 @@ def run(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
         CaptureError: An exported model that was exported for another shape of input.
     """
     try:
-        # torch.compile does not see hooks that are registered after it has compiled, be it modules or methods; where
-        # nothing has imported its compiler, nothing is compiled
-        with torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext():
+        with _eager():
             return model(*_copied(args), **_copied(kwargs))
     except RuntimeError as error:
         if isinstance(model, torch.export.UnflattenedModule) and str(error).startswith("Expected input"):
@@ -173,6 +173,35 @@ def run(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
                 "whose first dimension is -1, it takes any number of them."
             ) from error
         raise
+
+
+def call_of(forward: Call | None = None) -> Call:
+    """How a network is called with a batch: by somebody's function, or with keywords of a dict, or as it is.
+
+    Example:
+        >>> net = nn.Conv2d(3, 4, 1)
+        >>> call_of()(net, {"input": torch.zeros(1, 3, 2, 2)}).shape
+        torch.Size([1, 4, 2, 2])
+        >>> call_of(lambda model, batch: model(batch[0]))(net, (torch.zeros(1, 3, 2, 2), "a label")).shape
+        torch.Size([1, 4, 2, 2])
+    """
+
+    def call(network: nn.Module, batch: Any) -> Any:
+        if forward is not None:
+            with _eager():
+                return forward(network, _copied(batch))
+        return run(network, **batch) if isinstance(batch, Mapping) else run(network, batch)
+
+    return call
+
+
+def _eager() -> Any:
+    """Run what ``torch.compile`` compiled as it was.
+
+    It does not see hooks that are registered after it has compiled, be it modules or methods; where nothing has
+    imported its compiler, nothing is compiled.
+    """
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def _copied(value: Any) -> Any:

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fmce_mlflow.errors import CaptureError
+from fmce_mlflow.method.networks.batches import images_in, inputs_of, placed
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.layout import TokenGrid
+from fmce_mlflow.method.networks.model_forms import Call, call_of, unwrap
 
 FLOAT16_MAX = float(torch.finfo(torch.float16).max)
 
@@ -37,22 +39,26 @@ def take_maps(
     map_size: int | None = None,
     token_grid: TokenGrid | None = None,
     keep_outputs: bool = False,
+    call: Call | None = None,
 ) -> TakenMaps:
     """Take the maps of all images in one pass in eval mode.
 
-    Modes, module by module, gradients and torch's random state are afterwards what they were.
+    Modes, module by module, gradients and torch's random state are afterwards what they were. Autocast is off
+    meanwhile.
 
     Args:
         model: On any device.
         modules: As :func:`~fmce_mlflow.method.networks.capture.capture` names them.
-        batches: Images (b, C, H, W), or tuples and lists that begin with them.
+        batches: Images (b, C, H, W), lists of (C, H, W), pairs that begin with these, or dicts, which become keywords;
+            with ``call`` anything that has images in it.
         n: How many images there are.
         map_size: Pool larger maps to this height and width.
         token_grid: As :func:`~fmce_mlflow.method.networks.capture.capture` takes it.
         keep_outputs: Keep what the network gives for each batch.
+        call: Calls the network, unwrapped, with a batch.
 
     Raises:
-        CaptureError: If a module gives no feature map, or ``batches`` do not have ``n`` images.
+        CaptureError: If a module gives no feature map or maps of several sizes, or there are not ``n`` images.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten())
@@ -65,21 +71,29 @@ def take_maps(
     maps: dict[str, Tensor] = {}
     over: dict[str, list[Tensor]] = {}
     outputs, done = [], 0
-    options: Any = {"map_size": map_size, "token_grid": token_grid}
-    with random_state_kept(model), capture(model, modules, **options) as forward:
+    options: Any = {"map_size": map_size, "token_grid": token_grid, "call": call_of(call)}
+    network = unwrap(model)
+    with (
+        random_state_kept(model),
+        torch.autocast(device.type, enabled=False),
+        capture(model, modules, **options) as forward,
+    ):
         for batch in batches:
-            x: Tensor = batch[0] if isinstance(batch, (tuple, list)) else batch  # (b, C, H, W)
-            output, captured = forward(x.to(device, non_blocking=True))
-            if done + len(x) > n:
+            batch = placed(network, batch if call is not None else inputs_of(batch))
+            images = images_in(batch)
+            count = 0 if images is None else len(images)
+            output, captured = forward(batch)
+            if done + count > n:
                 raise CaptureError(f"There are more images than the {n} of before; they have to stay the same.")
             for name, value in captured.items():  # (b, C, H, W)
                 value = value.float()  # bfloat16 has no number between 65280 and 65536 to compare with
                 if name not in maps:
                     maps[name] = torch.empty((n, *value.shape[1:]), dtype=torch.float16, pin_memory=pinned)
+                _check_size(name, value, maps[name], count)
                 over.setdefault(name, []).append((value.abs() > FLOAT16_MAX).sum())
                 value = value.clamp(-FLOAT16_MAX, FLOAT16_MAX).half()
-                maps[name][done : done + len(x)].copy_(value, non_blocking=pinned)
-            done += len(x)
+                maps[name][done : done + count].copy_(value, non_blocking=pinned)
+            done += count
             if keep_outputs:
                 outputs.append(output)
     if done < n:
@@ -87,6 +101,16 @@ def take_maps(
     # Only here the GPU is waited for, and with it the copies that were queued before.
     clipped = {name: sum(map(int, counts)) for name, counts in over.items()}
     return TakenMaps({name: value.numpy() for name, value in maps.items()}, clipped, outputs)
+
+
+def _check_size(name: str, value: Tensor, others: Tensor, count: int) -> None:
+    """Refuse maps that cannot stand in one array with those before."""
+    if value.shape != (count, *others.shape[1:]):
+        raise CaptureError(
+            f"The maps of {name} have several sizes: (C, H, W) = {tuple(others.shape[1:])} for the first images, "
+            f"{tuple(value.shape[1:])} for later ones. Give images of one size, or pool all maps to one by map_size, "
+            f"at most {min(*value.shape[2:], *others.shape[2:])}."
+        )
 
 
 def device_of(model: nn.Module) -> torch.device:

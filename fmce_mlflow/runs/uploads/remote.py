@@ -115,7 +115,7 @@ class RemoteUploads:
             self.release()
             return (
                 f"What is not uploaded ({self._waiting()}) stays in "
-                f"{self._spool.folder}; --resume begins with it. To upload it without going on: "
+                f"{self._spool.folder}; going on with the run begins with it. To upload it without going on: "
                 f"fmce sync {self._spool.folder}"
             )
         self._uploader.stop()

@@ -1,0 +1,253 @@
+"""A recorder for any training loop, which it never stops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import mlflow
+import numpy as np
+from torch import nn
+
+from fmce_mlflow.errors import FmceError, RunError, UploadError
+from fmce_mlflow.method.networks.fingerprint import fingerprint, same_weights
+from fmce_mlflow.method.networks.model_forms import unwrap
+from fmce_mlflow.method.networks.take_maps import TakenMaps
+from fmce_mlflow.recording import state
+from fmce_mlflow.recording.losses import TOTAL, RunningLoss
+from fmce_mlflow.recording.record import Record
+from fmce_mlflow.recording.recorder import Recorder
+from fmce_mlflow.recording.signals import LOSSES, Signals
+from fmce_mlflow.runs import checkpoint_slots
+from fmce_mlflow.runs.run import status_after
+from fmce_mlflow.runs.sink import Sink
+from fmce_mlflow.safety.credentials import hide_credentials
+
+GRACE = 10.0
+"""Seconds in which a training that is stopped still uploads."""
+
+
+class LoopRecorder(Recorder):
+    """A recorder for somebody's own loop: it warns and goes on where the other one raises.
+
+    Attributes:
+        ended: Whether nothing more can be recorded.
+    """
+
+    def __init__(self, *args: Any, owned: bool = False, goes_on: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ended = False
+        self._owned, self._losses = owned, RunningLoss()
+        self._goes_on_after = self.record.epochs[-1] if goes_on and self.record.epochs else None
+        self._begun: Any = None  # the weights of snapshot 0, while it may be told more
+        self._warned: set[str] = set()
+        self._lost = False
+
+    def __enter__(self) -> LoopRecorder:
+        """Record snapshot 0, the network before its first step, unless the recording goes on."""
+        if not self.snapshots:
+            self._safely("snapshot 0", partial(self._take, None, None, None, {}))
+            self._begun = fingerprint(unwrap(self.model))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Find convergence where the training came to its end; else leave a recording that can go on."""
+        if self.ended:
+            return
+        if error is None:
+            self.finish()
+        else:
+            self._leave(error)
+
+    def loss(self, total: Any = None, /, **parts: Any) -> None:
+        """Take the loss of a training step into the running mean; nothing waits for a GPU.
+
+        Args:
+            total: One number, a tensor on any device or a float; it is not changed, and its graph is not kept.
+            parts: Losses by name, logged as ``train_loss/<name>``; without a total, their sum is it.
+
+        Raises:
+            ConfigError: If a loss is not one number.
+        """
+        self._losses.add(total, parts)
+        self.record.steps += 1
+        if self.options.every is not None and self.record.steps % self.options.every == 0:
+            self.snapshot()
+
+    def snapshot(
+        self,
+        *,
+        epoch: float | None = None,
+        maps: TakenMaps | None = None,
+        save: Callable[[Sink], None] | None = None,
+        **metrics: float,
+    ) -> None:
+        """Record a snapshot. What goes wrong is said once, and the training goes on.
+
+        Called before the first step, it adds its metrics, such as ``val_loss``, to snapshot 0. In a recording that goes
+        on, a snapshot of an epoch that was recorded before is left out.
+
+        Args:
+            epoch: How many epochs were trained, also a part of one; None: the number of the snapshot.
+            maps: As for :class:`Recorder`.
+            save: As for :class:`Recorder`.
+            metrics: ``val_loss`` is a signal of convergence, and so is ``train_loss``, by default the mean of what
+                :meth:`loss` was told; any other is logged with them.
+
+        Raises:
+            RunError: If the recording has ended.
+        """
+        if self.ended:
+            raise RunError(
+                "This recording has ended. Take snapshots before finish() and inside the `with` block; for another "
+                "training, call record(…) again in a run of its own."
+            )
+        if epoch is not None and self._goes_on_after is not None and epoch <= self._goes_on_after:
+            self._losses.take()
+            self._warn("again", f"snapshots up to epoch {self._goes_on_after:g} are there already: not taken again.")
+            return
+        self._safely(f"snapshot {self.snapshots}", partial(self._take, epoch, maps, save, metrics))
+
+    def finish(self) -> Signals | None:
+        """Find convergence by each signal, log it, and close the run if it was opened for this recording.
+
+        Returns:
+            What each signal says; None if that could not be found out or logged, which is said.
+        """
+        if self.ended:
+            return None
+        self.ended = True
+        found: Signals | None = None
+        try:
+            if not self._lost:
+                self.uploads.drain()
+                found = self._concluded(finite=False)
+                self.uploads.persist(partial(checkpoint_slots.remove, self.run))
+        except Exception as error:
+            self._lost = self._lost or isinstance(error, UploadError)
+            self._warn("end", f"the recording could not be completed: {_short(error)}")
+        self._close("FINISHED")
+        return found
+
+    def _take(
+        self,
+        epoch: float | None,
+        maps: TakenMaps | None,
+        save: Callable[[Sink], None] | None,
+        metrics: dict[str, float],
+    ) -> None:
+        if self._lost:
+            return
+        untouched = self._begun is not None and not self._losses.told and self.snapshots == 1
+        if untouched and same_weights(self._begun, fingerprint(unwrap(self.model))):
+            self._add_to_first(metrics)
+            return
+        means, earlier = self._losses.take(), {}
+        if self._begun is not None and self.snapshots == 1 and TOTAL not in self.record.metrics[0]:
+            earlier = self._losses.first()
+        self._begun = None
+        metrics = {**means, **metrics}
+        for name, what in LOSSES.items():
+            if not math.isfinite(metrics.get(name, 0.0)):
+                self._warn(f"{name}", f"the {what} is {metrics[name]} at snapshot {self.snapshots}; it is recorded so.")
+        self._snapshot(epoch, maps or self._maps(), save or self._save, metrics, earlier)
+
+    def _add_to_first(self, metrics: dict[str, float]) -> None:
+        """More about snapshot 0."""
+        self.record.metrics[0] |= metrics
+        self.uploads.persist(self.log_missing)
+
+    def _maps(self) -> TakenMaps:
+        """Maps of all modules that still give one."""
+        try:
+            taken = self.take_maps()
+        except FmceError:
+            taken = TakenMaps({}, {})
+            for module in self.modules:
+                try:
+                    one = self.take_maps(modules=[module])
+                except FmceError as error:
+                    self._warn(f"maps of {module}", f"no maps of {module} any more: {_short(error)}")
+                else:
+                    taken.maps.update(one.maps)
+                    taken.clipped.update(one.clipped)
+        for module in [m for m, value in taken.maps.items() if not _finite(value)]:
+            del taken.maps[module]
+            self._warn(f"NaN in {module}", f"maps of {module} are NaN at snapshot {self.snapshots}: not recorded.")
+        return taken
+
+    def _save(self, sink: Sink) -> None:
+        state.save(sink, self.run.id, self.about, self.record)
+
+    def _safely(self, what: str, call: Callable[[], Any]) -> None:
+        """Do something; where it fails, say so once for each kind of failure, and let the training go on."""
+        try:
+            call()
+        except UploadError as error:
+            self._lost = True
+            self._warn("upload", f"{what} cannot be recorded, nor what comes after; the training goes on. {error}")
+        except Exception as error:
+            self._warn(type(error).__name__, f"{what} was not recorded; the training goes on. {_short(error)}")
+
+    def _warn(self, kind: str, line: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            self.run.say(f"{self.name}: {line}")
+
+    def _leave(self, error: BaseException) -> None:
+        """Close a recording whose training was cut off."""
+        self.ended = True
+        self._close(status_after(error))
+        self.run.say(
+            f"{self.name}: stopped after snapshot {self.snapshots - 1}. Go on with record(…, run_id={self.run.id!r})."
+        )
+
+    def _close(self, status: str) -> None:
+        """Upload what waits, and give the run its status if it is ours to close."""
+        if self._lost or status != "FINISHED":
+            if left := self.uploads.give_up(status, within=0 if self._lost else GRACE):
+                self.run.say(f"{self.name}: {left}")
+        else:
+            self._safely("the end", partial(self.uploads.close, status if self._owned else None))
+        if self._owned:
+            with suppress(Exception):  # a server that is away was spoken of
+                mlflow.end_run(status)
+
+
+class IdleRecorder(LoopRecorder):
+    """What the other processes of a distributed training have: it records nothing."""
+
+    def __init__(self, model: nn.Module) -> None:  # nothing of a run is opened
+        self.model, self.record, self.shapes, self.ended = model, Record(), {}, False
+        self.name = type(unwrap(model)).__name__
+
+    def __enter__(self) -> IdleRecorder:
+        """Nothing."""
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Nothing."""
+
+    def loss(self, total: Any = None, /, **parts: Any) -> None:
+        """Nothing."""
+
+    def snapshot(self, **_: Any) -> None:
+        """Nothing."""
+
+    def finish(self) -> None:
+        """Nothing."""
+
+
+def _finite(value: Any) -> bool:
+    return bool(np.isfinite(value).all())
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(hide_credentials(error).split())[:400]
+    return text if isinstance(error, FmceError) else f"{type(error).__name__}: {text}"

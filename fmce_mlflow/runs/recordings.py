@@ -1,0 +1,69 @@
+"""What a run says of a recording in it: a tag, since its parameters and metrics may be somebody else's too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.runs.artifacts import fetched
+from fmce_mlflow.safety.reading import check_seal, parse_json, read_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+TAG = "fmce.recording"
+CONVERGENCE = "convergence.json"
+MAX_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingTag:
+    """What the tag says, as JSON."""
+
+    backbone: str
+    dataset: str
+    prefix: str = ""
+    signal: str = "train"
+    convergence: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The tag's text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str]) -> RecordingTag | None:
+        """From a run's tags; None where it has no recording of another loop, or the tag is not ours."""
+        try:
+            value = parse_json(tags[TAG])
+            return cls(
+                str(value["backbone"]), str(value["dataset"]), str(value["prefix"]), str(value["signal"]),
+                dict(value["convergence"]),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def recorded_signals(client: MlflowClient, run: Run) -> dict[str, Any] | None:
+    """A run's ``convergence.json``: what each signal said, once the recording had ended; None where there is none.
+
+    Raises:
+        IntegrityError: If it is not what was written.
+        ArtifactError: If it cannot be read.
+    """
+    name = f"{CONVERGENCE} of run {run.info.run_id}"
+    with fetched(client, run.info.run_id, CONVERGENCE) as path:
+        if path is None:
+            return None
+        data = read_file(path, MAX_BYTES, name)
+    check_seal(run.data.tags, CONVERGENCE, data, name)
+    try:
+        value = parse_json(data)
+    except ValueError as error:
+        raise ArtifactError(f"{name} cannot be read: {error}. Record the run again.") from None
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{name} cannot be read: it is no object. Record the run again.")
+    return value

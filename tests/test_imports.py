@@ -28,7 +28,7 @@ FLOORS = (
     {"predictor"},
     {"flavor"},
     {"tuning", "evaluation"},
-    {"demo"},
+    {"demo", "showing"},
     {"cli"},
     {"entrypoints"},
 )

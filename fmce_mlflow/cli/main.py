@@ -52,6 +52,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "demo:main_command",
         "Go through everything once, on the digits that come with scikit-learn, in a few minutes",
     ),
+    "show": (
+        "show:show_command",
+        "Write one page on which a person looks at feature maps, over snapshots, modules and images",
+    ),
     "list-backbones": ("backbone:list_backbones_command", "Names that --backbone takes"),
     "list-modules": (
         "backbone:list_modules_command",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +15,9 @@ from fmce_mlflow.fmcs_dataset.table import COLUMNS, known_run
 from fmce_mlflow.fmcs_dataset.told import ToldRun, told_by
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
-from fmce_mlflow.runs.feature_index import Index
+from fmce_mlflow.runs.feature_index import Index, matching
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.recordings import TAG
-from fmce_mlflow.wording import did_you_mean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,7 +76,7 @@ def build_fmcs_dataset(
         index = FeatureMapReader(client, run_id).index
         told = told_by(client, run)
         verdict: Convergence | None = None
-        for module in _chosen(index.modules, modules, run_id):
+        for module in matching(index.modules, modules, run_id):
             if verdict is None or signal == "drift":  # a loss says the same of all modules
                 verdict = _convergence(told, module, config, signal)
             found[f"{run_id}/{module}" if signal == "drift" else run_id] = verdict
@@ -112,17 +110,6 @@ def _backbone_run(client: MlflowClient, run_id: str) -> Run:
             f"{'its recording' if TAG in run.data.tags else f'`fmce train-backbone --resume {run_id}`'}."
         )
     return run
-
-
-def _chosen(recorded: Sequence[str], wanted: Sequence[str], run_id: str) -> list[str]:
-    """Those of a run's modules that are wanted."""
-    chosen = [m for m in recorded if not wanted or any(fnmatchcase(m, pattern) for pattern in wanted)]
-    if not chosen:
-        asked = f", and none of {', '.join(wanted)}.{did_you_mean(wanted[0], recorded)}" if wanted else "."
-        raise RunError(
-            f"Run {run_id} has maps of {', '.join(recorded) or 'no module'}{asked} Choose among its modules."
-        )
-    return chosen
 
 
 def _convergence(told: ToldRun, module: str, config: ConvergenceConfig, signal: Signal) -> Convergence:

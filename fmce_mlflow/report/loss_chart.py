@@ -12,13 +12,21 @@ from fmce_mlflow.report import svg
 from fmce_mlflow.report.loss_curve import drawn_cqi, epoch_markers, extent, point_text, quantity
 
 
-def loss_chart(convergence: Convergence, *, label: str, here: int | None = None, small: bool = False) -> Markup:
+def loss_chart(
+    convergence: Convergence, *, label: str, here: int | None = None, cursor: int | None = None, small: bool = False
+) -> Markup:
     """Loss over snapshots with markers and convergence point; below it, unless small, CQI with its threshold.
 
-    ``label`` is the text alternative, ``here`` the snapshot that the model is. A small chart is one of many: the
-    smoothed loss alone, without words.
+    ``label`` is the text alternative, ``here`` the snapshot that the model is; ``cursor`` is another, at a line that a
+    script may move. A small chart is one of many: the smoothed loss alone, without words.
     """
-    return _small_chart(convergence, label) if small else _large_chart(convergence, label, here)
+    return _small_chart(convergence, label) if small else _large_chart(convergence, label, here, cursor)
+
+
+def cursor_place(convergence: Convergence, snapshot: float) -> float:
+    """Where the cursor of a large chart stands, in its units across; beyond the last snapshot, at the last."""
+    last = len(convergence.losses) - 1
+    return svg.Scale(0, last, svg.LEFT, svg.WIDTH - svg.RIGHT)(min(snapshot, last))
 
 
 def _small_chart(run: Convergence, label: str) -> Markup:
@@ -28,7 +36,7 @@ def _small_chart(run: Convergence, label: str) -> Markup:
     return svg.drawing(parts, bottom + 18, label, svg.NARROW)
 
 
-def _large_chart(run: Convergence, label: str, here: int | None) -> Markup:
+def _large_chart(run: Convergence, label: str, here: int | None, cursor: int | None) -> Markup:
     top, bottom, end, last = 34, 164, 260, len(run.losses) - 1
     x, y, parts = _plot(run, top=top, bottom=bottom, end=end, width=svg.WIDTH)
     parts += [svg.dot(x(snapshot), y(loss), 2.2, "fill-blue soft") for snapshot, loss in enumerate(run.losses)]
@@ -37,6 +45,8 @@ def _large_chart(run: Convergence, label: str, here: int | None) -> Markup:
         align = svg.anchor(here / last)
         parts.append(svg.line(x(here), top, x(here), end, "here"))
         parts.append(svg.text(x(here), end + 40, f"this model, snapshot {here}", align, "t-name"))
+    if cursor is not None:
+        parts.append(svg.line(cursor_place(run, cursor), top, cursor_place(run, cursor), end, "here cursor"))
     for marker in epoch_markers(run, most_labels=6):
         parts.append(svg.diamond(x(marker.snapshot), y(marker.loss), 4.5))
         if marker.label:

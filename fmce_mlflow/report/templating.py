@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 import re
 from functools import cache
+from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,6 +24,13 @@ _MARKUP = re.compile(r"[\\`*\[\]<>&|~@]|(?<![^\W_])_|_(?![^\W_])|:(?=\S)|(?<=www
 def render(template: str, **values: Any) -> str:
     """A template of ``templates/`` with values in it: HTML, text in which is escaped, or Markdown of a ``….md.j2``."""
     return _environment().get_template(template).render(version=fmce_mlflow.__version__, **values)
+
+
+def script(name: str) -> tuple[Markup, str]:
+    """A script of ``templates/`` as it stands in a page, and the source by which the page's policy lets it run."""
+    found = resources.files("fmce_mlflow.report").joinpath("templates", name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(found.encode()).digest()).decode()
+    return Markup(found), f"'sha256-{digest}'"
 
 
 def code(text: str) -> Markup:

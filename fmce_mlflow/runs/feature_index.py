@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
-from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.errors import ArtifactError, RunError
 from fmce_mlflow.safety.reading import parse_json
+from fmce_mlflow.wording import did_you_mean
 
 ROOT = "feature_maps"
 INDEX = "index.json"
@@ -113,6 +115,21 @@ class Index:
                 f"{name} is no index of feature maps: a field is wrong ({error}). Record the run again."
             ) from None
         return cls(parsed, entries)
+
+
+def matching(recorded: Sequence[str], wanted: Sequence[str], run_id: str) -> list[str]:
+    """Those of a run's modules that are wanted by names or globs, in its order; all where ``wanted`` is empty.
+
+    Raises:
+        RunError: If there is none; names the near ones.
+    """
+    chosen = [m for m in recorded if not wanted or any(fnmatchcase(m, pattern) for pattern in wanted)]
+    if not chosen:
+        asked = f", and none of {', '.join(wanted)}.{did_you_mean(wanted[0], recorded)}" if wanted else "."
+        raise RunError(
+            f"Run {run_id} has maps of {', '.join(recorded) or 'no module'}{asked} Choose among its modules."
+        )
+    return chosen
 
 
 def file_name(snapshot: int) -> str:

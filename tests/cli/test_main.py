@@ -37,7 +37,7 @@ TINY = (
     "--model-format pickle --optimizer sgd --schedule constant --warmup-epochs 0"
 ).split()
 ENTRY_POINTS = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
-TRAINING_COMMANDS = [name for name in main.commands if not name.startswith(("list-", "sync"))]
+TRAINING_COMMANDS = [name for name in main.commands if not name.startswith(("list-", "show", "sync"))]
 
 
 @pytest.fixture(autouse=True)

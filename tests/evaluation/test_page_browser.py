@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 
 import pytest
 
 pytest.importorskip("selenium", reason="no selenium: pip install '.[test]'")
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from fmce_mlflow.evaluation.page import evaluation_page
 from fmce_mlflow.fmcs_dataset.page import dataset_page
 from tests.helpers import reports
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="no browser: apt-get install chromium chromium-driver (Debian)"
+from tests.helpers.browser import (
+    TEXT_OUTSIDE_ITS_CHART,
+    WIDER_THAN_THE_PAGE,
+    contrast,
+    luminance,
+    needs_browser,
+    opened,
+    show,
 )
 
+pytestmark = needs_browser
+
 NAMES = ("one", "several", "hostile", "dataset", "hostile_dataset")
-WIDER_THAN_THE_PAGE = """
-const page = document.documentElement.clientWidth;
-return [...document.querySelectorAll('body *')]
-  .filter(e => !e.closest('.scroll, svg') && e.getBoundingClientRect().right > page + 0.5)
-  .map(e => e.outerHTML.slice(0, 80))
-"""
-TEXT_OUTSIDE_ITS_CHART = """
-return [...document.querySelectorAll('svg')].flatMap(svg => {
-  const box = svg.getBoundingClientRect();
-  return [...svg.querySelectorAll('text')].filter(t => {
-    const b = t.getBoundingClientRect();
-    return b.left < box.left - 1 || b.right > box.right + 1 || b.top < box.top - 1 || b.bottom > box.bottom + 1;
-  }).map(t => t.textContent)
-})
-"""
 
 
 def pages():
@@ -63,28 +49,8 @@ def written(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    options = Options()
-    options.binary_location = BROWSER
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.execute_cdp_cmd("Network.enable", {})
-    driver.execute_cdp_cmd("Network.emulateNetworkConditions", dict.fromkeys(("latency", "downloadThroughput"), 0) | {
-        "offline": True, "uploadThroughput": 0,
-    })  # fmt: skip
-    yield driver
-    driver.quit()
-
-
-def show(browser, path, *, width=1280, scheme="light", media="screen"):
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"media": media, "features": [{"name": "prefers-color-scheme", "value": scheme}]},
-    )
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(path.as_uri())
+    with opened() as driver:
+        yield driver
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,17 +105,6 @@ def test_it_shows_in_a_frame_without_scripts_as_in_the_artifact_view_of_mlflow(b
     assert browser.find_element(By.CSS_SELECTOR, ".verdict").is_displayed()
     browser.switch_to.default_content()
     assert browser.get_log("browser") == []
-
-
-def luminance(colour):
-    channels = [int(v) / 255 for v in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(a, b):
-    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize(("scheme", "media", "dark"), [

@@ -1,0 +1,87 @@
+"""What a recording's run says of its snapshots: figures, and when it converged by each signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fmce_mlflow.errors import FmceError
+from fmce_mlflow.method.convergence.config import ConvergenceConfig
+from fmce_mlflow.method.convergence.verdict import Convergence
+from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals, run_convergence
+from fmce_mlflow.runs.artifacts import fetched
+from fmce_mlflow.runs.metric_names import logged_name
+from fmce_mlflow.safety.reading import parse_json, read_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CONVERGENCE = "convergence.json"
+MAX_BYTES = 64 * 2**20
+PREFIX_TAG = "fmce.metric_prefix"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recorded:
+    """What is known of a recording.
+
+    Attributes:
+        metrics: Name → value, by snapshot.
+        signals: Convergence by each signal.
+        signal: The one that labels the run.
+        note: Why ``signals`` may not be what the recording itself found; empty where they are.
+    """
+
+    metrics: dict[int, dict[str, float]]
+    signals: Signals
+    signal: str
+    note: str = ""
+
+    @property
+    def loss(self) -> Convergence | None:
+        """By the loss that labels the run; for ``drift``, by any loss that it has."""
+        order = {"val": (self.signals.val, self.signals.train)}.get(self.signal, (self.signals.train, self.signals.val))
+        return next((found for found in order if found is not None), None)
+
+
+def read_recording(client: MlflowClient, run_id: str, modules: Sequence[str]) -> Recorded:
+    """What a run has logged of its snapshots; where it has no verdict of its own, one is made of its metrics."""
+    prefix = client.get_run(run_id).data.tags.get(PREFIX_TAG, "")
+    names = ["epoch", *LOSSES, "val_accuracy", *(f"{DRIFT}{module}" for module in modules)]
+    metrics: dict[int, dict[str, float]] = {}
+    for name in names:
+        for one in client.get_metric_history(run_id, prefix + logged_name(name)):
+            metrics.setdefault(one.step, {})[name] = one.value
+    try:
+        signals, signal = _logged(client, run_id)
+        return Recorded(metrics, signals, signal)
+    except (FmceError, KeyError, TypeError, ValueError, AttributeError) as error:
+        note = (
+            f"The run's own verdict, {CONVERGENCE}, cannot be read ({error!s:.200}); curves are those of its metrics."
+        )
+    except FileNotFoundError:
+        note = (
+            f"The run has no {CONVERGENCE}: it has not ended, or was stopped. Curves are those of its metrics so far."
+        )
+    return Recorded(metrics, _judged(metrics), "train", note)
+
+
+def _logged(client: MlflowClient, run_id: str) -> tuple[Signals, str]:
+    """What the recording found at its end, and the signal that labels it."""
+    with fetched(client, run_id, CONVERGENCE) as path:
+        if path is None:
+            raise FileNotFoundError(CONVERGENCE)
+        found: Any = parse_json(read_file(path, MAX_BYTES, f"{CONVERGENCE} of run {run_id}"))
+    read = {name: None if found[name] is None else Convergence.from_dict(found[name]) for name in ("train", "val")}
+    drift = {str(module): Convergence.from_dict(one) for module, one in found["drift"].items()}
+    return Signals(read["train"], read["val"], drift), str(found["signal"])
+
+
+def _judged(metrics: dict[int, dict[str, float]]) -> Signals:
+    """Convergence of the snapshots from 0 on, as far as they have no gap."""
+    whole = next(step for step in range(len(metrics) + 1) if step not in metrics)
+    try:
+        return run_convergence([metrics[step] for step in range(whole)], ConvergenceConfig())
+    except (FmceError, KeyError):
+        return Signals(None, None, {})

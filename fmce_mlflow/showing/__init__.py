@@ -1,0 +1,1 @@
+"""Show a person feature maps, of a recording or of a model."""

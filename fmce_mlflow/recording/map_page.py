@@ -83,7 +83,7 @@ def run_page(client: MlflowClient, run_id: str, modules: Sequence[str] = ()) -> 
         captions=captions[:n] or _captions(labels),
         photos=None if photos is None else photos[:n],
         loss=loss,
-        verdict="" if loss is None else loss.verdict(),
+        verdict="" if loss is None or recorded.note else loss.verdict(),
         notes=[
             *notes,
             *([recorded.note] if recorded.note else []),
@@ -158,7 +158,7 @@ def _module(index: Index, module: str, pictures: ModulePictures, recorded: Recor
 
 def _moment(snapshot: int, recorded: Recorded) -> Moment:
     values = recorded.metrics.get(snapshot, {})
-    score = "" if recorded.signal == "drift" else _score(recorded.loss, snapshot)
+    score = "" if recorded.signal == "drift" or recorded.note else _score(recorded.loss, snapshot)
     shown = {name: form.format(values[key]) for key, (name, form) in FIGURES.items() if key in values}
     return Moment(snapshot, shown | ({"FMCS": score} if score else {}))
 

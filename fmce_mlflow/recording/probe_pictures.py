@@ -56,10 +56,10 @@ def read_pictures(client: MlflowClient, run_id: str) -> tuple[NDArray[np.uint8],
             if width > MOST * SIDE or height > SIDE or width % len(captions):
                 raise ValueError(f"it has {width} × {height} pixels for {len(captions)} pictures")
             sheet = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise ArtifactError(
-            f"{name} cannot be read: {error!s:.200}. Delete it; the maps can be shown without."
-        ) from None
+    except UnidentifiedImageError:
+        raise ArtifactError(f"{name} is no PNG file. Maps are shown without pictures.") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ArtifactError(f"{name} cannot be read: {error!s:.200}. Maps are shown without pictures.") from None
     return np.stack(np.split(sheet, len(captions), axis=1)), captions
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CONVERGENCE = "convergence.json"
 MAX_BYTES = 64 * 2**20
 PREFIX_TAG = "fmce.metric_prefix"
+OWN = "The curves are made of its metrics as they are, and no snapshot has a label."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,13 +58,9 @@ def read_recording(client: MlflowClient, run_id: str, modules: Sequence[str]) ->
         signals, signal = _logged(client, run_id)
         return Recorded(metrics, signals, signal)
     except (FmceError, KeyError, TypeError, ValueError, AttributeError) as error:
-        note = (
-            f"The run's own verdict, {CONVERGENCE}, cannot be read ({error!s:.200}); curves are those of its metrics."
-        )
+        note = f"{CONVERGENCE} of the run cannot be read ({error!s:.200}). {OWN}"
     except FileNotFoundError:
-        note = (
-            f"The run has no {CONVERGENCE}: it has not ended, or was stopped. Curves are those of its metrics so far."
-        )
+        note = f"The run has no {CONVERGENCE}, because it has not ended. {OWN}"
     return Recorded(metrics, _judged(metrics), "train", note)
 
 

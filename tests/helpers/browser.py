@@ -55,13 +55,15 @@ def opened() -> Iterator[Any]:
         driver.quit()
 
 
-def show(browser: Any, path: Path, *, width: int = 1280, scheme: str = "light", media: str = "screen") -> None:
+def show(
+    browser: Any, path: Path, *, width: int = 1280, height: int = 900, scheme: str = "light", media: str = "screen"
+) -> None:
     """Open a file, in light or dark mode, on a screen or as it prints."""
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia",
         {"media": media, "features": [{"name": "prefers-color-scheme", "value": scheme}]},
     )
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(path.as_uri())
 

@@ -31,7 +31,7 @@ FIGURES = {
 }
 
 
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "input"}
 
 
 class Reader(HTMLParser):

@@ -20,6 +20,7 @@ from fmce_mlflow.report.maps_page import MapsPage, Moment, ShownModule, averaged
 from fmce_mlflow.report.saliency_figure import spread
 from fmce_mlflow.runs.feature_index import Index, matching
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
+from fmce_mlflow.runs.recordings import RecordingTag
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.wording import counted, some
 
@@ -69,7 +70,7 @@ def run_page(client: MlflowClient, run_id: str, modules: Sequence[str] = ()) -> 
         photos, captions = None, []
         notes.append(str(error))
     there, choice = _choose(reader.index, chosen, run_id, images=len(captions))
-    recorded = read_recording(client, run_id, chosen)
+    recorded = read_recording(client, run, chosen)
     shown, labels = [], np.zeros(0, np.int64)
     for module in chosen:
         pictures, labels = _pictures(reader, module, choice)
@@ -175,8 +176,8 @@ def _captions(labels: NDArray[np.int64]) -> list[str]:
 
 
 def _title(run: Logged) -> str:
-    params = run.data.params
-    name, dataset = params.get("backbone", ""), params.get("dataset", "")
+    tag, params = RecordingTag.of(run.data.tags), run.data.params
+    name, dataset = (tag.backbone, tag.dataset) if tag else (params.get("backbone", ""), params.get("dataset", ""))
     return f"{name} on {dataset}" if name and dataset else name or run.info.run_name or run.info.run_id
 
 

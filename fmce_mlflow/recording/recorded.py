@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +10,13 @@ from fmce_mlflow.errors import FmceError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals, run_convergence
-from fmce_mlflow.runs.artifacts import fetched
 from fmce_mlflow.runs.metric_names import logged_name
-from fmce_mlflow.safety.reading import parse_json, read_file
+from fmce_mlflow.runs.recordings import CONVERGENCE, RecordingTag, recorded_signals
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-CONVERGENCE = "convergence.json"
-MAX_BYTES = 64 * 2**20
-PREFIX_TAG = "fmce.metric_prefix"
 OWN = "The curves are made of its metrics as they are, and no snapshot has a label."
 
 
@@ -46,33 +43,29 @@ class Recorded:
         return next((found for found in order if found is not None), None)
 
 
-def read_recording(client: MlflowClient, run_id: str, modules: Sequence[str]) -> Recorded:
+def read_recording(client: MlflowClient, run: Run, modules: Sequence[str]) -> Recorded:
     """What a run has logged of its snapshots; where it has no verdict of its own, one is made of its metrics."""
-    prefix = client.get_run(run_id).data.tags.get(PREFIX_TAG, "")
+    tag, run_id = RecordingTag.of(run.data.tags), run.info.run_id
     names = ["epoch", *LOSSES, "val_accuracy", *(f"{DRIFT}{module}" for module in modules)]
     metrics: dict[int, dict[str, float]] = {}
     for name in names:
-        for one in client.get_metric_history(run_id, prefix + logged_name(name)):
+        for one in client.get_metric_history(run_id, (tag.prefix if tag else "") + logged_name(name)):
             metrics.setdefault(one.step, {})[name] = one.value
     try:
-        signals, signal = _logged(client, run_id)
-        return Recorded(metrics, signals, signal)
-    except (FmceError, KeyError, TypeError, ValueError, AttributeError) as error:
-        note = f"{CONVERGENCE} of the run cannot be read ({error!s:.200}). {OWN}"
-    except FileNotFoundError:
+        found = recorded_signals(client, run)
+        if found is not None:
+            return Recorded(metrics, _signals(found), str(found["signal"]))
         note = f"The run has no {CONVERGENCE}, because it has not ended. {OWN}"
+    except (FmceError, KeyError, TypeError, ValueError, AttributeError) as error:
+        note = f"{CONVERGENCE} of the run cannot be used: {error!s:.200} {OWN}"
     return Recorded(metrics, _judged(metrics), "train", note)
 
 
-def _logged(client: MlflowClient, run_id: str) -> tuple[Signals, str]:
-    """What the recording found at its end, and the signal that labels it."""
-    with fetched(client, run_id, CONVERGENCE) as path:
-        if path is None:
-            raise FileNotFoundError(CONVERGENCE)
-        found: Any = parse_json(read_file(path, MAX_BYTES, f"{CONVERGENCE} of run {run_id}"))
+def _signals(found: Mapping[str, Any]) -> Signals:
+    """What the recording found at its end."""
     read = {name: None if found[name] is None else Convergence.from_dict(found[name]) for name in ("train", "val")}
     drift = {str(module): Convergence.from_dict(one) for module, one in found["drift"].items()}
-    return Signals(read["train"], read["val"], drift), str(found["signal"])
+    return Signals(read["train"], read["val"], drift)
 
 
 def _judged(metrics: dict[int, dict[str, float]]) -> Signals:

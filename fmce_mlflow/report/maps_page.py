@@ -172,7 +172,7 @@ def _view(size: Sequence[int], column: int) -> str:
 
 
 def _chart(found: Convergence | None, page: MapsPage, owner: str) -> Markup | None:
-    if found is None:
+    if found is None or not np.isfinite(found.losses).all():
         return None
     return loss_chart(found, label=f"{owner}. {found.verdict()}", cursor=page.moments[-1].snapshot or 0)
 

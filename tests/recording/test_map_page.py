@@ -18,6 +18,7 @@ from fmce_mlflow.recording.map_page import PAGE, log_page, run_page
 from fmce_mlflow.recording.probe_pictures import PICTURES, log_pictures
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapReader, FeatureMapWriter
+from fmce_mlflow.runs.recordings import TAG, RecordingTag
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
 from tests.helpers.reports import HOSTILE
@@ -174,7 +175,7 @@ def test_a_verdict_that_cannot_be_read_is_made_of_the_metrics(client, content):
     before = data_of(run_page(client, run_id))
     artifact(client, run_id, "convergence.json").write_bytes(content)
     html = run_page(client, run_id)
-    assert "convergence.json of the run cannot be read" in html
+    assert "convergence.json of the run cannot be used" in html
     after = data_of(html)
     assert after["loss"] == before["loss"] and "FMCS" not in dict(after["moments"][-1]["figures"])
 
@@ -195,11 +196,14 @@ def test_maps_without_any_metric(client):
 
 
 def test_metrics_with_a_prefix_are_found(client):
-    run_id = recorded(client, {"a": (4, 3, 4, 4)}, range(2), **{"fmce.metric_prefix": "fmce/"})
+    told = RecordingTag("a net", "some photos", "fmce/").to_json()
+    run_id = recorded(client, {"a": (4, 3, 4, 4)}, range(2), **{TAG: told})
     for step in range(2):
         client.log_metric(run_id, "train_loss", 9.0, step=step)
         client.log_metric(run_id, "fmce/train_loss", 2.0 - step, step=step)
-    assert dict(data_of(run_page(client, run_id))["moments"][1]["figures"])["training loss"] == "1"
+    html = run_page(client, run_id)
+    assert dict(data_of(html)["moments"][1]["figures"])["training loss"] == "1"
+    assert "<h1>a net on some photos</h1>" in html
 
 
 def test_a_deleted_run_is_shown_and_told(client):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError
 from fmce_mlflow.method.networks.batches import images_in
-from fmce_mlflow.method.networks.layout import Known, Layout, Pass, TokenGrid
+from fmce_mlflow.method.networks.layout import NOT_ONE_EACH, Known, Layout, Pass, TokenGrid
 from fmce_mlflow.method.networks.model_forms import (
     Call,
     bare_name,
@@ -272,10 +272,16 @@ def _select(name: str, head: str, calls: Mapping[str, list[list[Leaf]]], found: 
         )
     maps = {key: leaf for key, leaf in chosen.items() if isinstance(leaf, Tensor)}
     if not maps:
-        got = "; ".join(f"{key}: {leaf}" for key, leaf in chosen.items()) or "no tensor"
+        got = "; ".join(f"{key}: {leaf}" for key, leaf in list(chosen.items())[:4]) or "no tensor"
+        advice = f"Name a module before it.{_near(name, found)}"
+        if chosen and all(NOT_ONE_EACH in str(leaf) for leaf in chosen.values()):
+            advice = (
+                "It works on regions or windows that are cut out of the images, and not on images: name a module "
+                "before these are cut out, such as the backbone or its neck."
+            )
         raise CaptureError(
             f"The output of module {name!r} is no feature map. Expected floats of shape (n, C, H, W), or tokens "
-            f"(n, L, D); got {got}. Name a module before it.{_near(name, found)}"
+            f"(n, L, D); got {got}. {advice}"
         )
     return maps
 

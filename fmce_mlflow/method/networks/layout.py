@@ -16,6 +16,7 @@ TokenGrid: TypeAlias = tuple[int, ...]
 PREFIX_TOKENS = (0, 1, 2, 5)  # none, class, class + distillation, class + four registers
 MOST_BEFORE = 17  # a class token and sixteen registers
 _QUERIES = ("quer", "latent", "det_token", "detection_token")  # in names of what is learned and lies nowhere
+NOT_ONE_EACH = "which is not one for each of"
 _LEARNS_NO_PLACE = "as many as the model has learned queries, which lie nowhere"
 
 
@@ -102,11 +103,12 @@ class Pass:
     def read(self, output: Tensor, name: str = "") -> Layout | str:
         """How one tensor is a feature map, by the rules of ``capture``; or a text that says why it is none."""
         kind = f"{str(output.dtype).removeprefix('torch.')} of shape {tuple(output.shape)}"
+        of_parts = f"{kind}, {NOT_ONE_EACH} {self.n} images"
         if not output.is_floating_point() or output.dim() not in (3, 4) or not output.numel():
-            return kind
+            return of_parts if self.n is not None and self.n not in output.shape[:2] else kind
         first = output.dim() == 3 and self._sequence_first(output, name)
         if self.n not in (None, output.shape[1 if first else 0]):
-            return f"{kind}, which is not one for each of {self.n} images"
+            return of_parts
         if output.dim() == 4:
             return Layout((0, 3, 1, 2) if self._channels_last(*output.shape[1:]) else (0, 1, 2, 3))
         found = self._lie(output.shape[0 if first else 1], output.shape[2])

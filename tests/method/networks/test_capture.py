@@ -236,6 +236,13 @@ def test_regions_of_a_detector_are_no_maps_of_images(detector):
         maps_of(detector, ["roi_heads.box_roi_pool"], [torch.rand(3, 64, 64)] * 2)
 
 
+@pytest.mark.parametrize("name", ["roi_heads", "roi_heads.box_head", "roi_heads.box_predictor", "rpn"])
+def test_what_works_on_regions_says_so_and_names_no_module_inside_it(detector, name):
+    with pytest.raises(CaptureError, match=r"works on regions .* name a module before these are cut out") as caught:
+        maps_of(detector, [name], [torch.rand(3, 64, 64)] * 2)
+    assert "Inside it" not in str(caught.value) and len(str(caught.value)) < 700
+
+
 Point = namedtuple("Point", "left right")
 
 

@@ -124,6 +124,10 @@ def train(
     root: Path, seed: int, kept: Path, *, epochs: int, batch_size: int, lr: float, size: tuple[int, int], register: str
 ) -> None:
     """Train with a seed; what was stopped goes on from the checkpoint ``kept``."""
+    state: dict[str, Any] = torch.load(kept) if kept.exists() else {"epoch": -1, "run_id": None}
+    if state["run_id"] and mlflow.get_run(state["run_id"]).info.status == "FINISHED":
+        click.echo(f"seed {seed} is trained: run {state['run_id']}")
+        return
     torch.manual_seed(seed)
     train_set, val_set = (Bccd(root, split, size, presets(split == "train")) for split in ("train", "val"))
     batches = DataLoader(train_set, batch_size, shuffle=True, drop_last=True, collate_fn=collate)
@@ -132,7 +136,6 @@ def train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, epochs * len(batches), power=0.9)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    state: dict[str, Any] = torch.load(kept) if kept.exists() else {"epoch": -1, "run_id": None}
     for name in parts.keys() & state.keys():
         parts[name].load_state_dict(state[name])
     versions = {round(epochs * share) for share in VERSIONS}

@@ -61,6 +61,11 @@ def signals(run: LoggedRun) -> dict[str, Convergence]:
     return {name: Convergence.from_dict(one) for name, one in {**by_loss, **found["drift"]}.items()}
 
 
+def recorded(run: LoggedRun) -> list[str]:
+    """The modules of a run, in the order of the network."""
+    return list(mlflow.artifacts.load_dict(f"runs:/{run.info.run_id}/convergence.json")["drift"])
+
+
 def history(client: MlflowClient, run: LoggedRun, name: str) -> np.ndarray:
     """A metric by snapshot."""
     rows = sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, name))
@@ -214,7 +219,7 @@ def evaluated(
     client: MlflowClient, run: LoggedRun, images: Any, key: str, name: str, net: str | None
 ) -> list[dict[str, Any]]:
     """Scores by module of a run's registered versions, by one predictor."""
-    config = {"modules": run.data.params["modules_used"], "saliency": False, "probe_size": TEST_IMAGES}
+    config = {"modules": ",".join(recorded(run)), "saliency": False, "probe_size": TEST_IMAGES}
     versions = client.search_model_versions(f"run_id = '{run.info.run_id}'")
     rows = []
     for version in sorted(versions, key=lambda one: int(one.version)):
@@ -243,7 +248,7 @@ def labels(runs: list[LoggedRun], signal: str) -> pd.DataFrame:
     rows = []
     for run in runs:
         found = signals(run)
-        for module in run.data.params["modules_used"].split(","):
+        for module in recorded(run):
             fmcs = found[module if signal == "drift" else "train"].fmcs
             for snapshot, value in enumerate([] if fmcs is None else fmcs):
                 rows.append({"run_id": run.info.run_id, "module": module, "snapshot": snapshot, "label": value})

@@ -16,6 +16,7 @@ from fmce_mlflow.recording.record import Record
 from fmce_mlflow.recording.signals import LOSSES, Signals, run_convergence
 from fmce_mlflow.recording.state import About
 from fmce_mlflow.report.convergence_figure import convergence_figure
+from fmce_mlflow.report.drift_figure import drift_figure
 from fmce_mlflow.report.style import png
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLOT = "plots/convergence.png"
+DRIFT_PLOT = "plots/drift.png"
 LAGGARD_TAG = "fmce.laggard"
 
 Extra = Callable[[Run, Convergence], None]
@@ -70,6 +72,8 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
     run.set_tags(seal(CONVERGENCE, run.log_json({**found, **signals.to_dict()}, CONVERGENCE)))
     other = signals.val if options.signal == "train" else None
     log_figure(run, partial(convergence_figure, primary, title=about.name, epochs=record.epochs, other=other), PLOT)
+    if len(signals.drift) > 1:
+        log_figure(run, partial(drift_figure, signals.drift, title=f"Drift of modules: {about.name}"), DRIFT_PLOT)
     for extra in extras:
         extra(run, primary)
     _close_index(run, about, record, primary)

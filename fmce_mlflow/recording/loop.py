@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -80,6 +80,16 @@ class LoopRecorder(Recorder):
         if self.options.every is not None and self.record.steps % self.options.every == 0:
             self.snapshot()
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint within an epoch has to keep, in types of JSON: the losses since the last snapshot."""
+        return {"steps": self.record.steps, **self._losses.state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave, if it is not empty."""
+        if state:
+            self.record.steps = int(state["steps"])
+            self._losses.restore(state)
+
     def snapshot(
         self,
         *,
@@ -149,7 +159,7 @@ class LoopRecorder(Recorder):
             self._add_to_first(metrics)
             return
         means, earlier = self._losses.take(), {}
-        if self._begun is not None and self.snapshots == 1 and TOTAL not in self.record.metrics[0]:
+        if self.snapshots == 1 and TOTAL not in self.record.metrics[0]:
             earlier = self._losses.first()
         self._begun = None
         metrics = {**means, **metrics}
@@ -238,6 +248,13 @@ class IdleRecorder(LoopRecorder):
         """Nothing."""
 
     def snapshot(self, **_: Any) -> None:
+        """Nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing."""
 
     def finish(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -44,6 +45,16 @@ class RunningLoss:
         for name, value in found.items():
             before, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = before + value, count + 1
+
+    def state(self) -> dict[str, list[Any]]:
+        """All of it in types of JSON; here a GPU is waited for."""
+        sums = [[name, float(total), count] for name, (total, count) in self._sums.items()]
+        return {"sums": sums, "first": [[name, float(value)] for name, value in self._first.items()]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self._sums = {name: (total, count) for name, total, count in state["sums"]}
+        self._first = dict(state["first"])
 
     @property
     def told(self) -> bool:

@@ -162,6 +162,25 @@ def test_a_recording_that_was_cut_off_goes_on_with_every_snapshot_once(client):
     assert any("up to epoch 5 are there already" in line for line in said)
 
 
+def test_losses_go_on_from_a_checkpoint_within_an_epoch(client):
+    """The loop's own checkpoint keeps what the recorder was told since its last snapshot, the very first loss too."""
+    run_id = new_run(client)
+    with pytest.raises(KeyError), recorded(client, run_id) as recorder:
+        for value in (1.0, 2.0):
+            recorder.loss(value, box=torch.tensor(value / 2))
+        kept = json.loads(json.dumps(recorder.state_dict()))
+        raise KeyError
+    with recorded(client, run_id) as recorder:
+        recorder.load_state_dict({})
+        recorder.load_state_dict(kept)
+        for value in (3.0, 4.0):
+            recorder.loss(value, box=torch.tensor(value / 2))
+        recorder.snapshot(epoch=1)
+        assert recorder.record.steps == 4
+    assert history(client, run_id, "train_loss") == {0: 1.0, 1: 2.5}
+    assert history(client, run_id, "train_loss/box") == {0: 0.5, 1: 1.25}
+
+
 def test_a_recording_that_goes_on_wants_the_same_images_and_modules(client):
     run_id = new_run(client)
     with pytest.raises(ZeroDivisionError), recorded(client, run_id):

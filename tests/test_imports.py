@@ -33,7 +33,11 @@ FLOORS = (
     {"entrypoints"},
 )
 # Packages that only these, or never these, import.
-ONLY_IN = {"optuna": {"tuning"}, "click": {"cli"}, "timm": {"method"}}
+ONLY_IN = {
+    "optuna": {"tuning"}, "click": {"cli"}, "timm": {"method"},
+    "lightning": {"recording"}, "pytorch_lightning": {"recording"}, "transformers": {"recording"},
+    "ultralytics": set(), "mmengine": set(),
+}  # fmt: skip
 NEVER_IN = {"mlflow": {"errors", "wording", "method", "report", "entrypoints"}}
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "entrypoints").glob("*.py")])
 OUTSIDE = sorted(path for folder in ("tests", "research", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
@@ -128,6 +132,12 @@ def test_a_recording_knows_no_training_loop_of_ours():
     for path in (PACKAGE / "recording").rglob("*.py"):
         found = imported(path.read_text(), type_checking=True)
         assert not [name for name in found if name.startswith(ours)], path.name
+
+
+def test_a_recording_loads_no_library_of_the_integrations():
+    """Each is imported by its own file there, which nothing else imports."""
+    code = "import fmce_mlflow.recording.start, fmce_mlflow.recording.integrations.ultralytics"
+    assert loaded(code, {"lightning", "pytorch_lightning", "transformers", "ultralytics", "mmengine"}) == set()
 
 
 def test_type_annotations_keep_mlflow_out_of_the_method_too():

@@ -96,7 +96,7 @@ class LoopRecorder(Recorder):
         epoch: float | None = None,
         maps: TakenMaps | None = None,
         save: Callable[[Sink], None] | None = None,
-        **metrics: float,
+        **metrics: float | None,
     ) -> None:
         """Record a snapshot. What goes wrong is said once, and the training goes on.
 
@@ -108,7 +108,8 @@ class LoopRecorder(Recorder):
             maps: As for :class:`Recorder`.
             save: As for :class:`Recorder`.
             metrics: ``val_loss`` is a signal of convergence, and so is ``train_loss``, by default the mean of what
-                :meth:`loss` was told; any other is logged with them.
+                :meth:`loss` was told; any other is logged with them. Each is one number, also as a tensor; None: not
+                known at this snapshot.
 
         Raises:
             RunError: If the recording has ended.
@@ -122,7 +123,8 @@ class LoopRecorder(Recorder):
             self._losses.take()
             self._warn("again", f"snapshots up to epoch {self._goes_on_after:g} are there already: not taken again.")
             return
-        self._safely(f"snapshot {self.snapshots}", partial(self._take, epoch, maps, save, metrics))
+        numbers = {name: float(value) for name, value in metrics.items() if value is not None}
+        self._safely(f"snapshot {self.snapshots}", partial(self._take, epoch, maps, save, numbers))
 
     def finish(self) -> Signals | None:
         """Find convergence by each signal, log it, and close the run if it was opened for this recording.

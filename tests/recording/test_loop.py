@@ -128,6 +128,14 @@ def test_a_loop_that_tells_no_loss_may_pass_it_to_the_snapshot(client):
     assert signals(client, recorder.run.id)["assumed"] == ["train_loss"]
 
 
+def test_metrics_may_be_tensors_or_not_known_yet(client):
+    with recorded(client) as recorder:
+        recorder.loss(1.0)
+        recorder.snapshot(val_loss=torch.tensor(0.5, requires_grad=True), map=None)
+    assert history(client, recorder.run.id, "val_loss") == {0: 0.5, 1: 0.5}
+    assert history(client, recorder.run.id, "map") == {}
+
+
 def test_named_losses_are_logged_each_and_their_sum_is_the_training_loss(client):
     with recorded(client) as recorder:
         recorder.loss(box=torch.tensor(1.0), mask=2.0)

@@ -32,7 +32,7 @@ from fmce_mlflow.evaluation.provenance import find_training_run, model_facts, pr
 from fmce_mlflow.evaluation.saliency import Saliency, take_saliency
 from fmce_mlflow.evaluation.verdict import FEW_IMAGES
 from fmce_mlflow.method.images.input_batches import InputBatches
-from fmce_mlflow.method.networks.call_order import in_order, weightless
+from fmce_mlflow.method.networks.call_order import in_order, namesakes, weightless
 from fmce_mlflow.method.networks.copies import borrowed
 from fmce_mlflow.method.networks.forward import as_input, padded
 from fmce_mlflow.method.networks.model_forms import check_hookable
@@ -146,6 +146,7 @@ def examine(
                 run.say(line)
             bag_size = choose_bag_size(setup)
             scored = _score(setup, modules, bag_size, notes)
+            notes.choices.extend(namesakes(network, modules, scored.modules))
             findings = _findings(run, setup, scored, early, predictor, bag_size, notes)
             log(findings, ())
             names = [module.name for module in findings.modules]

@@ -17,6 +17,7 @@ from fmce_mlflow.errors import FmceError, ModelError, NonFiniteLossError
 from fmce_mlflow.method.convergence.drift import centered_gram, gram_cka
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.networks.batches import placed
+from fmce_mlflow.method.networks.call_order import namesakes
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.find_modules import resolve_modules
 from fmce_mlflow.method.networks.fingerprint import fingerprint
@@ -84,8 +85,8 @@ class Recorder:
         self.options = RecordingOptions(**options)
         self.name = name or type(unwrap(model)).__name__
         self.record = record or Record()
-        self.shapes = map_shapes(model, modules, probe, self.options)
-        for line in renamed(self.shapes):
+        self._asked, self.shapes = find_maps(model, modules, probe, self.options)
+        for line in (*renamed(self.shapes), *namesakes(model, self._asked, self.shapes)):
             run.say(line)
         self._saliency = self._history()
         self._owns_uploads = uploads is None
@@ -110,7 +111,7 @@ class Recorder:
         """The modules' maps of the probe images as the network is now, for a loop that uses its outputs too."""
         return take_maps(
             self.model,
-            self.modules if modules is None else modules,
+            self._asked if modules is None else modules,
             self.probe.batches,
             len(self.probe.labels),
             map_size=self.options.map_size,
@@ -257,10 +258,10 @@ class Recorder:
         log_figure(run, draw, SALIENCY)
 
 
-def map_shapes(
+def find_maps(
     model: nn.Module, modules: Sequence[str], probe: ProbeImages, options: RecordingOptions
-) -> dict[str, tuple[int, ...]]:
-    """(C, H, W) of the maps that a model gives for the first probe images, by name.
+) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
+    """Modules to ask for, and by name (C, H, W) of the maps that they give for the first probe images.
 
     Raises:
         BackboneError: If the model has no such module.
@@ -273,7 +274,7 @@ def map_shapes(
         names = resolve_modules(model, modules, example=batch, token_grid=grid, call=call)
         with capture(model, names, map_size=options.map_size, token_grid=grid, call=call) as forward:
             _, maps = forward(batch)
-    return {name: tuple(value.shape[1:]) for name, value in maps.items()}
+    return names, {name: tuple(value.shape[1:]) for name, value in maps.items()}
 
 
 @contextmanager

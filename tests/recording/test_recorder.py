@@ -197,6 +197,27 @@ def test_modules_by_glob_and_outputs_have_names_of_their_own(client):
         recorder_of(client, net(), ("steem",))
 
 
+class Stages(nn.Sequential):
+    """As torchvision's feature extractors: outputs are numbered, and so are modules, in another order."""
+
+    def forward(self, x):
+        found = [x := module(x) for module in self]
+        return {"0": found[1], "1": found[2]}
+
+
+def test_an_output_that_has_the_name_of_a_module_is_recorded_and_not_that_module(client):
+    body = Stages(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 3), nn.Conv2d(5, 6, 3))
+    said = []
+    run = Run(client, new_run(client), said.append)
+    recorder = Recorder(nn.Sequential(body), ["0"], probe_images(PROBE, PROBE_LABELS), run)
+    recorder.snapshot(train_loss=1.0)
+    maps, _ = FeatureMapReader(client, run.id).read("0.0", 0)
+    expected = body(PROBE)["0"].detach()
+    assert recorder.shapes == {"0.0": (5, 6, 6), "0.1": (6, 4, 4)}
+    np.testing.assert_allclose(maps, expected, atol=2e-3)
+    assert [line for line in said if line.startswith("0.0 is an output or a call of 0 here")]
+
+
 def test_a_module_whose_name_is_too_long_for_a_metric_is_recorded_and_labelled_by_its_drift(client):
     """A folder's name may have 255 characters, a metric's 250."""
     model, name = net(), "m" * 255

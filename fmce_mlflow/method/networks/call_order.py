@@ -1,8 +1,8 @@
-"""Where modules stand in a network: the order in which it calls them, and which of them have weights."""
+"""Where modules stand in a network: the order in which it calls them, which have weights, which share a name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -48,6 +48,29 @@ def weightless(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
     """
     _, heads = _heads(model, names)
     return tuple(name for name in names if next(heads[name].parameters(), None) is None)
+
+
+def namesakes(model: nn.Module, asked: Sequence[str], found: Iterable[str]) -> list[str]:
+    """What the user is to be told of maps that have the name of a module, and are of an output or a call of another.
+
+    Args:
+        model: In any form.
+        asked: Modules as they were asked for.
+        found: Names of the maps.
+
+    Example:
+        >>> net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 1)))
+        >>> print(*namesakes(net, ["0"], ["0.0", "0.1"]))
+        0.0 is an output or a call of 0 here; where 0.0 is asked for itself, it is the module of that name.
+    """
+    network, prefix = unwrap_with_prefix(model)
+    modules = named_modules(network)
+    return [
+        f"{name} is an output or a call of {name.rpartition('.')[0]} here; where {name} is asked for itself, it is the "
+        "module of that name."
+        for name in found
+        if name not in asked and bare_name(name, prefix) in modules
+    ]
 
 
 def _heads(model: nn.Module, names: Sequence[str]) -> tuple[nn.Module, dict[str, nn.Module]]:

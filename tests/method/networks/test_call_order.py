@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fmce_mlflow.method.networks.call_order import in_order, weightless
+from fmce_mlflow.method.networks.call_order import in_order, namesakes, weightless
 from tests.helpers.nets import TwoMaps, tiny
 
 EXAMPLE = torch.zeros(2, 3, 8, 8)
@@ -46,3 +46,10 @@ def test_neither_registration_nor_a_second_call_moves_a_module():
 
 def test_outputs_stand_where_their_module_stands():
     assert in_order(TwoMaps().eval(), ("neck.1", "head", "neck.0"), example=EXAMPLE) == ("neck.1", "neck.0", "head")
+
+
+def test_names_that_were_asked_for_are_what_they_say():
+    network = nn.Sequential(tiny())
+    assert namesakes(network, ["0.stage.0", "0"], ["0.stage.0", "0.other"]) == []
+    (line,) = namesakes(torch.compile(network), ["_orig_mod.0.stage"], ["_orig_mod.0.stage.0", "_orig_mod.0.stage.9"])
+    assert line.startswith("_orig_mod.0.stage.0 is an output or a call of _orig_mod.0.stage here")

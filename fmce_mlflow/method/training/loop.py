@@ -10,13 +10,14 @@ import atexit
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,9 +38,11 @@ from fmce_mlflow.method.training.steps import (
     epoch_order,
     learning_rate,
     memory_format,
+    place_in_schedule,
     private_rng,
     seed_generators,
     snapshot_steps,
+    step_of,
     steps_per_epoch,
 )
 
@@ -68,8 +71,38 @@ class Snapshot:
     state: TrainingState | None
 
 
-def make_accelerator(config: TrainingConfig) -> Accelerator:
+@dataclass(slots=True)
+class Course:
+    """How far a training goes, which whoever looks at it may cut short at any snapshot.
+
+    Attributes:
+        last: Index of its last snapshot.
+        turn: The snapshot at which it was cut short; what then is left of the learning rate's schedule is run through
+            from this one to the last.
+    """
+
+    last: int
+    turn: int | None = None
+
+    def cut(self, *, at: int, after: int = 0) -> None:
+        """End so many snapshots after one of them, if not sooner.
+
+        Example:
+            >>> course = Course(last=8)
+            >>> course.cut(at=3, after=2)
+            >>> course
+            Course(last=5, turn=3)
+        """
+        if self.turn is None and at + after < self.last:
+            self.turn, self.last = at, at + after
+
+
+def make_accelerator(config: TrainingConfig, *, freezes: bool = False) -> Accelerator:
     """An Accelerator for this training, also if the process has trained with another precision before.
+
+    Args:
+        config: How to train.
+        freezes: Whether parts of the network may stop to train, which a network shared by processes has to know.
 
     Raises:
         ConfigError: If the device cannot compute in that precision.
@@ -77,7 +110,10 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=False)
     try:
         accelerator = Accelerator(
-            mixed_precision=config.precision, cpu=config.cpu, gradient_accumulation_steps=config.gradient_accumulation
+            mixed_precision=config.precision,
+            cpu=config.cpu,
+            gradient_accumulation_steps=config.gradient_accumulation,
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)] if freezes else None,
         )
     except ValueError as error:
         raise ConfigError(f"precision {config.precision!r} is not available here: {error} Use bf16 or no.") from None
@@ -96,6 +132,8 @@ def train(
     resume: TrainingState | None = None,
     accelerator: Accelerator | None = None,
     progress: tqdm[Any] | None = None,
+    course: Course | None = None,
+    begin: Callable[[nn.Module], None] | None = None,
 ) -> Iterator[Snapshot]:
     """Train ``model`` on ``data`` and yield at each snapshot, first with the untrained network.
 
@@ -109,9 +147,12 @@ def train(
         resume: Go on after this state; the first snapshot yielded is the one after it.
         accelerator: The caller's, if it needs to know its process index.
         progress: A bar that is moved on by images.
+        course: How far to go; all of ``config`` where None.
+        begin: Called with the network, in its wrapper, when it and its optimizer are ready and have their state, before
+            any step: what was frozen before ``resume`` is frozen there, for the optimizer's state is by position.
 
     Yields:
-        Snapshot: Snapshots 0 … ``config.snapshots``, or those after ``resume``.
+        Snapshot: Snapshots 0 … ``course.last``, or those after ``resume``.
 
     Raises:
         NonFiniteLossError: If a loss is NaN or infinite; names the snapshot.
@@ -132,6 +173,9 @@ def train(
     model = accelerator.unwrap_model(network)
     if resume is not None:
         load_optimizer(optimizer, resume, accelerator)
+    if begin is not None:
+        begin(network)
+    course = course or Course(config.snapshots)
 
     def snapshot(index: int, train_loss: float, seconds: float, images: int) -> Snapshot:
         if not math.isfinite(train_loss):
@@ -149,29 +193,44 @@ def train(
         yield snapshot(0, untrained_loss(model, data, config, device, micro), 0.0, 0)
         accelerator.wait_for_everyone()
 
-    done = resume.snapshot if resume is not None else 0
-    for index in range(done + 1, config.snapshots + 1):
-        epoch, part = divmod(index - 1, config.snapshots_per_epoch)
-        begin, end = (at[part - 1] if part else 0), at[part]
-        started = time.perf_counter()
-        images = loader(
-            data.train,
-            preprocessing=data.preprocessing,
-            batches=_batches(len(data.train), config, accelerator, epoch, slice(begin * batch_size, end * batch_size)),
-            augmentation=config.augmentation,
-            seed=config.seed,
-            epoch=epoch,
-            num_workers=config.num_workers,
-            pin_memory=device.type == "cuda",
-        )
-        with private_rng(device), deterministic(device), told_if_a_worker_ends():
-            loss = _train_steps(
-                network, optimizer, accelerator, images, config, epoch * steps + begin, steps, progress, batch_size
+    index = resume.snapshot if resume is not None else 0
+    try:
+        while index < course.last:
+            index += 1
+            epoch, part = divmod(index - 1, config.snapshots_per_epoch)
+            first, end = (at[part - 1] if part else 0), at[part]
+            started = time.perf_counter()
+            images = loader(
+                data.train,
+                preprocessing=data.preprocessing,
+                batches=_batches(
+                    len(data.train), config, accelerator, epoch, slice(first * batch_size, end * batch_size)
+                ),
+                augmentation=config.augmentation,
+                seed=config.seed,
+                epoch=epoch,
+                num_workers=config.num_workers,
+                pin_memory=device.type == "cuda",
             )
-        yield snapshot(index, loss, time.perf_counter() - started, (end - begin) * batch_size)
-        accelerator.wait_for_everyone()
-    if config.channels_last:
-        model.to(memory_format=torch.contiguous_format)
+            rates = [_rate(config, epoch * steps + step, steps, course, at) for step in range(first, end)]
+            with private_rng(device), deterministic(device), told_if_a_worker_ends():
+                loss = _train_steps(
+                    network, optimizer, accelerator, images, config, epoch * steps + first, rates, progress, batch_size
+                )
+            yield snapshot(index, loss, time.perf_counter() - started, (end - first) * batch_size)
+            accelerator.wait_for_everyone()
+    finally:
+        if config.channels_last:
+            model.to(memory_format=torch.contiguous_format)
+
+
+def _rate(config: TrainingConfig, step: int, steps: int, course: Course, at: Sequence[int]) -> float:
+    """The learning rate of a step of a training that may be cut short."""
+    place: float = step
+    if course.turn is not None:
+        whole, turn, last = (step_of(one, steps, at) for one in (config.snapshots, course.turn, course.last))
+        place = place_in_schedule(step, whole, turn, last)
+    return learning_rate(config, place, steps)
 
 
 def _shares(config: TrainingConfig, images: int, world: int) -> tuple[int, int]:
@@ -202,21 +261,20 @@ def _train_steps(
     images: Any,
     config: TrainingConfig,
     first_step: int,
-    steps: int,
+    rates: Sequence[float],
     progress: tqdm[Any] | None,
     batch_size: int,
 ) -> float:
-    """Run the batches of ``images`` and return their mean loss over all processes."""
+    """Run the batches of ``images``, each step at its rate, and return their mean loss over all processes."""
     network.train()
     layout = memory_format(config)
     losses = []
     for i, (x, y) in enumerate(images):  # x (b, 3, H, W), y (b,)
         step, part = divmod(i, config.gradient_accumulation)
-        step += first_step
         if part == 0:
-            seed_generators(accelerator.device, config.seed, step, accelerator.process_index)
+            seed_generators(accelerator.device, config.seed, first_step + step, accelerator.process_index)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step, steps)
+                group["lr"] = rates[step]
         x = x.to(accelerator.device, non_blocking=True, memory_format=layout)
         y = y.to(accelerator.device, non_blocking=True)
         with accelerator.accumulate(network):

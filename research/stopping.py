@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fmce_mlflow.method.convergence.causal import converged_by_now
+from fmce_mlflow.method.convergence.causal import converged_by_now, verdicts
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.drift import centered_gram, gram_cka
 from fmce_mlflow.method.images.config import SplitOptions
@@ -46,7 +46,7 @@ from fmce_mlflow.method.networks.freeze import Frozen
 from fmce_mlflow.method.networks.take_maps import take_maps
 from fmce_mlflow.method.networks.upstream import upstream
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.method.training.loop import train
+from fmce_mlflow.method.training.loop import Course, train
 
 VALIDATION, PROBE = 1000, 256
 MODULES = {
@@ -59,8 +59,10 @@ SCORED = {"mnist": 2000, "mini": 1000, "cifar10": 4000}  # held-out images besid
 EPOCHS = {"mnist": 20, "mini": 30, "cifar10": 30}
 CHOSEN_ON = ("mnist", "mini")
 SEEDS = (0, 1, 2)  # of the scored runs
-FREEZING = ConvergenceConfig()  # by drift
-PATIENCE = 3
+LOSS, DRIFT = (0.02, 3), (0.02, 3)
+"""μ and patience, in snapshots, by which a training stops and by which a module freezes: chosen on ``CHOSEN_ON``."""
+ANNEAL = 3
+"""Epochs in which the rest of the schedule is run through: chosen likewise."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,9 @@ class Plan:
 
 def plan() -> Iterator[Plan]:
     """First what chooses, then what is scored."""
-    for schedule in ("cosine", "constant"):
-        for dataset in CHOSEN_ON:
-            for backbone in MODULES:
-                yield Plan(dataset, backbone, 0, schedule=schedule)
+    for dataset in CHOSEN_ON:
+        for backbone in MODULES:
+            yield Plan(dataset, backbone, 0)
     for seed in SEEDS:
         for backbone in MODULES:
             yield Plan("cifar10", backbone, seed)
@@ -163,23 +164,31 @@ class Looks:
         }  # fmt: skip
 
 
+def drifts(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """A module's drifts, from snapshot 0 on."""
+    found = [row["drift"][name] for row in rows[1:]]
+    return [*found[:1], *found]
+
+
 def newly_converged(rows: Sequence[Mapping[str, Any]], modules: Sequence[str], threshold: float, done: int) -> int:
     """How many modules, from the input on, are frozen or have converged by their drift."""
-    config = replace(FREEZING, threshold=threshold)
+    config = ConvergenceConfig(threshold=threshold)
     for name in modules[done:]:
-        drifts = [row["drift"][name] for row in rows[1:]]
-        if not drifts or not converged_by_now([drifts[0], *drifts], config, patience=PATIENCE):
+        if not converged_by_now(drifts(rows, name), config, patience=DRIFT[1]):
             break
         done += 1
     return done
 
 
-def run(item: Plan, data: ImageData, states: Path | None) -> dict[str, Any]:
-    """Train, and say what was seen."""
+def run(item: Plan, data: ImageData, states: Path | None, course: Course | None = None) -> dict[str, Any]:
+    """Train, in full or on from where a course was cut, and say what was seen."""
     model, modules = item.network(len(data.classes)), MODULES[item.backbone]
     looks, frozen, done, rows = Looks(model, modules, data), Frozen(model), 0, []
     parts = upstream(model, modules, looks.x[:2])
-    snapshots = train(model, data, item.config)
+    resume = None
+    if course is not None:
+        resume = torch.load(states / f"{item.key}_{course.turn}.pt", weights_only=False)
+    snapshots = train(model, data, item.config, resume=resume, course=course)
     with looks.deviating():
         while True:
             began = time.process_time()
@@ -188,7 +197,7 @@ def run(item: Plan, data: ImageData, states: Path | None) -> dict[str, Any]:
                 break
             seconds = time.process_time() - began
             rows.append({"train_loss": snapshot.train_loss, "train_seconds": seconds, **looks.take(), "frozen": done})
-            if states is not None and snapshot.state is not None:
+            if course is None and states is not None:
                 torch.save(snapshot.state, states / f"{item.key}_{snapshot.index}.pt")
             if item.freeze is not None:
                 now = newly_converged(rows, modules, item.freeze, done)
@@ -196,6 +205,59 @@ def run(item: Plan, data: ImageData, states: Path | None) -> dict[str, Any]:
                     frozen.freeze(parts[name])
                 done = now
     return {"plan": asdict(item), "modules": modules, "snapshots": rows}
+
+
+# --- rules, each from the past alone ---------------------------------------------------------------------------------
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def first(found: Any) -> int | None:
+    """Where a verdict is yes for the first time."""
+    return int(np.argmax(found)) if np.any(found) else None
+
+
+def by_loss(rows: Rows, threshold: float, patience: int) -> int | None:
+    losses = [row["train_loss"] for row in rows]
+    return first(verdicts(losses, ConvergenceConfig(threshold=threshold), patience=patience))
+
+
+def by_drift(rows: Rows, threshold: float, patience: int) -> int | None:
+    """All modules by their drift."""
+    config = ConvergenceConfig(threshold=threshold)
+    found = [verdicts(drifts(rows, name), config, patience=patience) for name in rows[1]["drift"]]
+    return first(np.all(found, axis=0))
+
+
+def by_validation(rows: Rows, patience: int) -> tuple[int, int] | None:
+    """The snapshot at which the validation loss has not been below its least for so long, and that of its least."""
+    least = 0
+    for t, row in enumerate(rows):
+        if row["val_loss"] < rows[least]["val_loss"]:
+            least = t
+        if t - least >= patience:
+            return t, least
+    return None
+
+
+def by_deviation(rows: Rows, decimals: int = 2) -> int | None:
+    """After arXiv 2403.02473: each layer's mean deviation over an epoch, rounded, is that of the epoch before."""
+    seen = [{name: round(value, decimals) for name, value in row["deviation"].items()} for row in rows]
+    return first([t > 1 and seen[t] == seen[t - 1] for t in range(len(rows))])
+
+
+def outcome(rows: Rows, stop: int | None, kept: int | None = None) -> dict[str, float]:
+    """What a rule that stops leaves out, in passes and in seconds, and what that costs in points of accuracy."""
+    last = len(rows) - 1
+    stop = last if stop is None else stop
+    seconds = np.array([row["train_seconds"] for row in rows])
+    kept = stop if kept is None else kept
+    return {
+        "stop": stop,
+        "passes": 1 - stop / last,
+        "seconds": 1 - seconds[1 : stop + 1].sum() / seconds[1:].sum(),
+        "points": 100 * (rows[kept]["accuracy"] - rows[last]["accuracy"]),
+    }
 
 
 def places(data_root: str, cifar10: str, mini_imagenet: str) -> dict[str, str]:
@@ -233,16 +295,42 @@ def train_command(
     for item in plan():
         item = replace(item, freeze=freeze or None)
         path = folder / f"{item.key}.json"
-        if only not in item.key or path.exists():
+        if only in item.key and not path.exists():
+            data = item.images(places(data_root, cifar10, mini_imagenet))
+            told(path, run(item, data, kept if item.freeze is None else None))
+
+
+@main.command("anneal")
+@data_options
+@click.option("--states", required=True, help="Folder in which `train` kept the states.")
+@click.option("--only", default="", help="Only runs whose key contains this.")
+@click.option("--threshold", default=LOSS[0], show_default=True, help="μ by which the training loss stops it.")
+@click.option("--patience", default=LOSS[1], show_default=True, help="Its patience, in snapshots.")
+@click.option("--epochs", default=ANNEAL, show_default=True, help="In which the rest of the schedule is run through.")
+def anneal_command(
+    data_root: str, cifar10: str, mini_imagenet: str, out: str, states: str, only: str, threshold: float, patience: int,
+    epochs: int,
+) -> None:  # fmt: skip
+    """Go on from where the training loss stops a full run, through the rest of the schedule in a few epochs."""
+    for item in plan():
+        whole, path = Path(out, f"{item.key}.json"), Path(out, annealed(item, threshold, patience, epochs))
+        if only not in item.key or not whole.exists() or path.exists():
             continue
-        data = item.images(places(data_root, cifar10, mini_imagenet))
-        found = run(item, data, kept if item.freeze is None else None)
-        path.write_text(json.dumps(found, indent=1))
-        last = found["snapshots"][-1]
-        seconds = sum(row["train_seconds"] for row in found["snapshots"][1:])
-        click.echo(
-            f"{item.key}: accuracy {last['accuracy']:.3f}, training loss {last['train_loss']:.4f}, {seconds:.0f} s"
-        )
+        turn = by_loss(json.loads(whole.read_text())["snapshots"], threshold, patience)
+        if turn is not None and turn + epochs < item.config.snapshots:
+            data = item.images(places(data_root, cifar10, mini_imagenet))
+            told(path, run(item, data, Path(states), Course(turn + epochs, turn)))
+
+
+def annealed(item: Plan, threshold: float, patience: int, epochs: int) -> str:
+    return f"{item.key}_anneal-{threshold:g}-{patience}-{epochs}.json"
+
+
+def told(path: Path, found: dict[str, Any]) -> None:
+    """Write a run's file, and a line about it."""
+    path.write_text(json.dumps(found, indent=1))
+    last, seconds = found["snapshots"][-1], sum(row["train_seconds"] for row in found["snapshots"][1:])
+    click.echo(f"{path.stem}: accuracy {last['accuracy']:.3f}, loss {last['train_loss']:.4f}, {seconds:.0f} s")
 
 
 if __name__ == "__main__":

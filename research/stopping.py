@@ -2,14 +2,12 @@
 
     python research/stopping.py train --cifar10 folder:path/to/cifar10 --mini-imagenet folder:path/to/mini-imagenet-20
     python research/stopping.py choose
-    python research/stopping.py anneal --cifar10 folder:path/to/cifar10 --mini-imagenet folder:path/to/mini-imagenet-20
     python research/stopping.py table
 
 ``train`` trains each backbone of the plan in full, and once more while modules freeze when their drift has converged.
 Each run is one JSON file in ``--out``: losses, drifts, accuracies and seconds of each snapshot. A run that has its file
 is not trained again, so the command can be stopped and called again. ``choose`` scores threshold and patience of every
-rule on the data sets in ``CHOSEN_ON``; ``table`` scores the choice on CIFAR-10, which chose nothing. ``anneal`` goes on
-from the snapshot at which a rule stops, the rest of the learning rate's decay run through in a few epochs.
+rule on the data sets in ``CHOSEN_ON``; ``table`` scores the choice on CIFAR-10, which chose nothing.
 
 Seconds are those of the process on one thread, so that neighbours on the machine do not count. Accuracy is that on
 held-out images that no rule sees: the first 1,000 held-out images are the validation set, the next ones are scored.
@@ -46,7 +44,7 @@ from fmce_mlflow.method.networks.freeze import Frozen
 from fmce_mlflow.method.networks.take_maps import take_maps
 from fmce_mlflow.method.networks.upstream import upstream
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.method.training.loop import Course, train
+from fmce_mlflow.method.training.loop import train
 
 VALIDATION, PROBE = 1000, 256
 MODULES = {
@@ -56,13 +54,11 @@ MODULES = {
 """Recorded modules, from the input on. Both networks have the stem that they were published with, which is cheap."""
 IMAGES = {"mnist": 2000, "mini": 5000, "cifar10": 5000}
 SCORED = {"mnist": 2000, "mini": 1000, "cifar10": 4000}  # held-out images besides the validation set
-EPOCHS = {"mnist": 20, "mini": 30, "cifar10": 30}
+EPOCHS = {"mnist": 20, "mini": 30, "cifar10": 24}
 CHOSEN_ON = ("mnist", "mini")
 SEEDS = (0, 1, 2)  # of the scored runs
 LOSS, DRIFT = (0.02, 3), (0.02, 3)
 """μ and patience, in snapshots, by which a training stops and by which a module freezes: chosen on ``CHOSEN_ON``."""
-ANNEAL = 3
-"""Epochs in which the rest of the schedule is run through: chosen likewise."""
 
 
 @dataclass(frozen=True)
@@ -180,15 +176,12 @@ def newly_converged(rows: Sequence[Mapping[str, Any]], modules: Sequence[str], t
     return done
 
 
-def run(item: Plan, data: ImageData, states: Path | None, course: Course | None = None) -> dict[str, Any]:
-    """Train, in full or on from where a course was cut, and say what was seen."""
+def run(item: Plan, data: ImageData) -> dict[str, Any]:
+    """Train, and say what was seen."""
     model, modules = item.network(len(data.classes)), MODULES[item.backbone]
     looks, frozen, done, rows = Looks(model, modules, data), Frozen(model), 0, []
     parts = upstream(model, modules, looks.x[:2])
-    resume = None
-    if course is not None:
-        resume = torch.load(states / f"{item.key}_{course.turn}.pt", weights_only=False)
-    snapshots = train(model, data, item.config, resume=resume, course=course)
+    snapshots = train(model, data, item.config)
     with looks.deviating():
         while True:
             began = time.process_time()
@@ -197,8 +190,6 @@ def run(item: Plan, data: ImageData, states: Path | None, course: Course | None 
                 break
             seconds = time.process_time() - began
             rows.append({"train_loss": snapshot.train_loss, "train_seconds": seconds, **looks.take(), "frozen": done})
-            if course is None and states is not None:
-                torch.save(snapshot.state, states / f"{item.key}_{snapshot.index}.pt")
             if item.freeze is not None:
                 now = newly_converged(rows, modules, item.freeze, done)
                 for name in modules[done:now]:
@@ -282,48 +273,17 @@ def main() -> None:
 
 @main.command("train")
 @data_options
-@click.option("--states", default="", help="Folder that keeps the state of each snapshot of full runs, for `anneal`.")
 @click.option("--only", default="", help="Only runs whose key contains this.")
 @click.option("--freeze", default=0.0, help="Train the plan with modules that freeze at this threshold; 0: in full.")
-def train_command(
-    data_root: str, cifar10: str, mini_imagenet: str, out: str, states: str, only: str, freeze: float
-) -> None:
+def train_command(data_root: str, cifar10: str, mini_imagenet: str, out: str, only: str, freeze: float) -> None:
     """Train what has no file yet."""
-    folder, kept = Path(out), Path(states) if states else None
-    for path in filter(None, (folder, kept)):
-        path.mkdir(parents=True, exist_ok=True)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
     for item in plan():
         item = replace(item, freeze=freeze or None)
         path = folder / f"{item.key}.json"
         if only in item.key and not path.exists():
-            data = item.images(places(data_root, cifar10, mini_imagenet))
-            told(path, run(item, data, kept if item.freeze is None else None))
-
-
-@main.command("anneal")
-@data_options
-@click.option("--states", required=True, help="Folder in which `train` kept the states.")
-@click.option("--only", default="", help="Only runs whose key contains this.")
-@click.option("--threshold", default=LOSS[0], show_default=True, help="μ by which the training loss stops it.")
-@click.option("--patience", default=LOSS[1], show_default=True, help="Its patience, in snapshots.")
-@click.option("--epochs", default=ANNEAL, show_default=True, help="In which the rest of the schedule is run through.")
-def anneal_command(
-    data_root: str, cifar10: str, mini_imagenet: str, out: str, states: str, only: str, threshold: float, patience: int,
-    epochs: int,
-) -> None:  # fmt: skip
-    """Go on from where the training loss stops a full run, through the rest of the schedule in a few epochs."""
-    for item in plan():
-        whole, path = Path(out, f"{item.key}.json"), Path(out, annealed(item, threshold, patience, epochs))
-        if only not in item.key or not whole.exists() or path.exists():
-            continue
-        turn = by_loss(json.loads(whole.read_text())["snapshots"], threshold, patience)
-        if turn is not None and turn + epochs < item.config.snapshots:
-            data = item.images(places(data_root, cifar10, mini_imagenet))
-            told(path, run(item, data, Path(states), Course(turn + epochs, turn)))
-
-
-def annealed(item: Plan, threshold: float, patience: int, epochs: int) -> str:
-    return f"{item.key}_anneal-{threshold:g}-{patience}-{epochs}.json"
+            told(path, run(item, item.images(places(data_root, cifar10, mini_imagenet))))
 
 
 def told(path: Path, found: dict[str, Any]) -> None:

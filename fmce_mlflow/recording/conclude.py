@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 from mlflow.entities import Metric
 
 from fmce_mlflow.method.convergence.verdict import Convergence
-from fmce_mlflow.recording.record import Record
+from fmce_mlflow.recording.record import FROZEN_TAG, Record
 from fmce_mlflow.recording.signals import LOSSES, Signals, run_convergence
 from fmce_mlflow.recording.state import About
 from fmce_mlflow.report.convergence_figure import convergence_figure
@@ -82,6 +83,9 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
         tags["fmce.convergence_point"] = str(primary.point)
     if len(signals.laggards) == 1:
         tags[LAGGARD_TAG] = signals.laggards[0]
+    if record.frozen:
+        tags[FROZEN_TAG] = json.dumps(record.frozen)
+        run.say(f"frozen: {', '.join(f'{name} after snapshot {at}' for name, at in record.frozen.items())}.")
     run.set_tags(tags)
     return signals
 

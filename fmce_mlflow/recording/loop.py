@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,8 +19,9 @@ from fmce_mlflow.method.networks.fingerprint import fingerprint, same_weights
 from fmce_mlflow.method.networks.model_forms import unwrap
 from fmce_mlflow.method.networks.take_maps import TakenMaps
 from fmce_mlflow.recording import state
+from fmce_mlflow.recording.freezing import Freezing
 from fmce_mlflow.recording.losses import TOTAL, RunningLoss
-from fmce_mlflow.recording.record import Record
+from fmce_mlflow.recording.record import FROZEN_TAG, Record
 from fmce_mlflow.recording.recorder import Recorder
 from fmce_mlflow.recording.signals import LOSSES, Signals
 from fmce_mlflow.runs import checkpoint_slots
@@ -48,7 +50,8 @@ class LoopRecorder(Recorder):
         self._lost = False
 
     def __enter__(self) -> LoopRecorder:
-        """Record snapshot 0, the network before its first step, unless the recording goes on."""
+        """Record snapshot 0, the network before its first step; of a recording that goes on, freeze what was frozen."""
+        self._safely("what was frozen", self.freeze_again)
         if not self.snapshots:
             self._safely("snapshot 0", partial(self._take, None, None, None, {}))
             self._begun = fingerprint(unwrap(self.model))
@@ -125,6 +128,19 @@ class LoopRecorder(Recorder):
             return
         numbers = {name: float(value) for name, value in metrics.items() if value is not None}
         self._safely(f"snapshot {self.snapshots}", partial(self._take, epoch, maps, save, numbers))
+
+    def freeze_converged(self) -> tuple[str, ...]:
+        """As :meth:`Recorder.freeze_converged`; where it cannot be done, that is said once and nothing is frozen."""
+        try:
+            names = super().freeze_converged()
+        except FmceError as error:
+            self._warn("freeze", f"nothing is frozen; the training goes on. {error}")
+            return ()
+        if names and self.decisions is not None:
+            self._warn(f"froze {names}", f"frozen after snapshot {self.snapshots - 1}: {', '.join(names)}.")
+            tag = partial(self.run.client.set_tag, self.run.id, FROZEN_TAG, json.dumps(self.record.frozen))
+            self._safely("what is frozen", partial(self.uploads.persist, tag))
+        return names
 
     def finish(self) -> Signals | None:
         """Find convergence by each signal, log it, and close the run if it was opened for this recording.
@@ -222,6 +238,7 @@ class LoopRecorder(Recorder):
 
     def _close(self, status: str) -> None:
         """Upload what waits, and give the run its status if it is ours to close."""
+        self.freezing.release()
         if self._lost or status != "FINISHED":
             if left := self.uploads.give_up(status, within=0 if self._lost else GRACE):
                 self.run.say(f"{self.name}: {left}")
@@ -233,18 +250,21 @@ class LoopRecorder(Recorder):
 
 
 class IdleRecorder(LoopRecorder):
-    """What the other processes of a distributed training have: it records nothing."""
+    """What the other processes of a distributed training have: it records nothing, and freezes what the first does."""
 
-    def __init__(self, model: nn.Module) -> None:  # nothing of a run is opened
-        self.model, self.record, self.shapes, self.ended = model, Record(), {}, False
+    def __init__(self, model: nn.Module, freezing: Freezing | None = None, record: Record | None = None) -> None:
+        self.model, self.record, self.shapes, self.ended = model, record or Record(), {}, False
         self.name = type(unwrap(model)).__name__
+        self.freezing = freezing or Freezing(model)
 
     def __enter__(self) -> IdleRecorder:
-        """Nothing."""
+        """Freeze what was frozen."""
+        self._safely("what was frozen", self.freeze_again)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """Nothing."""
+        """Let modules follow ``train()`` again."""
+        self.finish()
 
     def loss(self, total: Any = None, /, **parts: Any) -> None:
         """Nothing."""
@@ -260,7 +280,11 @@ class IdleRecorder(LoopRecorder):
         """Nothing."""
 
     def finish(self) -> None:
-        """Nothing."""
+        """Let modules follow ``train()`` again."""
+        self.freezing.release()
+
+    def _warn(self, kind: str, line: str) -> None:
+        """The first process says it."""
 
 
 def _finite(value: Any) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor
 from fmce_mlflow.runs.feature_index import Entry, checked_entry
 from fmce_mlflow.safety.reading import parse_json
 
+FROZEN_TAG = "fmce.frozen"
 _GRAM, _SALIENCY = "gram:", "saliency:"
 _NOT_FINITE = {str(value): value for value in (math.nan, math.inf, -math.inf)}
 
@@ -28,7 +29,7 @@ class Record:
         weights: sha256 of the files of weights that wait to become models, by snapshot.
         fingerprints: Of the network's weights, per snapshot, by which a model is known as one of these.
         steps: How many losses the loop has told.
-        frozen: Modules that the recording froze, in order.
+        frozen: Modules that the recording froze, in order, each with the snapshot after which.
         grams: Centred Gram matrices (n, n) of the last snapshot's maps by module, for the next drift.
         saliency: Grad-CAM by module, uint8 (S, n, h, w), of the last S snapshots.
     """
@@ -39,7 +40,7 @@ class Record:
     weights: dict[int, str] = field(default_factory=dict)
     fingerprints: list[tuple[float, float]] = field(default_factory=list)
     steps: int = 0
-    frozen: list[str] = field(default_factory=list)
+    frozen: dict[str, int] = field(default_factory=dict)
     grams: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
     saliency: dict[str, NDArray[np.uint8]] = field(default_factory=dict, compare=False)
 
@@ -81,7 +82,7 @@ class Record:
             weights={int(snapshot): str(sha256) for snapshot, sha256 in value.get("weights", [])},
             fingerprints=[(float(a), float(b)) for a, b in value.get("fingerprints", [])],
             steps=int(value.get("steps", 0)),
-            frozen=[str(module) for module in value.get("frozen", [])],
+            frozen={str(module): int(snapshot) for module, snapshot in dict(value.get("frozen", {})).items()},
             grams=_named(tensors or {}, _GRAM),
             saliency=_named(tensors or {}, _SALIENCY),
         )

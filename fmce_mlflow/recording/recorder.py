@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,9 +26,11 @@ from fmce_mlflow.method.networks.model_forms import call_of, unwrap
 from fmce_mlflow.method.networks.take_maps import TakenMaps, device_of, random_state_kept, take_maps
 from fmce_mlflow.method.saliency.history import SaliencyHistory, spread_snapshots
 from fmce_mlflow.recording.conclude import conclude, log_figure, log_missing, metric_rows, named
+from fmce_mlflow.recording.decisions import Decisions
+from fmce_mlflow.recording.freezing import Deciding, Freezing, look
 from fmce_mlflow.recording.options import RecordingOptions
 from fmce_mlflow.recording.probe import NO_LABEL, ProbeImages
-from fmce_mlflow.recording.record import Record
+from fmce_mlflow.recording.record import FROZEN_TAG, Record
 from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals
 from fmce_mlflow.recording.state import About
 from fmce_mlflow.report.saliency_figure import history_figure
@@ -42,7 +45,7 @@ SALIENCY = "plots/saliency.png"
 PROBE_TAG = "fmce.probe_sha256"
 
 
-class Recorder:
+class Recorder(Deciding):
     """Records the snapshots of a training in its MLflow run; :func:`~fmce_mlflow.recording.start.record` makes one.
 
     The model is left as it was: modes module by module, gradients, buffers, random state. So losses are those of the
@@ -88,6 +91,8 @@ class Recorder:
         self._asked, self.shapes = find_maps(model, modules, probe, self.options)
         for line in (*renamed(self.shapes), *namesakes(model, self._asked, self.shapes)):
             run.say(line)
+        self.freezing = Freezing(model, lambda: look(model, self.modules, probe, self.options.token_grid))
+        self.decisions = Decisions(self.options.convergence, self.options.patience, self.options.signal, self.modules)
         self._saliency = self._history()
         self._owns_uploads = uploads is None
         self.uploads = uploads or open_uploads(run)
@@ -156,6 +161,7 @@ class Recorder:
             ConvergenceError: If the signal that labels the run was not recorded.
             UploadError: If the server takes nothing.
         """
+        self.freezing.release()
         self.uploads.drain()
         found = self._concluded(finite=True)
         if self._owns_uploads:
@@ -190,6 +196,8 @@ class Recorder:
             if earlier:
                 record.metrics[index - 1] |= earlier
                 rows = metric_rows(earlier, index - 1, self.options.prefix) + rows
+            if record.frozen:
+                sink.set_tag(self.run.id, FROZEN_TAG, json.dumps(record.frozen))
             if save is not None:
                 save(sink)
             sink.log_batch(self.run.id, metrics=rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,9 +19,11 @@ from torch import nn
 from fmce_mlflow.errors import DataError, ModelError, RunError
 from fmce_mlflow.method.networks.model_forms import Call
 from fmce_mlflow.recording import state
+from fmce_mlflow.recording.freezing import Freezing, look
 from fmce_mlflow.recording.loop import IdleRecorder, LoopRecorder
 from fmce_mlflow.recording.options import RecordingOptions
 from fmce_mlflow.recording.probe import ProbeImages, probe_images
+from fmce_mlflow.recording.record import FROZEN_TAG, Record
 from fmce_mlflow.recording.recorder import PROBE_TAG
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
@@ -98,11 +101,13 @@ def record(
                         recorder.loss(loss)
                     recorder.snapshot(epoch=epoch + 1, val_loss=validate(model))
     """
-    if not is_first_process():
+    choices = RecordingOptions(**options)
+    if not is_first_process() and run_id is None:
         return IdleRecorder(model)
     _refuse_shards(model)
-    choices = RecordingOptions(**options)
     images = probe if isinstance(probe, ProbeImages) else probe_images(probe, labels, name=dataset, forward=forward)
+    if not is_first_process():
+        return _idle(Run(client or MlflowClient(), str(run_id), say), model, images, choices)
     with interrupts.held():  # whatever comes to be is closed
         run, owned = _chosen_run(run_id, client, say)
         out: Uploads | None = None
@@ -155,10 +160,27 @@ def _begin(
             "the same modules, or record in a new run."
         )
     if before is not None:
+        made.record.frozen |= {name: at for name, at in frozen_before(run).items() if name in made.shapes}
         out.persist(made.log_missing)
         run.say(f"{made.name}: going on after snapshot {made.snapshots - 1}, epoch {made.record.epochs[-1]:g}.")
     out.persist(partial(_describe, run, made, probe))
     return made
+
+
+def _idle(run: Run, model: nn.Module, probe: ProbeImages, options: RecordingOptions) -> IdleRecorder:
+    """For another process than the first, of a recording that goes on: it freezes what was frozen."""
+    frozen = frozen_before(run)
+    freezing = Freezing(model, lambda: look(model, tuple(frozen), probe, options.token_grid))
+    return IdleRecorder(model, freezing, Record(frozen=frozen))
+
+
+def frozen_before(run: Run) -> dict[str, int]:
+    """The modules that a recording froze so far, which its state may not know if it was cut off right after."""
+    try:
+        found = json.loads(run.fetch().data.tags[FROZEN_TAG])
+        return {str(name): int(snapshot) for name, snapshot in found.items()}
+    except (KeyError, ValueError, AttributeError, TypeError):
+        return {}
 
 
 def _describe(run: Run, made: LoopRecorder, probe: ProbeImages) -> None:

@@ -7,18 +7,19 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from fmce_mlflow.method.networks.model_forms import bare_name, named_modules, probing, run, unwrap_with_prefix
+from fmce_mlflow.method.networks.model_forms import Call, bare_name, named_modules, probing, run, unwrap_with_prefix
 
 
-def in_order(model: nn.Module, names: Sequence[str], *, example: Tensor) -> tuple[str, ...]:
+def in_order(model: nn.Module, names: Sequence[str], *, example: Any, call: Call = run) -> tuple[str, ...]:
     """Modules, or outputs of them, in the order in which their first calls end; those that are not called come last.
 
     Args:
         model: In any form.
         names: Dotted names.
         example: Images for one forward pass, as the network takes them.
+        call: Calls the network, unwrapped, with the example.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU()))
@@ -34,7 +35,7 @@ def in_order(model: nn.Module, names: Sequence[str], *, example: Tensor) -> tupl
     with torch.no_grad(), probing(network), ExitStack() as hooks:
         for module in {id(one): one for one in heads.values()}.values():
             hooks.callback(module.register_forward_hook(hook).remove)
-        run(network, example)
+        call(network, example)
     places = {id(module): place for place, module in reversed(list(enumerate(ended)))}
     return tuple(sorted(names, key=lambda name: places.get(id(heads[name]), len(ended))))
 

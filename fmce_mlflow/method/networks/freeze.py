@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 
@@ -90,31 +92,33 @@ class Frozen:
 
 
 def check_freezable(model: nn.Module) -> None:
-    """Refuse a model whose wrapper counts on a gradient of every parameter that had one when it was made.
+    """Refuse a model in a wrapper that counts on a gradient of every parameter that had one when it was made.
+
+    The wrapper is found also where only the model inside it is at hand.
 
     Raises:
         ModelError: Says which wrapper, and what to do.
     """
-    while True:
-        if isinstance(model, nn.parallel.DistributedDataParallel) and (
-            model.static_graph or not model.find_unused_parameters
-        ):
-            raise ModelError(
-                "DistributedDataParallel waits in each backward pass for a gradient of every parameter that it was "
-                "given, so none can be frozen under it. Wrap the model with find_unused_parameters=True and without "
-                "static_graph (Accelerate: DistributedDataParallelKwargs(find_unused_parameters=True); Lightning: "
-                "strategy='ddp_find_unused_parameters_true')."
-            )
-        if isinstance(model, FullyShardedDataParallel) or any(isinstance(one, FSDPModule) for one in model.modules()):
-            raise ModelError(
-                "The parameters of a model under FSDP are shards of flat ones and cannot be frozen by module once it "
-                "is wrapped. Train it with DistributedDataParallel(find_unused_parameters=True) to freeze modules."
-            )
-        inner = getattr(model, "module", None) if isinstance(model, nn.parallel.DistributedDataParallel) else None
-        inner = model._modules.get("_orig_mod", inner)
-        if inner is None:
-            return
-        model = inner
+    network = unwrap(model)
+    if any(isinstance(one, FSDPModule | FullyShardedDataParallel) for one in (model, *network.modules())):
+        raise ModelError(
+            "The parameters of a model under FSDP are shards, which cannot be frozen by module once it is wrapped. "
+            "Train it with DistributedDataParallel(find_unused_parameters=True) to freeze modules."
+        )
+    if any(one.static_graph or not one.find_unused_parameters for one in _shared_by_processes(network)):
+        raise ModelError(
+            "DistributedDataParallel waits in each backward pass for a gradient of every parameter that it was given, "
+            "so none can be frozen under it. Wrap the model with find_unused_parameters=True and without static_graph "
+            "(Accelerate: DistributedDataParallelKwargs(find_unused_parameters=True); Lightning: "
+            "strategy='ddp_find_unused_parameters_true')."
+        )
+
+
+def _shared_by_processes(network: nn.Module) -> list[nn.parallel.DistributedDataParallel]:
+    if not (dist.is_available() and dist.is_initialized()):
+        return []
+    kind = nn.parallel.DistributedDataParallel
+    return [one for one in gc.get_objects() if issubclass(type(one), kind) and unwrap(one) is network]
 
 
 def train(self: nn.Module, mode: bool = True) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.layout import TokenGrid
-from fmce_mlflow.method.networks.model_forms import unwrap
+from fmce_mlflow.method.networks.model_forms import Call, run, unwrap
 
 
 class Upstream(NamedTuple):
@@ -28,7 +28,7 @@ def upstream(
     example: Any,
     *,
     token_grid: TokenGrid | None = None,
-    call: Callable[[Callable[..., Any], Any], Any] | None = None,
+    call: Call = run,
 ) -> dict[str, Upstream]:
     """What the maps of modules are computed from.
 
@@ -41,7 +41,7 @@ def upstream(
         modules: As :func:`~fmce_mlflow.method.networks.capture.capture` names them.
         example: Input of one forward pass.
         token_grid: As for :func:`~fmce_mlflow.method.networks.capture.capture`.
-        call: Called with that forward and the example, if the model takes it otherwise than as its first argument.
+        call: Calls the network, unwrapped, with the example.
 
     Returns:
         By map, in the order of ``modules``.
@@ -62,10 +62,10 @@ def upstream(
     parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
     maps: Mapping[str, Tensor]
     with (
-        capture(model, modules, token_grid=token_grid) as forward,
+        capture(model, modules, token_grid=token_grid, call=call) as forward,
         _Sources([*parameters.values(), *buffers.values()]) as sources,
     ):
-        _, maps = forward(example) if call is None else call(forward, example)
+        _, maps = forward(example)
         masks = {name: sources.of(value) for name, value in maps.items()}
     return {
         name: Upstream(_chosen(parameters, mask), _chosen(buffers, mask >> len(parameters)))

@@ -10,7 +10,7 @@ import atexit
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +38,9 @@ from fmce_mlflow.method.training.steps import (
     epoch_order,
     learning_rate,
     memory_format,
-    place_in_schedule,
     private_rng,
     seed_generators,
     snapshot_steps,
-    step_of,
     steps_per_epoch,
 )
 
@@ -69,32 +67,6 @@ class Snapshot:
     train_seconds: float
     images_per_second: float
     state: TrainingState | None
-
-
-@dataclass(slots=True)
-class Course:
-    """How far a training goes, which whoever looks at it may cut short at any snapshot.
-
-    Attributes:
-        last: Index of its last snapshot.
-        turn: The snapshot at which it was cut short; what then is left of the learning rate's schedule is run through
-            from this one to the last.
-    """
-
-    last: int
-    turn: int | None = None
-
-    def cut(self, *, at: int, after: int = 0) -> None:
-        """End so many snapshots after one of them, if not sooner.
-
-        Example:
-            >>> course = Course(last=8)
-            >>> course.cut(at=3, after=2)
-            >>> course
-            Course(last=5, turn=3)
-        """
-        if self.turn is None and at + after < self.last:
-            self.turn, self.last = at, at + after
 
 
 def make_accelerator(config: TrainingConfig, *, freezes: bool = False) -> Accelerator:
@@ -132,7 +104,6 @@ def train(
     resume: TrainingState | None = None,
     accelerator: Accelerator | None = None,
     progress: tqdm[Any] | None = None,
-    course: Course | None = None,
     begin: Callable[[nn.Module], None] | None = None,
 ) -> Iterator[Snapshot]:
     """Train ``model`` on ``data`` and yield at each snapshot, first with the untrained network.
@@ -147,12 +118,11 @@ def train(
         resume: Go on after this state; the first snapshot yielded is the one after it.
         accelerator: The caller's, if it needs to know its process index.
         progress: A bar that is moved on by images.
-        course: How far to go; all of ``config`` where None.
         begin: Called with the network, in its wrapper, when it and its optimizer are ready and have their state, before
             any step: what was frozen before ``resume`` is frozen there, for the optimizer's state is by position.
 
     Yields:
-        Snapshot: Snapshots 0 … ``course.last``, or those after ``resume``.
+        Snapshot: Snapshots 0 … ``config.snapshots``, or those after ``resume``.
 
     Raises:
         NonFiniteLossError: If a loss is NaN or infinite; names the snapshot.
@@ -175,7 +145,6 @@ def train(
         load_optimizer(optimizer, resume, accelerator)
     if begin is not None:
         begin(network)
-    course = course or Course(config.snapshots)
 
     def snapshot(index: int, train_loss: float, seconds: float, images: int) -> Snapshot:
         if not math.isfinite(train_loss):
@@ -193,44 +162,32 @@ def train(
         yield snapshot(0, untrained_loss(model, data, config, device, micro), 0.0, 0)
         accelerator.wait_for_everyone()
 
-    index = resume.snapshot if resume is not None else 0
+    done = resume.snapshot if resume is not None else 0
     try:
-        while index < course.last:
-            index += 1
+        for index in range(done + 1, config.snapshots + 1):
             epoch, part = divmod(index - 1, config.snapshots_per_epoch)
-            first, end = (at[part - 1] if part else 0), at[part]
+            start, end = (at[part - 1] if part else 0), at[part]
+            now = slice(start * batch_size, end * batch_size)
             started = time.perf_counter()
             images = loader(
                 data.train,
                 preprocessing=data.preprocessing,
-                batches=_batches(
-                    len(data.train), config, accelerator, epoch, slice(first * batch_size, end * batch_size)
-                ),
+                batches=_batches(len(data.train), config, accelerator, epoch, now),
                 augmentation=config.augmentation,
                 seed=config.seed,
                 epoch=epoch,
                 num_workers=config.num_workers,
                 pin_memory=device.type == "cuda",
             )
-            rates = [_rate(config, epoch * steps + step, steps, course, at) for step in range(first, end)]
             with private_rng(device), deterministic(device), told_if_a_worker_ends():
                 loss = _train_steps(
-                    network, optimizer, accelerator, images, config, epoch * steps + first, rates, progress, batch_size
+                    network, optimizer, accelerator, images, config, epoch * steps + start, steps, progress, batch_size
                 )
-            yield snapshot(index, loss, time.perf_counter() - started, (end - first) * batch_size)
+            yield snapshot(index, loss, time.perf_counter() - started, (end - start) * batch_size)
             accelerator.wait_for_everyone()
-    finally:
+    finally:  # also where whoever looks has seen enough
         if config.channels_last:
             model.to(memory_format=torch.contiguous_format)
-
-
-def _rate(config: TrainingConfig, step: int, steps: int, course: Course, at: Sequence[int]) -> float:
-    """The learning rate of a step of a training that may be cut short."""
-    place: float = step
-    if course.turn is not None:
-        whole, turn, last = (step_of(one, steps, at) for one in (config.snapshots, course.turn, course.last))
-        place = place_in_schedule(step, whole, turn, last)
-    return learning_rate(config, place, steps)
 
 
 def _shares(config: TrainingConfig, images: int, world: int) -> tuple[int, int]:
@@ -261,20 +218,21 @@ def _train_steps(
     images: Any,
     config: TrainingConfig,
     first_step: int,
-    rates: Sequence[float],
+    steps: int,
     progress: tqdm[Any] | None,
     batch_size: int,
 ) -> float:
-    """Run the batches of ``images``, each step at its rate, and return their mean loss over all processes."""
+    """Run the batches of ``images`` and return their mean loss over all processes."""
     network.train()
     layout = memory_format(config)
     losses = []
     for i, (x, y) in enumerate(images):  # x (b, 3, H, W), y (b,)
         step, part = divmod(i, config.gradient_accumulation)
+        step += first_step
         if part == 0:
-            seed_generators(accelerator.device, config.seed, first_step + step, accelerator.process_index)
+            seed_generators(accelerator.device, config.seed, step, accelerator.process_index)
             for group in optimizer.param_groups:
-                group["lr"] = rates[step]
+                group["lr"] = learning_rate(config, step, steps)
         x = x.to(accelerator.device, non_blocking=True, memory_format=layout)
         y = y.to(accelerator.device, non_blocking=True)
         with accelerator.accumulate(network):

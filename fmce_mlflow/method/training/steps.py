@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -42,32 +41,7 @@ def snapshot_steps(steps: int, snapshots: int) -> list[int]:
     return [round(steps * (i + 1) / snapshots) for i in range(snapshots)]
 
 
-def step_of(snapshot: int, steps: int, at: Sequence[int]) -> int:
-    """How many steps a training has done at a snapshot, with ``at`` from :func:`snapshot_steps`.
-
-    Example:
-        >>> [step_of(snapshot, 24, [8, 16, 24]) for snapshot in range(5)]
-        [0, 8, 16, 24, 32]
-    """
-    epoch, part = divmod(snapshot, len(at))
-    return epoch * steps + (at[part - 1] if part else 0)
-
-
-def place_in_schedule(step: int, whole: int, turn: int, last: int) -> float:
-    """The step of a schedule of ``whole`` steps at which a training is that was cut short.
-
-    Up to step ``turn`` the two are one; what then is left of the schedule is run through by step ``last``.
-
-    Example:
-        >>> [place_in_schedule(step, 100, 40, 60) for step in (39, 40, 50, 59)]
-        [39, 40.0, 70.0, 97.0]
-    """
-    if step < turn or last <= turn:
-        return step
-    return turn + (step - turn) * (whole - turn) / (last - turn)
-
-
-def learning_rate(config: TrainingConfig, step: float, steps: int) -> float:
+def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
     """Learning rate of optimizer step ``step`` (from 0) in epochs of ``steps`` steps.
 
     Warm-up rises linearly to ``lr`` at its last step; after it starts the cosine (Loshchilov and Hutter,

@@ -174,7 +174,7 @@ def _rank(rank, world, folder, find_unused):
 
 @pytest.mark.parametrize("find_unused", [True, False])
 def test_under_ddp_it_works_where_parameters_may_be_unused_and_is_refused_elsewhere(tmp_path, find_unused):
-    mp.spawn(_rank, (2, str(tmp_path), find_unused), nprocs=2)
+    mp.start_processes(_rank, (2, str(tmp_path), find_unused), nprocs=2, start_method="fork")
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     if not find_unused:
         assert all("find_unused_parameters=True" in one["error"] for one in found)

@@ -128,7 +128,7 @@ def test_a_model_that_is_called_otherwise():
         def forward(self, *, image):
             return self.net(image)
 
-    found = upstream(Pairs(), ["net.norm"], {"image": EXAMPLE}, call=lambda forward, one: forward(**one))
+    found = upstream(Pairs(), ["net.norm"], {"image": EXAMPLE}, call=lambda network, one: network(**one))
     assert found["net.norm"].buffers == ("net.norm.running_mean", "net.norm.running_var")
 
 

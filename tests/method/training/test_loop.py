@@ -17,11 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from fmce_mlflow.errors import CaptureError, ConfigError, NonFiniteLossError
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.method.training.loop import Course, make_accelerator, train
+from fmce_mlflow.method.training.loop import make_accelerator, train
 from fmce_mlflow.method.training.state import load_weights
 from fmce_mlflow.method.training.steps import epoch_order, learning_rate, snapshot_steps, steps_per_epoch
 from tests.conftest import FAST_TRAINING as FAST
@@ -414,64 +413,19 @@ def test_weights_from_a_file_keep_the_versions_of_modules():
     assert all(not value.any() for value in net.state_dict().values())
 
 
-# --- trainings that are cut short ------------------------------------------------------------------------------------
+# --- trainings that stop early, or freeze parts ----------------------------------------------------------------------
 
 
-def seeded():
+def test_a_training_that_is_stopped_is_the_beginning_of_the_whole_one_and_leaves_its_memory_in_order(data):
+    config = replace(FAST, channels_last=True)
+    whole, _ = trained(data, config, nets.normed)
     with torch.random.fork_rng():
-        torch.manual_seed(FAST.seed)
-        return nets.tiny()
-
-
-def cut(data, config, at, after=0):
-    """The snapshots of a training that is cut short at one of them."""
-    course, found = Course(config.snapshots), []
-    for snapshot in watched(seeded(), data, config, ["stage"], course=course):
-        found.append(snapshot)
-        if snapshot.index == at:
-            course.cut(at=at, after=after)
-    return found
-
-
-def test_a_training_that_is_cut_short_is_the_beginning_of_the_whole_one(data):
-    whole, _ = trained(data)
-    found = cut(data, FAST, 2)
-    assert [one.index for one in found] == [0, 1, 2] and all(map(same, found, whole))
-
-
-def test_it_may_end_later_but_never_after_its_end_and_is_cut_once():
-    course = Course(10)
-    course.cut(at=9, after=2)
-    assert course == Course(10)
-    course.cut(at=4, after=3)
-    course.cut(at=5)
-    assert course == Course(7, 4)
-
-
-def test_the_rest_of_the_schedule_is_run_through_where_it_was_cut(data):
-    """A cosine of four snapshots; cut at 1, to end at 3, its last three quarters are taken in two."""
-    config = replace(FAST, schedule="cosine", lr=0.4)
-    rates = []
-    noting = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
-    try:
-        found = cut(data, config, 1, after=2)
-    finally:
-        noting.remove()
-    per = len(rates) // 3
-    assert found[-1].index == 3 and len(rates) == 3 * per
-    whole = 4 * per
-    places = [*range(per), *(per + i * 1.5 for i in range(2 * per))]
-    assert rates == pytest.approx([0.2 * (1 + math.cos(math.pi * place / whole)) for place in places])
-
-
-@pytest.mark.parametrize("start", [1, 2])
-def test_one_that_was_cut_short_and_is_resumed_goes_on_the_same(data, start):
-    config = replace(FAST, schedule="cosine")
-    whole = cut(data, config, 1, after=2)
-    course = Course(config.snapshots)
-    course.cut(at=1, after=2)
-    rest, _ = trained(data, config, resume=copy.deepcopy(whole[start].state), course=course)
-    assert [one.index for one in rest] == list(range(start + 1, 4)) and all(map(same, rest, whole[start + 1 :]))
+        torch.manual_seed(config.seed)
+        model = nets.normed()
+    snapshots = watched(model, data, config, ["stage"])
+    assert all(same(next(snapshots), whole[index]) for index in range(3))
+    snapshots.close()
+    assert all(p.is_contiguous() for p in model.parameters())
 
 
 def test_what_was_frozen_is_frozen_again_once_the_optimizer_has_its_state(data):
@@ -481,12 +435,15 @@ def test_what_was_frozen_is_frozen_again_once_the_optimizer_has_its_state(data):
         network.stem.weight.requires_grad_(False)
         network.stem.weight.grad = None
 
-    config, model = replace(FAST, optimizer="adamw"), seeded()
+    config = replace(FAST, optimizer="adamw")
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = nets.tiny()
     whole = []
     for snapshot in watched(model, data, config, ["stage"]):
         whole.append(snapshot)
         if snapshot.index == 2:
             hold(model)
     rest, _ = trained(data, config, resume=copy.deepcopy(whole[2].state), begin=hold)
-    assert all(map(same, rest, whole[3:])) and len(rest) == 2
+    assert len(rest) == 2 and all(map(same, rest, whole[3:]))
     assert torch.equal(whole[4].state.model["stem.weight"], whole[2].state.model["stem.weight"])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import mlflow
 import torch
@@ -49,6 +49,7 @@ def record(
     probe: Any,
     labels: Any = None,
     forward: Call | None = None,
+    every: Literal["epoch"] | int = "epoch",
     run_id: str | None = None,
     client: MlflowClient | None = None,
     name: str = "",
@@ -70,13 +71,14 @@ def record(
             :func:`~fmce_mlflow.recording.probe.probe_images`.
         labels: Their classes, for Grad-CAM; None: those of the probe's batches.
         forward: Calls the model with a batch of the probe, where it takes more or other arguments than the images.
+        every: Snapshots where the loop takes them, as after each ``epoch``; or besides at each n-th loss.
         run_id: The run; None: MLflow's active one, or else a new one.
         client: MLflow client; None: one of the current tracking URI.
         name: What lines and figures call the training; empty: the model's class.
         dataset: Where the probe images come from.
         uploads: How snapshots wait for a server.
         say: Prints a line for the user.
-        options: ``map_size``, ``token_grid``, ``keep``, ``signal``, ``every``, ``patience``, ``prefix``, ``page`` and
+        options: ``map_size``, ``token_grid``, ``keep``, ``signal``, ``patience``, ``prefix``, ``page`` and
             ``convergence`` of :class:`~fmce_mlflow.recording.options.RecordingOptions`.
 
     Returns:
@@ -101,7 +103,7 @@ def record(
                         recorder.loss(loss)
                     recorder.snapshot(epoch=epoch + 1, val_loss=validate(model))
     """
-    choices = RecordingOptions(**options)
+    choices = RecordingOptions(every=None if every == "epoch" else every, **options)
     if not is_first_process() and run_id is None:
         return IdleRecorder(model)
     _refuse_shards(model)

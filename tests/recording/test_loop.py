@@ -153,6 +153,9 @@ def test_every_n_losses_a_snapshot_is_taken(client):
         for _ in range(5):
             recorder.loss(1.0)
     assert recorder.snapshots == 3
+    with recorded(client, every="epoch") as recorder:
+        recorder.loss(1.0)
+    assert recorder.snapshots == 1
 
 
 def test_a_recording_that_was_cut_off_goes_on_with_every_snapshot_once(client):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import mlflow
 from mlflow import MlflowClient
@@ -27,7 +27,7 @@ class RecordingCallback:
             :func:`~fmce_mlflow.recording.probe.probe_images`.
         labels: Their classes, for Grad-CAM; None: those of the probe's batches.
         forward: Calls the model with a batch of the probe, where it takes more or other arguments than the images.
-        every: A snapshot after each n-th step; None: after each epoch.
+        every: A snapshot after each ``epoch``, or after each n-th step.
         stop_when_converged: End the training as soon as the recorder's ``should_stop`` says so.
         run_id: The run; None: that of the checkpoint from which the training goes on, or else of the trainer's MLflow
             logger, or else MLflow's active one, or else a new one, which is closed when the training ends.
@@ -50,7 +50,7 @@ class RecordingCallback:
         probe: Any,
         labels: Any = None,
         forward: Callable[[nn.Module, Any], Any] | None = None,
-        every: int | None = None,
+        every: Literal["epoch"] | int = "epoch",
         stop_when_converged: bool = False,
         run_id: str | None = None,
         prefix: str = OURS,
@@ -60,7 +60,7 @@ class RecordingCallback:
         super().__init__()
         self.modules, self.run_id, self.say, self.stop_when_converged = modules, run_id, say, stop_when_converged
         self.options = {"probe": probe, "labels": labels, "forward": forward, "prefix": prefix, "say": say, **options}
-        self.every = RecordingOptions(every=every).every
+        self.every = RecordingOptions(every=None if every == "epoch" else every).every
         self.recorder: LoopRecorder | None = None
         self.signals: Signals | None = None
         self._val_loss: Any = None  # of a validation since the last snapshot

@@ -89,7 +89,8 @@ class RecordingCallback:
             self._owned = mlflow.active_run() is None
         else:
             self._owned = chosen == before and bool(saved["owned"])
-        self.recorder = record(model, self.modules, run_id=chosen, client=client, **self.options)
+        named = chosen if is_first_process() else None  # others may not even know on which server it is
+        self.recorder = record(model, self.modules, run_id=named, client=client, **self.options)
         self._reopened = self._owned and chosen is not None and is_first_process() and mlflow.active_run() is None
         if self._reopened:  # as it was when the recorder had opened it
             mlflow.start_run(run_id=chosen)
@@ -108,13 +109,13 @@ class RecordingCallback:
         return {"run_id": self._recording.run.id, "owned": self._owned, **told}
 
     def _take(self, epoch: float) -> bool:
-        """Take a snapshot; whether the training is to stop."""
+        """Take a snapshot; whether the training is to stop, which all processes ask and the first one answers."""
         if self._recording is None:
             return False
         val_loss: dict[str, Any] = {} if self._val_loss is None else {"val_loss": float(self._val_loss)}
         self._val_loss = None
         self._recording.snapshot(epoch=epoch, **val_loss)
-        return self.stop_when_converged and bool(getattr(self._recording, "should_stop", False))
+        return self.stop_when_converged and self._recording.should_stop
 
     def _end(self) -> None:
         """The training has come to its end."""

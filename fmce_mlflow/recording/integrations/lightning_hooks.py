@@ -89,9 +89,7 @@ class LightningHooks(RecordingCallback):
         self._leave(exception)
 
     def _step(self, trainer: Any, epoch: float) -> None:
-        """Take a snapshot, and stop all processes where the first one says so."""
-        stop = self._take(epoch)
-        if self.stop_when_converged and trainer.strategy.reduce_boolean_decision(stop, all=False):
+        if self._take(epoch):
             trainer.should_stop = True
 
     def _validated(self, trainer: Any) -> None:

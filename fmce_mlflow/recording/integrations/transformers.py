@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback
 
 from fmce_mlflow.recording.integrations.callback import RecordingCallback
@@ -116,14 +116,12 @@ class FeatureMapRecorder(RecordingCallback, TrainerCallback):
             self._take_due(control)
 
     def _take_due(self, control: Any) -> None:
-        """Take the snapshot that waits, if one does, and stop all processes where the first one says so."""
+        """Take the snapshot that waits, if one does."""
         if self._due is None:
             return
-        stop = [self._take(self._due)]
-        self._due = None
-        if self.stop_when_converged and distributed.is_available() and distributed.is_initialized():
-            distributed.broadcast_object_list(stop, src=0)
-        control.should_training_stop = control.should_training_stop or stop[0]
+        epoch, self._due = self._due, None
+        if self._take(epoch):
+            control.should_training_stop = True
 
     def _keep(self, state: Any) -> None:
         """Put into the trainer's state, and with it into its next checkpoint, what goes on with the recording."""

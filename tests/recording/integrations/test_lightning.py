@@ -188,6 +188,15 @@ def test_losses_of_an_epoch_go_on_from_a_checkpoint_within_it(lightning, client,
     assert found == {0: model.losses[0], 1: pytest.approx(np.mean(model.losses[:2] + rest.losses))}
 
 
+def test_the_training_stops_when_it_has_converged(both, client, logger):
+    pl, cls = both
+    callback = recorder(cls, stop_when_converged=True, patience=1)
+    trainer = fit(pl, module(pl), epochs=60, callbacks=[callback], logger=logger(pl))
+    assert callback.recorder.should_stop and 3 < trainer.current_epoch < 60
+    assert callback.recorder.snapshots == trainer.current_epoch + 1
+    assert client.get_run(trainer.logger.run_id).data.tags["fmce.converged"] == "true"
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_precisions_and_gradients_added_up(lightning, client, logger, precision):
     pl, cls = lightning

@@ -198,6 +198,14 @@ def test_a_training_that_failed_goes_on_from_its_checkpoint(saved, store, tmp_pa
         assert history(store, run_id, f"fmce/{name}") == pytest.approx(expected), name
 
 
+def test_the_training_stops_when_it_has_converged(store, tmp_path):
+    trainer = trainer_of(classifier(), tmp_path, num_train_epochs=60)
+    callback = recorded(trainer, stop_when_converged=True, patience=1)
+    trainer.train()
+    assert callback.recorder.should_stop and 3 < trainer.state.epoch < 60
+    assert callback.recorder.snapshots == trainer.state.epoch + 1
+
+
 def test_a_snapshot_every_n_steps_has_the_loss_and_the_evaluation_of_its_steps(store, tmp_path):
     options = {"eval_strategy": "steps", "eval_steps": 4, "eval_on_start": True, "label_smoothing_factor": 0.1}
     trainer = trainer_of(classifier(), tmp_path, **options)

@@ -16,7 +16,7 @@ from fmce_mlflow.method.networks.call_order import in_order
 from fmce_mlflow.method.networks.freeze import Frozen
 from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.networks.model_forms import call_of, unwrap
-from fmce_mlflow.method.networks.take_maps import device_of, random_state_kept
+from fmce_mlflow.method.networks.untouched import untouched
 from fmce_mlflow.method.networks.upstream import Upstream, upstream
 from fmce_mlflow.recording.decisions import Decisions
 from fmce_mlflow.recording.probe import ProbeImages
@@ -145,7 +145,7 @@ def look(
 ) -> dict[str, Upstream]:
     """What the maps of modules are computed from, in the order in which the probe's forward calls these."""
     call = call_of(probe.forward)
-    with random_state_kept(model), torch.autocast(device_of(model).type, enabled=False), torch.no_grad():
+    with untouched(model), torch.no_grad():
         batch = placed(unwrap(model), probe.example)
         names = in_order(model, modules, example=batch, call=call)
         return upstream(model, names, batch, token_grid=token_grid, call=call)

@@ -15,20 +15,23 @@ TOTAL = "train_loss"
 
 
 class RunningLoss:
-    """Means of what was told since the last time they were asked for.
+    """Means of what was told since the last time they were asked for; of nothing, the means of that time.
 
     Example:
         >>> losses = RunningLoss()
         >>> losses.add(None, {"box": torch.tensor(1.0), "mask": 2.0})
         >>> losses.add(None, {"box": torch.tensor(2.0), "mask": 2.0})
-        >>> losses.first(), losses.take(), losses.take()
+        >>> losses.first(), losses.take()
         ({'train_loss': 3.0, 'train_loss/box': 1.0, 'train_loss/mask': 2.0}, \
-{'train_loss': 3.5, 'train_loss/box': 1.5, 'train_loss/mask': 2.0}, {})
+{'train_loss': 3.5, 'train_loss/box': 1.5, 'train_loss/mask': 2.0})
+        >>> losses.told, losses.take()["train_loss"]
+        (False, 3.5)
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[Tensor | float, int]] = {}
         self._first: dict[str, Tensor | float] = {}
+        self._last: dict[str, float] = {}
 
     def add(self, total: Any, parts: dict[str, Any]) -> None:
         """Take the losses of a step; without a total it is the sum of the parts.
@@ -49,12 +52,13 @@ class RunningLoss:
     def state(self) -> dict[str, list[Any]]:
         """All of it in types of JSON; here a GPU is waited for."""
         sums = [[name, float(total), count] for name, (total, count) in self._sums.items()]
-        return {"sums": sums, "first": [[name, float(value)] for name, value in self._first.items()]}
+        first = [[name, float(value)] for name, value in self._first.items()]
+        return {"sums": sums, "first": first, "last": list(self._last.items())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state` gave."""
         self._sums = {name: (total, count) for name, total, count in state["sums"]}
-        self._first = dict(state["first"])
+        self._first, self._last = dict(state["first"]), dict(state["last"])
 
     @property
     def told(self) -> bool:
@@ -67,9 +71,10 @@ class RunningLoss:
 
     def take(self) -> dict[str, float]:
         """The means since they were taken last; here a GPU is waited for."""
-        found = {name: float(total) / count for name, (total, count) in self._sums.items()}
-        self._sums.clear()
-        return found
+        if self._sums:
+            self._last = {name: float(total) / count for name, (total, count) in self._sums.items()}
+            self._sums.clear()
+        return dict(self._last)
 
 
 def _number(name: str, value: Any) -> Tensor | float:

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from fmce_mlflow.errors import FmceError, ModelError, NonFiniteLossError
@@ -22,8 +21,9 @@ from fmce_mlflow.method.networks.call_order import namesakes
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.find_modules import resolve_modules
 from fmce_mlflow.method.networks.fingerprint import fingerprint
-from fmce_mlflow.method.networks.model_forms import call_of, unwrap
-from fmce_mlflow.method.networks.take_maps import TakenMaps, device_of, random_state_kept, take_maps
+from fmce_mlflow.method.networks.model_forms import bare_name, call_of, unwrap, unwrap_with_prefix
+from fmce_mlflow.method.networks.take_maps import TakenMaps, take_maps
+from fmce_mlflow.method.networks.untouched import untouched
 from fmce_mlflow.method.saliency.history import SaliencyHistory, spread_snapshots
 from fmce_mlflow.recording.conclude import conclude, log_figure, log_missing, metric_rows, named
 from fmce_mlflow.recording.decisions import Decisions
@@ -114,16 +114,17 @@ class Recorder(Deciding):
 
     def take_maps(self, *, keep_outputs: bool = False, modules: Sequence[str] | None = None) -> TakenMaps:
         """The modules' maps of the probe images as the network is now, for a loop that uses its outputs too."""
-        return take_maps(
-            self.model,
-            self._asked if modules is None else modules,
-            self.probe.batches,
-            len(self.probe.labels),
-            map_size=self.options.map_size,
-            token_grid=self.options.token_grid,
-            keep_outputs=keep_outputs,
-            call=self.probe.forward,
-        )
+        with untouched(self.model):
+            return take_maps(
+                self.model,
+                self._asked if modules is None else modules,
+                self.probe.batches,
+                len(self.probe.labels),
+                map_size=self.options.map_size,
+                token_grid=self.options.token_grid,
+                keep_outputs=keep_outputs,
+                call=self.probe.forward,
+            )
 
     def snapshot(
         self,
@@ -185,7 +186,7 @@ class Recorder(Deciding):
         metrics = {**metrics, "epoch": float(index) if epoch is None else float(epoch)}
         self.uploads.make_room()
         with interrupts.held(), self._or_as_it_was(), self.uploads.snapshot(index) as sink:
-            metrics |= self._drift(maps) | {f"focus/{m}": value for m, value in self._saliency.take(self.model).items()}
+            metrics |= self._drift(maps) | self._focus()
             writer = FeatureMapWriter(sink, self.run.id, self.probe.identity, self.probe.labels, record.entries)
             writer.write(index, maps.maps, maps.clipped)
             record.metrics.append(metrics)
@@ -228,6 +229,11 @@ class Recorder(Deciding):
                 found[f"{DRIFT}{module}"] = float(np.clip(1 - gram_cka(self.record.grams[module], gram), 0, 1))
             self.record.grams[module] = gram
         return found
+
+    def _focus(self) -> dict[str, float]:
+        """How concentrated each module's Grad-CAM is; empty where there is none."""
+        with untouched(self.model):
+            return {f"focus/{module}": value for module, value in self._saliency.take(self.model).items()}
 
     def _concluded(self, *, finite: bool) -> Signals:
         """The end of the recording, as often as the server makes it necessary."""
@@ -277,9 +283,10 @@ def find_maps(
         ModelError: If the model cannot take the images.
     """
     call, grid = call_of(probe.forward), options.token_grid
-    with random_state_kept(model), torch.autocast(device_of(model).type, enabled=False), told(probe):
+    with untouched(model), told(probe):
         batch = placed(unwrap(model), probe.example)
         names = resolve_modules(model, modules, example=batch, token_grid=grid, call=call)
+        names = tuple(dict.fromkeys(bare_name(name, unwrap_with_prefix(model)[1]) for name in names))
         with capture(model, names, map_size=options.map_size, token_grid=grid, call=call) as forward:
             _, maps = forward(batch)
     return names, {name: tuple(value.shape[1:]) for name, value in maps.items()}

@@ -18,6 +18,7 @@ from torch import nn
 
 from fmce_mlflow.errors import DataError, ModelError, RunError
 from fmce_mlflow.method.networks.model_forms import Call
+from fmce_mlflow.method.networks.take_maps import random_state_kept
 from fmce_mlflow.recording import state
 from fmce_mlflow.recording.freezing import Freezing, look
 from fmce_mlflow.recording.loop import IdleRecorder, LoopRecorder
@@ -103,14 +104,15 @@ def record(
                         recorder.loss(loss)
                     recorder.snapshot(epoch=epoch + 1, val_loss=validate(model))
     """
+    _refuse_shards(model)  # in each of its processes, so that none waits for another
     choices = RecordingOptions(every=None if every == "epoch" else every, **options)
     if not is_first_process() and run_id is None:
         return IdleRecorder(model)
-    _refuse_shards(model)
-    images = probe if isinstance(probe, ProbeImages) else probe_images(probe, labels, name=dataset, forward=forward)
-    if not is_first_process():
-        return _idle(Run(client or MlflowClient(), str(run_id), say), model, images, choices)
-    with interrupts.held():  # whatever comes to be is closed
+    # A DataLoader that begins draws a number, and so does MLflow for a run's name.
+    with random_state_kept(model), interrupts.held():  # whatever comes to be is closed
+        images = probe if isinstance(probe, ProbeImages) else probe_images(probe, labels, name=dataset, forward=forward)
+        if not is_first_process():
+            return _idle(Run(client or MlflowClient(), str(run_id), say), model, images, choices)
         run, owned = _chosen_run(run_id, client, say)
         out: Uploads | None = None
         try:
@@ -203,10 +205,9 @@ def is_first_process() -> bool:
 
 def _refuse_shards(model: nn.Module) -> None:
     """Refuse weights of which each process has a part: a forward pass needs all processes."""
-    sharded = next(
-        (name for name, p in model.named_parameters() if type(p).__name__ in ("DTensor", "FlatParameter")), None
-    )
-    if sharded is not None or any(type(m).__name__ == "FullyShardedDataParallel" for m in model.modules()):
+    kinds = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
+    kinds |= {type(parameter).__name__ for parameter in model.parameters()}
+    if kinds & {"FSDPModule", "FullyShardedDataParallel", "DTensor", "FlatParameter"}:
         raise ModelError(
             "The model's weights are sharded over processes (FSDP), and the recorder, which runs in one of them, "
             "cannot pass images through a part of a model. Record before it is sharded, with DistributedDataParallel, "

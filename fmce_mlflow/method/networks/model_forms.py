@@ -151,6 +151,9 @@ def probing(model: nn.Module) -> Iterator[None]:
     finally:
         model.train(flags[0][1])  # for modules that do more in train() than to set the flag
         for module, training in flags:
+            if module.training != training and type(module).train is not nn.Module.train:
+                module.train(training)
+        for module, training in flags:
             module.training = training
 
 

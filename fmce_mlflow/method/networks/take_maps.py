@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ def take_maps(
 ) -> TakenMaps:
     """Take the maps of all images in one pass in eval mode.
 
-    Modes, module by module, gradients and torch's random state are afterwards what they were. Autocast is off
+    Modes, module by module, gradients and random states are afterwards what they were. Autocast is off
     meanwhile.
 
     Args:
@@ -121,9 +122,14 @@ def device_of(model: nn.Module) -> torch.device:
 
 @contextmanager
 def random_state_kept(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
-    """Give torch's generators, of the CPU and of the model's GPUs, back as they were; inside, begin with a seed."""
+    """Give every generator, torch's of the CPU and of the model's GPUs, back as it was; inside, begin with a seed."""
     devices = list({p.device for p in model.parameters() if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices):
-        if seed is not None:
-            torch.manual_seed(seed)
-        yield
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            if seed is not None:
+                torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])

@@ -51,6 +51,7 @@ def upstream(
         CaptureError: A module without a feature map.
 
     Example:
+        >>> import torch
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1))
         >>> found = upstream(net, ["1"], torch.zeros(2, 3, 4, 4))["1"]
         >>> found.parameters

@@ -38,8 +38,8 @@ class SaliencyHistory:
     def take(self, model: nn.Module) -> dict[str, float]:
         """Look at the network as it is now: mean focus by module; empty where there is a problem.
 
-        Nothing of it changes: mode, gradients, running statistics, random state. Where a module has no Grad-CAM, the
-        history says so in ``problem`` and takes no more.
+        Nothing of it changes: mode, gradients, running statistics, random state. Where a module has no Grad-CAM, or
+        the network takes no such backward pass, the history says so in ``problem`` and takes no more.
         """
         if self.problem is not None:
             return {}
@@ -47,8 +47,9 @@ class SaliencyHistory:
         try:
             with torch.random.fork_rng(devices=devices):
                 found = cams(model, self.modules, self.inputs, self.labels, self.token_grid)
-        except CaptureError as error:
-            self.problem = str(error)
+        except Exception as error:  # a backward pass through anybody's network; no figure is worth a snapshot
+            reason = " ".join(str(error).split())[:300]
+            self.problem = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {reason}"
             self.kept.clear()
             return {}
         for module, maps in found.items():

@@ -56,10 +56,10 @@ class ShownModule:
     drift: Convergence | None = None
 
     @property
-    def about(self) -> str:
-        """Shape, and how much of the variance is in the colours."""
+    def variance(self) -> str:
+        """How much of the variance is in the colours, by component."""
         shares = [f"{share:.0%}".rstrip("%") for share in self.pictures.shares]
-        return f"{' × '.join(map(str, self.shape))}; {' + '.join(shares) or '0'} % of variance"
+        return f"{' + '.join(shares) or '0'}\N{NO-BREAK SPACE}% of variance"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,12 +7,11 @@ here imports torch before ``record`` or ``Recorder`` is asked for.
 from typing import TYPE_CHECKING, Any
 
 from fmce_mlflow.errors import FmceError
+from fmce_mlflow.version import __version__
 
 if TYPE_CHECKING:
     from fmce_mlflow.recording.recorder import Recorder
     from fmce_mlflow.recording.start import record
-
-__version__ = "0.1.0"
 
 __all__ = ["FmceError", "Recorder", "__version__", "record"]
 

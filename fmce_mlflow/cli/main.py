@@ -16,11 +16,11 @@ from typing import Any
 
 import click
 
-from fmce_mlflow import __version__
 from fmce_mlflow.cli.command import Command
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.safety.interrupts import Terminated, stoppable
+from fmce_mlflow.version import __version__
 from fmce_mlflow.wording import did_you_mean
 
 COMMANDS: Mapping[str, tuple[str, str]] = {

@@ -32,13 +32,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-import fmce_mlflow
 from fmce_mlflow.errors import ArtifactError, IntegrityError, PredictorError
 from fmce_mlflow.method.fmce_net.kinds import FmceNet, kind_named
 from fmce_mlflow.predictor.table_rows import Form, bags_of, table_signature
 from fmce_mlflow.runs.descriptions import read_description
 from fmce_mlflow.runs.logged_models import log_saved_model
 from fmce_mlflow.safety.reading import check_header, parse_json, read_file
+from fmce_mlflow.version import __version__
 from fmce_mlflow.wording import some
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def save_model(
         "format_version": FORMAT_VERSION,
         "kind": net.kind,
         "config": net.config.to_dict(),
-        "fmce_mlflow": fmce_mlflow.__version__,
+        "fmce_mlflow": __version__,
         "info": predictor.info,
     }
     written = {
@@ -259,7 +259,7 @@ def _read(root: Path, name: str, hashes: Mapping[str, Any], limit: int) -> bytes
 
 def _write_environment(path: Path) -> None:
     """The files from which MLflow builds an environment to serve the model in."""
-    requirements = [f"mlflow=={version('mlflow')}", f"fmce-mlflow=={fmce_mlflow.__version__}"]
+    requirements = [f"mlflow=={version('mlflow')}", f"fmce-mlflow=={__version__}"]
     requirements += [f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "numpy", "pandas")]
     (path / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     python = platform.python_version()

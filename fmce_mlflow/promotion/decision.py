@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-import fmce_mlflow
 from fmce_mlflow.promotion.evidence import Evidence
 from fmce_mlflow.promotion.options import Target
 from fmce_mlflow.promotion.rules import Check
+from fmce_mlflow.version import __version__
 
 FORMAT_VERSION = 1
 Outcome = Literal["promoted", "refused", "promoting", "failed"]
@@ -71,7 +71,7 @@ class Decision:
         figures = sorted(self.evidence.figures.items())
         return {
             "format_version": FORMAT_VERSION,
-            "fmce_mlflow": fmce_mlflow.__version__,
+            "fmce_mlflow": __version__,
             "decision": outcome,
             **({"problem": problem} if problem else {}),
             "dry_run": self.dry_run,

@@ -22,6 +22,7 @@ from fmce_mlflow.runs.feature_index import Index, matching
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.recordings import RecordingTag
 from fmce_mlflow.runs.run import Run
+from fmce_mlflow.safety.retry import passes
 from fmce_mlflow.wording import counted, some
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def log_page(run: Run, modules: Sequence[str] = ()) -> None:
     try:
         html = run_page(run.client, run.id, modules)
     except Exception as error:
+        if passes(error):
+            raise
         run.say(f"note: {PAGE} cannot be made ({type(error).__name__}: {error!s:.200}).")
         return
     run.log_bytes(html.encode(), PAGE)

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from fmce_mlflow.errors import ArtifactError
+from fmce_mlflow.recording.probe import NO_LABEL, ProbeImages
 from fmce_mlflow.runs.artifacts import fetched
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.reading import parse_json, read_file
@@ -25,6 +26,13 @@ MOST, SIDE = 6, 224  # pictures, and their height and width at most
 MAX_BYTES = 2 * MOST * SIDE * SIDE * 3
 MOST_CAPTION = 100  # characters
 _CAPTIONS = "fmce.captions"
+
+
+def log_probe(run: Run, probe: ProbeImages) -> None:
+    """Log the first probe images as they look, with the names of their classes where they have some."""
+    labels = probe.labels[: len(probe.pictures)]
+    names = [f"image {i}" if label == NO_LABEL else probe.class_name(int(label)) for i, label in enumerate(labels, 1)]
+    log_pictures(run, probe.pictures, names)
 
 
 def log_pictures(run: Run, pictures: NDArray[np.uint8], captions: Sequence[str]) -> None:

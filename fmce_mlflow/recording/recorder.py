@@ -28,8 +28,10 @@ from fmce_mlflow.method.saliency.history import SaliencyHistory, spread_snapshot
 from fmce_mlflow.recording.conclude import conclude, log_figure, log_missing, metric_rows, named
 from fmce_mlflow.recording.decisions import Decisions
 from fmce_mlflow.recording.freezing import Deciding, Freezing, look
+from fmce_mlflow.recording.map_page import log_page
 from fmce_mlflow.recording.options import RecordingOptions
 from fmce_mlflow.recording.probe import NO_LABEL, ProbeImages
+from fmce_mlflow.recording.probe_pictures import log_probe
 from fmce_mlflow.recording.record import FROZEN_TAG, Record
 from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals
 from fmce_mlflow.recording.state import About
@@ -238,7 +240,14 @@ class Recorder(Deciding):
     def _concluded(self, *, finite: bool) -> Signals:
         """The end of the recording, as often as the server makes it necessary."""
         run = named(self.run, self.name)
-        end = partial(conclude, run, self.about, self.record, (self._log_saliency,), finite=finite)
+
+        def end() -> Signals:
+            extras = (self._log_saliency, lambda run, _: log_probe(run, self.probe))
+            found = conclude(run, self.about, self.record, extras, finite=finite)
+            if self.options.page:
+                log_page(run)
+            return found
+
         return self.uploads.persist(end)
 
     def _history(self) -> SaliencyHistory:

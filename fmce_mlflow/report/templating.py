@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-import fmce_mlflow
 from fmce_mlflow.safety.credentials import hide_credentials
+from fmce_mlflow.version import __version__
 from fmce_mlflow.wording import counted
 
 _BLOCK = re.compile(r"^[-+](?=[\s-])|^#|^\d+[.)](?=\s|$)")  # what begins a list, a rule or a heading
@@ -23,7 +23,7 @@ _MARKUP = re.compile(r"[\\`*\[\]<>&|~@]|(?<![^\W_])_|_(?![^\W_])|:(?=\S)|(?<=www
 
 def render(template: str, **values: Any) -> str:
     """A template of ``templates/`` with values in it: HTML, text in which is escaped, or Markdown of a ``….md.j2``."""
-    return _environment().get_template(template).render(version=fmce_mlflow.__version__, **values)
+    return _environment().get_template(template).render(version=__version__, **values)
 
 
 def script(name: str) -> tuple[Markup, str]:

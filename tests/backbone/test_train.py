@@ -18,6 +18,8 @@ from fmce_mlflow.errors import ArtifactError, ConfigError, NonFiniteLossError, R
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.drift import linear_cka
 from fmce_mlflow.method.convergence.verdict import Convergence
+from fmce_mlflow.recording.conclude import DRIFT_PLOT
+from fmce_mlflow.recording.probe_pictures import PICTURES
 from fmce_mlflow.runs.checkpoint_slots import TAG
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.run import Run
@@ -70,6 +72,7 @@ def test_all_names_of_a_run_are_there(client, data):
         assert steps(client, run_id, name) == every[1:]
     assert sorted(artifacts(client, run_id)) == sorted(
         ["convergence.json", "feature_maps/index.json", "options.json", "plots/convergence.png", "plots/saliency.png"]
+        + [PICTURES, DRIFT_PLOT]
         + [f"feature_maps/{m}/snapshot_0000{s}.safetensors" for m in ("stem", "stage") for s in every]
     )
     assert logged.data.params | {"lr": "0.1", "modules_used": "stem,stage", "stem_used": "stock", "levels": "3"} == (

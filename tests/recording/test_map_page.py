@@ -9,7 +9,9 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
+import torch
 
+import fmce_mlflow
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import IntegrityError, RunError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
@@ -21,6 +23,7 @@ from fmce_mlflow.runs.feature_maps import FeatureMapReader, FeatureMapWriter
 from fmce_mlflow.runs.recordings import TAG, RecordingTag
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
+from tests.helpers.nets import tiny
 from tests.helpers.reports import HOSTILE
 
 
@@ -80,8 +83,13 @@ def test_a_run_is_shown_with_its_figures_curves_and_labels(store):
         assert figures["FMCS"] == f"{labels[step]:.2f}" and figures["training loss"] == f"{losses[step]:.3g}"
     assert all(len(one["drift"]) == 7 for one in data["modules"]) and len(data["loss"]) == 7
     assert f"T = {client.get_run(run_id).data.tags['fmce.convergence_point']}" in html
-    assert data["captions"] == [f"class {label}" for label in FeatureMapReader(client, run_id).read("stem", 0)[1][:8]]
-    assert "The first 8 of 16 probe images are shown." in html
+    assert data["captions"] == [str(label) for label in FeatureMapReader(client, run_id).read("stem", 0)[1][:6]]
+    assert "The first 6 of 16 probe images are shown." in html and 'id="large-photo"' in html
+
+
+def test_without_pictures_images_are_named_by_their_labels(client):
+    run_id = recorded(client, {"a": (8, 3, 4, 4)}, [0, 1], labels=[3, 1, 4, 1, 5, 9, 2, 6])
+    assert data_of(run_page(client, run_id))["captions"] == [f"class {label}" for label in (3, 1, 4, 1, 5, 9, 2, 6)]
 
 
 def test_modules_are_chosen_by_names_and_globs(store):
@@ -244,3 +252,33 @@ def test_a_page_that_cannot_be_made_is_said_and_no_error(client):
     said = []
     log_page(Run(client, new_run(client), said.append))
     assert len(said) == 1 and said[0].startswith(f"note: {PAGE} cannot be made (RunError: Run ")
+
+
+def test_a_recorder_logs_its_pictures_and_on_request_the_page(client):
+    run_id = new_run(client)
+    torch.manual_seed(0)
+    net = tiny()
+    said = []
+    images = torch.rand(8, 3, 8, 8)
+    options = {"run_id": run_id, "client": client, "say": said.append, "page": True}
+    with fmce_mlflow.record(net, ["stage"], probe=images, labels=list(range(8)), **options) as recorder:
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(4):
+            loss = torch.nn.functional.cross_entropy(net(images), torch.arange(8))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            recorder.loss(loss)
+            recorder.snapshot()
+    html = artifact(client, run_id, PAGE).read_text(encoding="utf-8")
+    data = data_of(html)
+    assert [one["name"] for one in data["moments"]] == [f"Snapshot {t} of 4" for t in range(5)]
+    assert data["captions"] == [str(i) for i in range(6)] and 'id="large-photo"' in html
+    assert "training loss" in dict(data["moments"][1]["figures"]) and len(data["modules"][0]["drift"]) == 5
+    assert not [line for line in said if "cannot be" in line]
+
+
+def test_without_the_option_no_page_is_logged(store):
+    client, run_id = store
+    plots = {file.path for file in client.list_artifacts(run_id, "plots")}
+    assert PICTURES in plots and PAGE not in plots

@@ -20,6 +20,7 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.drift import linear_cka
 from fmce_mlflow.recording.conclude import DRIFT_PLOT, PLOT
 from fmce_mlflow.recording.probe import probe_images
+from fmce_mlflow.recording.probe_pictures import PICTURES
 from fmce_mlflow.recording.recorder import SALIENCY, Recorder
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.metric_names import metric_name
@@ -147,7 +148,12 @@ def test_what_a_recording_leaves_in_its_run(client):
     assert drift[3] == pytest.approx(1 - linear_cka(maps[2], maps[3]), abs=1e-9)
     record = json.loads(Path(client.download_artifacts(recorder.run.id, CONVERGENCE)).read_text())
     assert record["val"] is None and record["disagreement"] is None and record["signal"] == "train"
-    assert {file.path for file in client.list_artifacts(recorder.run.id, "plots")} == {PLOT, DRIFT_PLOT, SALIENCY}
+    assert {file.path for file in client.list_artifacts(recorder.run.id, "plots")} == {
+        PLOT,
+        DRIFT_PLOT,
+        SALIENCY,
+        PICTURES,
+    }
 
 
 def test_a_plain_loop_of_five_lines_becomes_an_fmcs_dataset(client):

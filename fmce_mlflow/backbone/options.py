@@ -10,7 +10,7 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.images.config import SplitOptions
 from fmce_mlflow.method.networks.config import Stem, TokenGridOption
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.recording.options import KeepOption, MapSizeOption, SignalOption
+from fmce_mlflow.recording.options import KeepOption, MapSizeOption, PatienceOption, SignalOption
 from fmce_mlflow.safety.options import Names, Option, Registered
 from fmce_mlflow.wording import printable
 
@@ -35,6 +35,13 @@ class BackboneOptions(SplitOptions):
     map_size: MapSizeOption = None
     keep: KeepOption = "all"
     signal: SignalOption = "train"
+    stop_when_converged: Annotated[
+        bool, Option("Stop once CQI, over the snapshots so far, says that the signal has converged.")
+    ] = False
+    freeze_converged: Annotated[bool, Option("Freeze modules, from the input on, once CQI of their drift says so.")] = (
+        False
+    )
+    patience: PatienceOption = 3
     log_checkpoints: Annotated[bool, Option("Log a model at every marker too.")] = False
     model_format: Annotated[
         Format, Option("Format of logged models; pt2 falls back to pickle if a network cannot be exported.")

@@ -56,6 +56,7 @@ def make_recorder(
         token_grid=options.token_grid,
         keep=options.keep,
         signal=options.signal,
+        patience=options.patience,
         convergence=options.convergence,
         name=name,
         uploads=out,

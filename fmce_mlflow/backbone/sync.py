@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
 
+from fmce_mlflow.backbone import resume as checkpoint
+from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.resume import stored_options
+from fmce_mlflow.backbone.stopping import has_ended
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import DataError, RunError
 from fmce_mlflow.recording import state
@@ -82,7 +85,7 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = tel
         if TAG in tags:
             return _end_recording(run, held)
         options, last = stored_options(run), checkpoint_slots.pointer(run)
-        if last is None or last.snapshot < options.training.snapshots:
+        if last is None or (last.snapshot < options.training.snapshots and not _stopped(run, options)):
             status = spool.closing_status(folder) or "KILLED"
             client.set_terminated(run_id, status)
             held.remove()
@@ -98,6 +101,14 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = tel
             f"All is uploaded, but run {run_id} can only be completed where its images are. {error}"
         ) from None
     return "FINISHED"
+
+
+def _stopped(run: Run, options: BackboneOptions) -> bool:
+    """Whether a training ended before its last snapshot, because it had converged."""
+    if not options.stop_when_converged:
+        return False
+    found = checkpoint.load(run)
+    return found is not None and has_ended(options, found.record)
 
 
 def _end_recording(run: Run, held: spool.Spool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from tqdm import tqdm
@@ -20,12 +21,15 @@ from fmce_mlflow.backbone import resume as checkpoint
 from fmce_mlflow.backbone.finish import closing, opened
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.record import begin, make_recorder, refuse_other_images, save_state, snapshot_line
+from fmce_mlflow.backbone.stopping import decide, freeze_again, has_ended, tell_stop
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.images.split import ImageData, load_images
 from fmce_mlflow.method.networks.backbones import build_backbone
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.method.training.loop import make_accelerator, train
+from fmce_mlflow.method.training.loop import Snapshot, make_accelerator, train
 from fmce_mlflow.method.training.observe import validate
+from fmce_mlflow.method.training.state import load_weights
+from fmce_mlflow.recording.loop import IdleRecorder
 from fmce_mlflow.recording.recorder import Recorder
 from fmce_mlflow.recording.signals import run_convergence
 from fmce_mlflow.runs import checkpoint_slots
@@ -95,7 +99,7 @@ def _train(
     """Train, on every process; the one that has ``out`` records."""
     config = options.training
     name = name or printable(f"{options.backbone} on {options.dataset}, seed {config.seed}")
-    accelerator = make_accelerator(config)
+    accelerator = make_accelerator(config, freezes=options.freeze_converged)
     data = data or load_images(options)
     model = _new_network(options, data)
     load = partial(checkpoint.load, run)
@@ -105,28 +109,17 @@ def _train(
         recorder = _recorder(run, model, options, data, out, name, resume)
         out.persist(recorder.log_missing if resume else partial(begin, recorder, options, data, accelerator))
 
-    first = resume.state.snapshot if resume else 0
-    started = time.monotonic()
-    with _progress(config, data, first, name, shown=accelerator.is_main_process) as bar:
-        for snapshot in train(
-            model, data, config, resume=resume.state if resume else None, accelerator=accelerator, progress=bar
-        ):
-            if recorder is None:
-                continue
-            maps = recorder.take_maps(keep_outputs=True)
-            val_loss, val_accuracy = validate(model, data, maps.outputs, config)
-            recorder.snapshot(
-                maps=maps,
-                save=partial(save_state, recorder, snapshot.state, options),
-                train_loss=snapshot.train_loss,
-                val_loss=val_loss,
-                val_accuracy=val_accuracy,
-                epoch=snapshot.epoch,
-                images_per_second=snapshot.images_per_second,
-            )
-            if bar.disable:
-                each = (time.monotonic() - started) / max(1, snapshot.index - first)
-                run.say(f"{name}: {snapshot_line(recorder.record, config, each)}")
+    said = replace(run, say=lambda line: run.say(f"{name}: {line}"))
+    deciding = recorder or IdleRecorder(model)
+    last = resume.state.snapshot if resume else 0
+    if resume is not None and has_ended(options, resume.record):
+        load_weights(model, resume.state.model)
+        freeze_again(deciding, options)
+    else:
+        with _progress(config, data, last, name, shown=accelerator.is_main_process) as bar:
+            last = _snapshots(said, model, options, data, accelerator, resume, deciding, bar)
+    if recorder is not None and last < config.snapshots:
+        tell_stop(said, recorder.uploads, options, last)
 
     model = accelerator.unwrap_model(model, keep_fp32_wrapper=False).cpu()
     metrics = broadcast_object_list([recorder.record.metrics if recorder else None])[0]
@@ -141,13 +134,52 @@ def _train(
             modules=tuple(recorder.shapes),
             backbone=options.backbone,
             serialization=options.model_format,
-            final=config.snapshots,
+            final=last,
             markers=convergence.markers if options.log_checkpoints and convergence.markers else (),
             register_as=options.register_as,
             kept=recorder.record.weights,
         )
         uri = recorder.uploads.persist(log_models)
     return BackboneResult(run.id, convergence, signals.disagreement, metrics[-1]["val_accuracy"], uri)
+
+
+def _snapshots(
+    run: Run, model: nn.Module, options: BackboneOptions, data: ImageData, accelerator: Accelerator,
+    resume: checkpoint.Checkpoint | None, recorder: Recorder, bar: tqdm[Any],
+) -> int:  # fmt: skip
+    """Train to the end, or until the training has converged; record each snapshot, and return the last one's index."""
+    config, state = options.training, resume.state if resume else None
+    index = first = state.snapshot if state else 0
+    started = time.monotonic()
+    again = partial(freeze_again, recorder, options) if resume else None
+    snapshots = train(model, data, config, resume=state, accelerator=accelerator, progress=bar, begin=again)
+    with contextlib.closing(snapshots):
+        for snapshot in snapshots:
+            index = snapshot.index
+            if not isinstance(recorder, IdleRecorder):
+                _record(recorder, model, options, data, snapshot)
+            if not isinstance(recorder, IdleRecorder) and bar.disable:
+                each = (time.monotonic() - started) / max(1, index - first)
+                run.say(snapshot_line(recorder.record, config, each))
+            if decide(recorder, options, run, index):
+                break
+    return index
+
+
+def _record(
+    recorder: Recorder, model: nn.Module, options: BackboneOptions, data: ImageData, snapshot: Snapshot
+) -> None:
+    maps = recorder.take_maps(keep_outputs=True)
+    val_loss, val_accuracy = validate(model, data, maps.outputs, options.training)
+    recorder.snapshot(
+        maps=maps,
+        save=partial(save_state, recorder, snapshot.state, options),
+        train_loss=snapshot.train_loss,
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
+        epoch=snapshot.epoch,
+        images_per_second=snapshot.images_per_second,
+    )
 
 
 def _recorder(

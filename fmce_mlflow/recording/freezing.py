@@ -128,10 +128,9 @@ class Deciding:
         self.record.frozen |= {name: now for name, _ in parts}
         return tuple(name for name, _ in parts)
 
-    def freeze_again(self) -> None:
-        """Freeze what the record says is frozen, in a training that goes on."""
-        if self.record.frozen:
-            self.freezing.freeze([(name, self.freezing.known[name]) for name in self.record.frozen])
+    def frozen_parts(self) -> Parts:
+        """What the record says is frozen, for a training that goes on."""
+        return [(name, self.freezing.known[name]) for name in self.record.frozen]
 
     def _due(self) -> tuple[Parts, int]:
         now = len(self.record.metrics) - 1

@@ -51,7 +51,7 @@ class LoopRecorder(Recorder):
 
     def __enter__(self) -> LoopRecorder:
         """Record snapshot 0, the network before its first step; of a recording that goes on, freeze what was frozen."""
-        self._safely("what was frozen", self.freeze_again)
+        self._safely("what was frozen", lambda: self.freezing.freeze(self.frozen_parts()))
         if not self.snapshots:
             self._safely("snapshot 0", partial(self._take, None, None, None, {}))
             self._begun = fingerprint(unwrap(self.model))
@@ -259,7 +259,7 @@ class IdleRecorder(LoopRecorder):
 
     def __enter__(self) -> IdleRecorder:
         """Freeze what was frozen."""
-        self._safely("what was frozen", self.freeze_again)
+        self._safely("what was frozen", lambda: self.freezing.freeze(self.frozen_parts()))
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -16,6 +16,10 @@ MapSizeOption = Annotated[int | None, Option("Pool larger maps to this height an
 KeepOption = Annotated[Keep, Option("Maps to keep once the run has ended.")]
 SignalOption = Annotated[Signal, Option("Sequence whose CQI decides convergence.")]
 
+PatienceOption = Annotated[
+    int, Option("Snapshots for which convergence has to last before a training stops or freezes by it.", ge=0)
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingOptions(Options):
@@ -35,9 +39,7 @@ class RecordingOptions(Options):
     every: Annotated[
         int | None, Option("Take a snapshot at each n-th loss too; None: where the loop does alone.", ge=1)
     ] = None
-    patience: Annotated[
-        int, Option("Snapshots for which convergence has to last before a training stops or freezes by it.", ge=0)
-    ] = 3
+    patience: PatienceOption = 3
     prefix: Annotated[str, Option("Put before the names of metrics, where a run has others of these names.")] = ""
     page: Annotated[bool, Option("Log a page to look at the maps on.")] = False
     convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)

@@ -10,7 +10,7 @@ import atexit
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +104,8 @@ def train(
     resume: TrainingState | None = None,
     accelerator: Accelerator | None = None,
     progress: tqdm[Any] | None = None,
-    begin: Callable[[nn.Module], None] | None = None,
-) -> Iterator[Snapshot]:
+    begin: Callable[[], None] | None = None,
+) -> Generator[Snapshot]:
     """Train ``model`` on ``data`` and yield at each snapshot, first with the untrained network.
 
     The network may be looked at there, as long as it is left as it was; its global random state is at every ``yield``
@@ -118,8 +118,8 @@ def train(
         resume: Go on after this state; the first snapshot yielded is the one after it.
         accelerator: The caller's, if it needs to know its process index.
         progress: A bar that is moved on by images.
-        begin: Called with the network, in its wrapper, when it and its optimizer are ready and have their state, before
-            any step: what was frozen before ``resume`` is frozen there, for the optimizer's state is by position.
+        begin: Called when the network and its optimizer have their state, before any step. What was frozen before
+            ``resume`` is frozen there: the optimizer's state is by position among all that was trained at first.
 
     Yields:
         Snapshot: Snapshots 0 … ``config.snapshots``, or those after ``resume``.
@@ -144,7 +144,7 @@ def train(
     if resume is not None:
         load_optimizer(optimizer, resume, accelerator)
     if begin is not None:
-        begin(network)
+        begin()
 
     def snapshot(index: int, train_loss: float, seconds: float, images: int) -> Snapshot:
         if not math.isfinite(train_loss):

@@ -435,15 +435,20 @@ def test_what_was_frozen_is_frozen_again_once_the_optimizer_has_its_state(data):
         network.stem.weight.requires_grad_(False)
         network.stem.weight.grad = None
 
+    def seeded():
+        with torch.random.fork_rng():
+            torch.manual_seed(FAST.seed)
+            return nets.tiny()
+
     config = replace(FAST, optimizer="adamw")
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        model = nets.tiny()
-    whole = []
+    model, whole = seeded(), []
     for snapshot in watched(model, data, config, ["stage"]):
         whole.append(snapshot)
         if snapshot.index == 2:
             hold(model)
-    rest, _ = trained(data, config, resume=copy.deepcopy(whole[2].state), begin=hold)
+    again = seeded()
+    rest = list(
+        watched(again, data, config, ["stage"], resume=copy.deepcopy(whole[2].state), begin=lambda: hold(again))
+    )
     assert len(rest) == 2 and all(map(same, rest, whole[3:]))
     assert torch.equal(whole[4].state.model["stem.weight"], whole[2].state.model["stem.weight"])

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -98,6 +99,27 @@ def main(
     trainer.fit(model, *loaders(), ckpt_path=checkpoint)
 
 
+def in_two_processes(uri: str, run_id: str | None, epochs: int, losses: str) -> None:
+    """Train with DistributedDataParallel until the recorder of a run, if one is named, says stop; keep the losses."""
+    pl, cls = package(PACKAGES[0])
+    callbacks = [] if run_id is None else [recorder(cls, run_id=run_id, stop_when_converged=True, patience=1)]
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        devices=2,
+        strategy="ddp",
+        logger=pl.loggers.MLFlowLogger("tests", tracking_uri=uri) if run_id else False,
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        **QUIET,
+        **EVERY_STEP,
+    )
+    torch.manual_seed(3)
+    model = module(pl)
+    trainer.fit(model, *loaders())
+    Path(losses, f"{trainer.global_rank}.json").write_text(json.dumps(model.losses))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(**json.loads(sys.argv[1]))
+    told = json.loads(sys.argv[1])
+    (in_two_processes if "epochs" in told else main)(**told)

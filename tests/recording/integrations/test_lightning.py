@@ -106,11 +106,15 @@ def ours(client, run_id):
     return {**found, "metrics": {k: v for k, v in found["metrics"].items() if k.startswith("fmce/")}}
 
 
+def in_a_process(**told):
+    command = [sys.executable, "-m", "tests.helpers.lightning_training", json.dumps(told)]
+    return subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+
+
 def test_a_training_that_was_killed_and_goes_on_has_every_snapshot_once(client, tmp_path):
     uri, undisturbed, killed = client.tracking_uri, new_run(client), new_run(client)
     told = {"name": PACKAGES[0], "uri": uri, "run_id": killed, "keep": {"dirpath": str(tmp_path / "kept")}}
-    command = [sys.executable, "-m", "tests.helpers.lightning_training", json.dumps({**told, "kill_at": 7})]
-    died = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    died = in_a_process(**told, kill_at=7)
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert list(history(client, killed, "fmce/val_loss")) == [1, 2]
     with tracked(uri):
@@ -207,6 +211,22 @@ def test_precisions_and_gradients_added_up(lightning, client, logger, precision)
     assert watched.losses == plain.losses
     found = history(client, callback.recorder.run.id, "fmce/train_loss")
     assert [found[s] for s in (1, 2, 3, 4)] == pytest.approx(np.reshape(plain.losses, (4, 3)).mean(1), rel=1e-2)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_without_it_stop_together_and_the_first_records(client, tmp_path):
+    run_id, losses = new_run(client), {}
+    for recorded in (run_id, None):
+        epochs = len(losses[run_id][0]) // 2 if losses else 60
+        folder = tmp_path / str(recorded)
+        folder.mkdir()
+        ended = in_a_process(uri=client.tracking_uri, run_id=recorded, epochs=epochs, losses=str(folder))
+        assert ended.returncode == 0, ended.stderr
+        losses[recorded] = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert losses[run_id] == losses[None] and losses[None][0] != losses[None][1]
+    assert 3 < epochs < 60
+    found = history(client, run_id, "fmce/train_loss")
+    assert [found[s] for s in range(1, epochs + 1)] == pytest.approx(np.reshape(losses[None][0], (epochs, 2)).mean(1))
 
 
 @pytest.mark.slow

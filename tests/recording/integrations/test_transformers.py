@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ import torch
 
 from fmce_mlflow.errors import BackboneError
 from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
+from tests.conftest import new_run
 from tests.helpers.evaluations import tracked
 from tests.helpers.small_training import (
     HELD_OUT,
@@ -27,17 +33,9 @@ pytest.importorskip("transformers")
 import transformers
 
 from fmce_mlflow.recording.integrations.transformers import FeatureMapRecorder
+from tests.helpers.trainer_processes import Watched, classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-def classifier():
-    """A residual network with BatchNorm, of two stages."""
-    torch.manual_seed(1)
-    config = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 12], depths=[1, 1], layer_type="basic", num_labels=3
-    )
-    return transformers.ResNetForImageClassification(config)
 
 
 def vit():
@@ -85,17 +83,6 @@ def boxed(images, labels):
 
 def collated(batch):
     return {"pixel_values": torch.stack([r["pixel_values"] for r in batch]), "labels": [r["labels"] for r in batch]}
-
-
-class Watched(transformers.Trainer):
-    """Keeps the loss of every batch."""
-
-    losses: list[float]
-
-    def training_step(self, *args, **kwargs):
-        loss = super().training_step(*args, **kwargs)
-        vars(self).setdefault("losses", []).append(loss.item())
-        return loss
 
 
 def trainer_of(model, folder, *, data=rows, cls=Watched, **options):
@@ -229,6 +216,24 @@ def test_one_of_several_evaluations_is_the_validation(store, tmp_path):
     logged = [row["eval_far_loss"] for row in trainer.state.log_history if "eval_far_loss" in row]
     found = history(store, callback.recorder.run.id, "fmce/val_loss")
     assert [found[s] for s in (1, 2, 3, 4)] == pytest.approx(logged)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_without_it_stop_together_and_the_first_records(client, tmp_path):
+    run_id, losses = new_run(client), {}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    for recorded in (run_id, None):
+        epochs = len(losses[run_id][0]) // 2 if losses else 60
+        folder = tmp_path / str(recorded)
+        told = {"uri": client.tracking_uri, "run_id": recorded, "epochs": epochs, "losses": str(folder)}
+        command = [*torchrun, "tests.helpers.trainer_processes", json.dumps(told)]
+        ended = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        losses[recorded] = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert losses[run_id] == losses[None] and losses[None][0] != losses[None][1]
+    assert 3 < epochs < 60
+    found = history(client, run_id, "fmce/train_loss")
+    assert [found[s] for s in range(1, epochs + 1)] == pytest.approx(np.reshape(losses[None][0], (epochs, 2)).mean(1))
 
 
 def test_mistakes_are_told_before_the_first_step(store, tmp_path):

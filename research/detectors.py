@@ -119,9 +119,9 @@ def convergence(experiments: list[str]) -> None:
     client = MlflowClient()
     for experiment in experiments:
         table = convergence_table(client, experiment)
-        seeds = sorted(table["seed"].unique())
-        print(f"\n{experiment}: {METRICS[experiment]} of seeds {seeds} at the last of {table['of'].max()} epochs:")
-        print(", ".join(f"{value:.3f}" for value in table.groupby("seed")["metric"].first()))
+        seeds = sorted(table["seed"].unique().tolist())
+        finals = ", ".join(f"{value:.3f}" for value in table.groupby("seed")["metric"].first())
+        print(f"\n{experiment}: {METRICS[experiment]} after {table['of'].max()} epochs, seeds {seeds}: {finals}")
         print("\n| signal | " + " | ".join(f"T, seed {seed}" for seed in seeds) + " | last in | ρ | ρ until T |")
         print("|---" * (len(seeds) + 4) + "|")
         for signal, part in table.groupby("signal", sort=False):

@@ -32,6 +32,7 @@ from scipy.stats import spearmanr
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.fmcs_dataset.build import build_fmcs
 from fmce_mlflow.method.convergence.verdict import Convergence
+from fmce_mlflow.method.fitting.config import FitConfig
 from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.predictor.train import train_fmce_net
 from fmce_mlflow.runs.run import Run
@@ -140,21 +141,22 @@ def spread(values: pd.Series) -> str:
 @main.command(help="What is predicted of registered versions, each seed held out in turn.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), envvar="FMCE_TEST_DATA", required=True)
 @click.option("--signal", type=click.Choice(["train", "drift"]), default="train", show_default=True)
+@click.option("--passes", default=FitConfig().epochs, show_default=True, help="Over the bags, at most, of a fit.")
 @click.pass_obj
-def scores(experiments: list[str], data: Path, signal: str) -> None:
-    client = MlflowClient()
+def scores(experiments: list[str], data: Path, signal: str, passes: int) -> None:
+    client, fit = MlflowClient(), FitConfig(epochs=passes)
     for experiment in experiments:
         runs = finished(client, experiment)
         mlflow.set_experiment(f"{experiment}-study")
         whole = dataset_of(client, f"{experiment}|{signal}|all", [run.info.run_id for run in runs], signal)
-        show_protocol(client, f"{experiment}|{signal}|all", whole)
+        show_protocol(client, f"{experiment}|{signal}|all", whole, fit)
         rows: list[dict[str, Any]] = []
         with opened(data, experiment) as root:
             images = mlflow.data.from_images(test_images(root, experiment), name=experiment)
             for run in runs:
                 key = f"{experiment}|{signal}|without seed {run.data.params['seed']}"
                 others = [other.info.run_id for other in runs if other is not run]
-                nets = {"bundled": None, "fitted": net_of(client, key, dataset_of(client, key, others, signal))}
+                nets = {"bundled": None, "fitted": net_of(client, key, dataset_of(client, key, others, signal), fit)}
                 for name, net in nets.items():
                     rows += evaluated(client, run, images, key, name, net)
         show_scores(pd.DataFrame(rows), labels(runs, signal))
@@ -169,21 +171,21 @@ def dataset_of(client: MlflowClient, key: str, run_ids: list[str], signal: Any) 
     return known.id
 
 
-def net_of(client: MlflowClient, key: str, dataset: str, *, cross_validate: bool = False) -> str:
+def net_of(client: MlflowClient, key: str, dataset: str, fit: FitConfig, *, cross_validate: bool = False) -> str:
     """The URI of the FMCE-Net that is fitted to an FMCS-dataset."""
     known = study_run(client, "fmce_net", key)
     if known is None:
         known = new_run(client, "fmce_net", key)
         with known.closing():
-            options = NetOptions(fmcs_run=dataset, cross_validate=cross_validate, baselines=cross_validate)
+            options = NetOptions(fmcs_run=dataset, cross_validate=cross_validate, baselines=cross_validate, fit=fit)
             train_fmce_net(known, options)
     (model,) = known.fetch().outputs.model_outputs
     return f"models:/{model.model_id}"
 
 
-def show_protocol(client: MlflowClient, key: str, dataset: str) -> None:
+def show_protocol(client: MlflowClient, key: str, dataset: str, fit: FitConfig) -> None:
     """Figures of nets fitted to all seeds but one, on the maps of that one."""
-    net_of(client, key, dataset, cross_validate=True)
+    net_of(client, key, dataset, fit, cross_validate=True)
     run = study_run(client, "fmce_net", key)
     assert run is not None
     results = pd.DataFrame(**mlflow.artifacts.load_dict(f"runs:/{run.id}/results.json"))

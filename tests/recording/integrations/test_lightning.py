@@ -100,6 +100,20 @@ def test_without_a_logger_the_active_run_is_recorded_in_or_one_of_its_own(lightn
         assert mlflow.active_run() is None
 
 
+def test_the_run_of_mlflows_autolog_is_the_run(lightning, client):
+    pl, cls = lightning
+    with tracked(client.tracking_uri):
+        mlflow.set_experiment("tests")
+        mlflow.pytorch.autolog(log_models=False, silent=True)
+        try:
+            fit(pl, module(pl), callbacks=[callback := recorder(cls)])
+        finally:
+            mlflow.pytorch.autolog(disable=True)
+    (run,) = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    assert run.info.run_id == callback.recorder.run.id and run.info.status == "FINISHED"
+    assert {"train_loss", "fmce/train_loss"} <= set(run.data.metrics) and run.data.params["optimizer_name"] == "SGD"
+
+
 def ours(client, run_id):
     """All that a recording left in a run: what the logger logs of steps that are made again comes again."""
     found = everything(client, run_id)
@@ -125,9 +139,9 @@ def test_a_training_that_was_killed_and_goes_on_has_every_snapshot_once(client, 
     assert ours(client, killed) == ours(client, undisturbed)
 
 
-def test_a_checkpoint_that_came_before_its_snapshot_gives_that_snapshot(both, client, logger, tmp_path):
+def test_a_checkpoint_that_came_before_its_snapshot_gives_that_snapshot(lightning, client, logger, tmp_path):
     """Checkpoints of a validation are written before the epoch has ended."""
-    pl, cls = both
+    pl, cls = lightning
 
     class Fails(pl.Callback):
         def on_train_epoch_end(self, trainer, *_):
@@ -151,18 +165,28 @@ def test_a_checkpoint_that_came_before_its_snapshot_gives_that_snapshot(both, cl
     assert ours(client, run_id) == ours(client, undisturbed)
 
 
-def test_a_training_that_failed_goes_on_in_its_run_whatever_the_logger_of_now(both, client, logger, tmp_path):
-    pl, cls = both
+@pytest.mark.parametrize(
+    ("name", "error", "seen"),
+    [(PACKAGES[0], OSError("the disk is gone"), OSError), (PACKAGES[1], KeyboardInterrupt(), SystemExit)],
+    ids=["failed", "Ctrl-C"],
+)
+def test_a_training_that_was_cut_off_goes_on_in_its_run_whatever_the_logger_of_now(
+    name, error, seen, client, logger, tmp_path
+):
+    pl, cls = package(name)
 
     class Fails(pl.Callback):
         def on_train_batch_start(self, trainer, *_):
             if trainer.global_step == 7:
-                raise OSError("the disk is gone")
+                raise error
 
     keep = {"dirpath": tmp_path, "filename": "{epoch}-{step}", "every_n_train_steps": 2, "save_top_k": -1}
     callbacks = [Fails(), first := recorder(cls), pl.callbacks.ModelCheckpoint(**keep)]
-    with pytest.raises(OSError, match="disk"):
-        fit(pl, module(pl), callbacks=callbacks, logger=logger(pl), enable_checkpointing=True)
+    try:
+        with pytest.raises(seen):
+            fit(pl, module(pl), callbacks=callbacks, logger=logger(pl), enable_checkpointing=True)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores the next ones
     run_id = first.recorder.run.id
     assert client.get_run(run_id).info.status == "FAILED"
     assert list(history(client, run_id, "fmce/train_loss")) == [0, 1, 2]
@@ -192,8 +216,8 @@ def test_losses_of_an_epoch_go_on_from_a_checkpoint_within_it(lightning, client,
     assert found == {0: model.losses[0], 1: pytest.approx(np.mean(model.losses[:2] + rest.losses))}
 
 
-def test_the_training_stops_when_it_has_converged(both, client, logger):
-    pl, cls = both
+def test_the_training_stops_when_it_has_converged(lightning, client, logger):
+    pl, cls = lightning
     callback = recorder(cls, stop_when_converged=True, patience=1)
     trainer = fit(pl, module(pl), epochs=60, callbacks=[callback], logger=logger(pl))
     assert callback.recorder.should_stop and 3 < trainer.current_epoch < 60

@@ -185,6 +185,30 @@ def test_a_training_that_failed_goes_on_from_its_checkpoint(saved, store, tmp_pa
         assert history(store, run_id, f"fmce/{name}") == pytest.approx(expected), name
 
 
+def test_the_same_trainer_goes_on_after_its_data_failed(store, tmp_path):
+    """It tells callbacks no errors: the recording is left when the next training begins."""
+    trainer, fails = trainer_of(classifier(), tmp_path, save_strategy="epoch"), [True]
+
+    class Images(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(IMAGES)
+
+        def __getitem__(self, index):
+            if fails and trainer.state.epoch == 2.0:
+                raise OSError("the disk is gone")
+            return {"pixel_values": IMAGES[index], "labels": int(LABELS[index])}
+
+    trainer.train_dataset = Images()
+    callback = recorded(trainer)
+    with pytest.raises(OSError, match="disk"):
+        trainer.train()
+    run_id = callback.recorder.run.id
+    fails.clear()
+    trainer.train(resume_from_checkpoint=True)
+    assert callback.recorder.run.id == run_id and store.get_run(run_id).info.status == "FINISHED"
+    assert list(history(store, run_id, "fmce/train_loss")) == [0, 1, 2, 3, 4]
+
+
 def test_the_training_stops_when_it_has_converged(store, tmp_path):
     trainer = trainer_of(classifier(), tmp_path, num_train_epochs=60)
     callback = recorded(trainer, stop_when_converged=True, patience=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+from dataclasses import replace
 
 import mlflow
 import numpy as np
@@ -102,6 +103,12 @@ def test_a_training_that_goes_on_records_in_the_same_run(data, store):
     trained(data, again, model=str(data.parent / "runs" / "cut" / "weights" / "last.pt"), epochs=4, resume=True)
     assert again.recorder.run.id == run_id and store.get_run(run_id).info.status == "FINISHED"
     assert list(history(store, run_id, "fmce/epoch").values()) == [n / 2 for n in range(9)]
+
+
+def test_the_training_stops_when_it_has_converged(data, store):
+    options = {"convergence": replace(SOON, threshold=9.0), "patience": 0, "signal": "drift"}
+    trained(data, callback := recorder(stop_when_converged=True, **options), epochs=9)
+    assert callback.recorder.should_stop and 1 < callback.recorder.snapshots < 9
 
 
 def test_mlflow_run_of_its_own_callbacks_is_the_run(data, store):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from markupsafe import Markup
@@ -139,7 +139,7 @@ class _Row:
     """A module as the template needs it."""
 
     module: ShownModule
-    strips: list[str]  # by image, the pictures of all moments side by side
+    strips: list[Markup]  # by image, the pictures of all moments side by side
     size: tuple[int, int]  # of a strip
     box: str  # of the last moment in it
     drift: Markup | None
@@ -172,9 +172,14 @@ def _view(size: Sequence[int], column: int) -> str:
 
 
 def _chart(found: Convergence | None, page: MapsPage, owner: str) -> Markup | None:
-    if found is None or not np.isfinite(found.losses).all():
+    if not _drawn(found):
         return None
     return loss_chart(found, label=f"{owner}. {found.verdict()}", cursor=page.moments[-1].snapshot or 0)
+
+
+def _drawn(found: Convergence | None) -> TypeGuard[Convergence]:
+    """Whether a sequence can be drawn: it is known, and finite."""
+    return found is not None and bool(np.isfinite(found.losses).all())
 
 
 def _data(page: MapsPage) -> dict[str, Any]:
@@ -210,4 +215,4 @@ def _module_data(module: ShownModule, moments: Sequence[Moment]) -> dict[str, An
 
 def _places(found: Convergence | None, moments: Sequence[Moment]) -> list[float]:
     """Where the cursor of a chart stands at each moment."""
-    return [] if found is None else [round(cursor_place(found, moment.snapshot or 0), 1) for moment in moments]
+    return [] if not _drawn(found) else [round(cursor_place(found, moment.snapshot or 0), 1) for moment in moments]

@@ -7,6 +7,7 @@ import io
 from functools import cache
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,15 +16,15 @@ from fmce_mlflow.method.maps.bounds import FRAME
 Bytes = NDArray[np.uint8]
 
 
-def sprite(pictures: Bytes) -> str:
+def sprite(pictures: Bytes) -> Markup:
     """Pictures (R, F, h, w, 3), or of one channel (R, F, h, w), in R rows and F columns, as a data URI.
 
     Around each, pixels repeat its edge, so that no neighbour shines through where it is enlarged. One channel becomes
     viridis, from dark blue for 0 to yellow for 255.
 
     Example:
-        >>> sprite(np.zeros((1, 2, 4, 4, 3), np.uint8))[:30]
-        'data:image/png;base64,iVBORw0K'
+        >>> print(sprite(np.zeros((1, 2, 4, 4, 3), np.uint8))[:30])
+        data:image/png;base64,iVBORw0K
     """
     grey = pictures.ndim == 4
     colours = pictures[..., None] if grey else pictures
@@ -35,7 +36,7 @@ def sprite(pictures: Bytes) -> str:
         image.putpalette(_viridis())
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Markup(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}")
 
 
 @cache

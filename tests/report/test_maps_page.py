@@ -10,6 +10,7 @@ import re
 import numpy as np
 import pytest
 
+from fmce_mlflow.method.convergence.verdict import assess
 from fmce_mlflow.method.maps.bounds import MOST_MODULES, bounds
 from fmce_mlflow.method.maps.pictures import module_pictures
 from fmce_mlflow.report.maps_page import ShownModule, averaged, maps_page
@@ -103,3 +104,10 @@ def test_t_stands_where_its_snapshot_would_be_on_the_slider(point, place):
     loss = map_pages.page().loss
     moved = type(loss)(**{name: getattr(loss, name) for name in loss.__dataclass_fields__} | {"point": point})
     assert f'style="--at:{place}"' in maps_page(map_pages.page(loss=moved))
+
+
+def test_a_loss_that_is_nan_has_no_curve_and_says_so():
+    loss = assess([2.0, float("nan"), 1.0, 0.5], finite=False)
+    html = maps_page(map_pages.page(loss=loss, verdict=loss.verdict()))
+    assert "Loss of the run" not in html and "nan" not in "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
+    assert loss.problem and loss.problem.split(".")[0] in html and data_of(html)["loss"] == []

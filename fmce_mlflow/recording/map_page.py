@@ -157,7 +157,9 @@ def _module(index: Index, module: str, pictures: ModulePictures, recorded: Recor
     own = drift if recorded.signal == "drift" else None
     shape = index.entries[module, choice.snapshots[0]].shape[1:]
     scores = tuple(_score(own, snapshot) for snapshot in choice.snapshots)
-    return ShownModule(module, shape, pictures, scores if any(scores) else (), drift)
+    frozen = recorded.frozen.get(module)
+    state = "" if frozen is None else f"frozen after snapshot {frozen}"
+    return ShownModule(module, shape, pictures, scores if any(scores) else (), drift, state)
 
 
 def _moment(snapshot: int, recorded: Recorded) -> Moment:

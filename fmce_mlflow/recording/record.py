@@ -88,6 +88,14 @@ class Record:
         )
 
 
+def frozen_of(tags: Mapping[str, str]) -> dict[str, int]:
+    """The modules that a recording froze, each with the snapshot after which, as the run's tag says; else nothing."""
+    try:
+        return {str(name): int(snapshot) for name, snapshot in parse_json(tags[FROZEN_TAG]).items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
 def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, NDArray[Any]]:
     return {key.removeprefix(prefix): value.numpy() for key, value in tensors.items() if key.startswith(prefix)}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import Convergence
+from fmce_mlflow.recording.record import frozen_of
 from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals, run_convergence
 from fmce_mlflow.runs.metric_names import logged_name
 from fmce_mlflow.runs.recordings import CONVERGENCE, RecordingTag, recorded_signals
@@ -28,12 +29,14 @@ class Recorded:
         metrics: Name → value, by snapshot.
         signals: Convergence by each signal.
         signal: The one that labels the run.
+        frozen: Modules that the recording froze, each with the snapshot after which.
         note: Why ``signals`` may not be what the recording itself found; empty where they are.
     """
 
     metrics: dict[int, dict[str, float]]
     signals: Signals
     signal: str
+    frozen: Mapping[str, int]
     note: str = ""
 
     @property
@@ -54,11 +57,11 @@ def read_recording(client: MlflowClient, run: Run, modules: Sequence[str]) -> Re
     try:
         found = recorded_signals(client, run)
         if found is not None:
-            return Recorded(metrics, _signals(found), str(found["signal"]))
+            return Recorded(metrics, _signals(found), str(found["signal"]), frozen_of(run.data.tags))
         note = f"The run has no {CONVERGENCE}, because it has not ended. {OWN}"
     except (FmceError, KeyError, TypeError, ValueError, AttributeError) as error:
         note = f"{CONVERGENCE} of the run cannot be used: {error!s:.200} {OWN}"
-    return Recorded(metrics, _judged(metrics), "train", note)
+    return Recorded(metrics, _judged(metrics), "train", frozen_of(run.data.tags), note)
 
 
 def _signals(found: Mapping[str, Any]) -> Signals:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,7 +23,7 @@ from fmce_mlflow.recording.freezing import Freezing, look
 from fmce_mlflow.recording.loop import IdleRecorder, LoopRecorder
 from fmce_mlflow.recording.options import RecordingOptions
 from fmce_mlflow.recording.probe import ProbeImages, probe_images
-from fmce_mlflow.recording.record import FROZEN_TAG, Record
+from fmce_mlflow.recording.record import Record, frozen_of
 from fmce_mlflow.recording.recorder import PROBE_TAG
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
@@ -180,11 +179,7 @@ def _idle(run: Run, model: nn.Module, probe: ProbeImages, options: RecordingOpti
 
 def frozen_before(run: Run) -> dict[str, int]:
     """The modules that a recording froze so far, which its state may not know if it was cut off right after."""
-    try:
-        found = json.loads(run.fetch().data.tags[FROZEN_TAG])
-        return {str(name): int(snapshot) for name, snapshot in found.items()}
-    except (KeyError, ValueError, AttributeError, TypeError):
-        return {}
+    return frozen_of(run.fetch().data.tags)
 
 
 def _describe(run: Run, made: LoopRecorder, probe: ProbeImages) -> None:

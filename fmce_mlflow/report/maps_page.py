@@ -47,6 +47,7 @@ class ShownModule:
         pictures: At each moment, for each image.
         fmcs: Its own FMCS at each moment, as it is written; empty where there is none.
         drift: What its feature drift says; None where it is not known.
+        state: What else is to be known of it, in a few words.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ShownModule:
     pictures: ModulePictures
     fmcs: tuple[str, ...] = ()
     drift: Convergence | None = None
+    state: str = ""
 
     @property
     def variance(self) -> str:

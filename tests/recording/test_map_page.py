@@ -18,6 +18,7 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.recording.map_page import PAGE, log_page, run_page
 from fmce_mlflow.recording.probe_pictures import PICTURES, log_pictures
+from fmce_mlflow.recording.record import FROZEN_TAG
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapReader, FeatureMapWriter
 from fmce_mlflow.runs.recordings import TAG, RecordingTag
@@ -212,6 +213,14 @@ def test_metrics_with_a_prefix_are_found(client):
     html = run_page(client, run_id)
     assert dict(data_of(html)["moments"][1]["figures"])["training loss"] == "1"
     assert "<h1>a net on some photos</h1>" in html
+
+
+@pytest.mark.parametrize(
+    ("tag", "told"), [('{"a": 1}', True), ('{"b": 1}', False), ("[", False), ("[1]", False), ('{"a": null}', False)]
+)
+def test_a_module_that_was_frozen_says_since_when(client, tag, told):
+    run_id = recorded(client, {"a": (4, 3, 4, 4)}, range(3), **{FROZEN_TAG: tag})
+    assert ("frozen after snapshot 1" in run_page(client, run_id)) == told
 
 
 def test_a_deleted_run_is_shown_and_told(client):

@@ -1,13 +1,11 @@
-"""When may a training stop, and what may it freeze on the way? Rules side by side on the same trainings.
+"""The trainings on which rules that stop and freeze are compared; ``research/stopping_rules.py`` compares them.
 
-    python research/stopping.py train --cifar10 folder:path/to/cifar10 --mini-imagenet folder:path/to/mini-imagenet-20
-    python research/stopping.py choose
-    python research/stopping.py table
+    python research/stopping.py --cifar10 folder:path/to/cifar10 --mini-imagenet folder:path/to/mini-imagenet-20
+    python research/stopping.py --cifar10 … --mini-imagenet … --freeze 0.02
 
-``train`` trains each backbone of the plan in full, and once more while modules freeze when their drift has converged.
-Each run is one JSON file in ``--out``: losses, drifts, accuracies and seconds of each snapshot. A run that has its file
-is not trained again, so the command can be stopped and called again. ``choose`` scores threshold and patience of every
-rule on the data sets in ``CHOSEN_ON``; ``table`` scores the choice on CIFAR-10, which chose nothing.
+Each backbone of the plan is trained in full, or, with ``--freeze``, while modules freeze once CQI of their drift is
+below that threshold. Each run is one JSON file in ``--out``: losses, drifts, accuracies and seconds of each snapshot.
+A run that has its file is not trained again, so the command can be stopped and called again.
 
 Seconds are those of the process on one thread, so that neighbours on the machine do not count. Accuracy is that on
 held-out images that no rule sees: the first 1,000 held-out images are the validation set, the next ones are scored.
@@ -31,9 +29,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that research.corpus_ne
 import click
 import numpy as np
 import torch
+from stopping_rules import CHOSEN_ON, DEFAULT, drifts
 from torch import Tensor, nn
 
-from fmce_mlflow.method.convergence.causal import converged_by_now, verdicts
+from fmce_mlflow.method.convergence.causal import converged_by_now
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.drift import centered_gram, gram_cka
 from fmce_mlflow.method.images.config import SplitOptions
@@ -55,10 +54,7 @@ MODULES = {
 IMAGES = {"mnist": 2000, "mini": 5000, "cifar10": 5000}
 SCORED = {"mnist": 2000, "mini": 1000, "cifar10": 4000}  # held-out images besides the validation set
 EPOCHS = {"mnist": 20, "mini": 30, "cifar10": 24}
-CHOSEN_ON = ("mnist", "mini")
 SEEDS = (0, 1, 2)  # of the scored runs
-LOSS, DRIFT = (0.02, 3), (0.02, 3)
-"""μ and patience, in snapshots, by which a training stops and by which a module freezes: chosen on ``CHOSEN_ON``."""
 
 
 @dataclass(frozen=True)
@@ -160,17 +156,11 @@ class Looks:
         }  # fmt: skip
 
 
-def drifts(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    """A module's drifts, from snapshot 0 on."""
-    found = [row["drift"][name] for row in rows[1:]]
-    return [*found[:1], *found]
-
-
 def newly_converged(rows: Sequence[Mapping[str, Any]], modules: Sequence[str], threshold: float, done: int) -> int:
     """How many modules, from the input on, are frozen or have converged by their drift."""
     config = ConvergenceConfig(threshold=threshold)
     for name in modules[done:]:
-        if not converged_by_now(drifts(rows, name), config, patience=DRIFT[1]):
+        if not converged_by_now(drifts(rows, name), config, patience=DEFAULT[1]):
             break
         done += 1
     return done
@@ -198,59 +188,6 @@ def run(item: Plan, data: ImageData) -> dict[str, Any]:
     return {"plan": asdict(item), "modules": modules, "snapshots": rows}
 
 
-# --- rules, each from the past alone ---------------------------------------------------------------------------------
-
-Rows = Sequence[Mapping[str, Any]]
-
-
-def first(found: Any) -> int | None:
-    """Where a verdict is yes for the first time."""
-    return int(np.argmax(found)) if np.any(found) else None
-
-
-def by_loss(rows: Rows, threshold: float, patience: int) -> int | None:
-    losses = [row["train_loss"] for row in rows]
-    return first(verdicts(losses, ConvergenceConfig(threshold=threshold), patience=patience))
-
-
-def by_drift(rows: Rows, threshold: float, patience: int) -> int | None:
-    """All modules by their drift."""
-    config = ConvergenceConfig(threshold=threshold)
-    found = [verdicts(drifts(rows, name), config, patience=patience) for name in rows[1]["drift"]]
-    return first(np.all(found, axis=0))
-
-
-def by_validation(rows: Rows, patience: int) -> tuple[int, int] | None:
-    """The snapshot at which the validation loss has not been below its least for so long, and that of its least."""
-    least = 0
-    for t, row in enumerate(rows):
-        if row["val_loss"] < rows[least]["val_loss"]:
-            least = t
-        if t - least >= patience:
-            return t, least
-    return None
-
-
-def by_deviation(rows: Rows, decimals: int = 2) -> int | None:
-    """After arXiv 2403.02473: each layer's mean deviation over an epoch, rounded, is that of the epoch before."""
-    seen = [{name: round(value, decimals) for name, value in row["deviation"].items()} for row in rows]
-    return first([t > 1 and seen[t] == seen[t - 1] for t in range(len(rows))])
-
-
-def outcome(rows: Rows, stop: int | None, kept: int | None = None) -> dict[str, float]:
-    """What a rule that stops leaves out, in passes and in seconds, and what that costs in points of accuracy."""
-    last = len(rows) - 1
-    stop = last if stop is None else stop
-    seconds = np.array([row["train_seconds"] for row in rows])
-    kept = stop if kept is None else kept
-    return {
-        "stop": stop,
-        "passes": 1 - stop / last,
-        "seconds": 1 - seconds[1 : stop + 1].sum() / seconds[1:].sum(),
-        "points": 100 * (rows[kept]["accuracy"] - rows[last]["accuracy"]),
-    }
-
-
 def places(data_root: str, cifar10: str, mini_imagenet: str) -> dict[str, str]:
     return {"root": data_root, "mnist": "mnist", "cifar10": cifar10, "mini": mini_imagenet}
 
@@ -266,17 +203,12 @@ def data_options(function: Any) -> Any:
     return function
 
 
-@click.group(help=__doc__)
-def main() -> None:
-    torch.set_num_threads(1)
-
-
-@main.command("train")
+@click.command(help=__doc__)
 @data_options
 @click.option("--only", default="", help="Only runs whose key contains this.")
 @click.option("--freeze", default=0.0, help="Train the plan with modules that freeze at this threshold; 0: in full.")
-def train_command(data_root: str, cifar10: str, mini_imagenet: str, out: str, only: str, freeze: float) -> None:
-    """Train what has no file yet."""
+def main(data_root: str, cifar10: str, mini_imagenet: str, out: str, only: str, freeze: float) -> None:
+    torch.set_num_threads(1)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     for item in plan():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ from fmce_mlflow.recording.map_page import log_page
 from fmce_mlflow.recording.options import RecordingOptions
 from fmce_mlflow.recording.probe import NO_LABEL, ProbeImages
 from fmce_mlflow.recording.probe_pictures import log_probe
-from fmce_mlflow.recording.record import FROZEN_TAG, Record
+from fmce_mlflow.recording.record import Record
 from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals
 from fmce_mlflow.recording.state import About
 from fmce_mlflow.report.saliency_figure import history_figure
@@ -199,8 +198,6 @@ class Recorder(Deciding):
             if earlier:
                 record.metrics[index - 1] |= earlier
                 rows = metric_rows(earlier, index - 1, self.options.prefix) + rows
-            if record.frozen:
-                sink.set_tag(self.run.id, FROZEN_TAG, json.dumps(record.frozen))
             if save is not None:
                 save(sink)
             sink.log_batch(self.run.id, metrics=rows)

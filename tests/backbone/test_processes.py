@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -46,6 +47,23 @@ def test_two_processes_make_one_run_that_equals_that_of_one(tmp_path, _empty_sto
             (maps, labels), (expected, same) = (reader.read("stage", snapshot) for reader in readers)
             np.testing.assert_array_equal(labels, same)
             np.testing.assert_allclose(maps.astype(float), expected.astype(float), rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_processes_freeze_and_stop_together(tmp_path, _empty_store):
+    """They share gradients and ask the first one alike: one that went on alone would wait for ever."""
+    with tracking_server(tmp_path, _empty_store) as uri:
+        words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+        more = "--epochs 8 --threshold 0.2 --patience 1 --freeze-converged --stop-when-converged".split()
+        wait(tmp_path, {"two": begin(tmp_path, "two", uri, "train-backbone", *more, python=words)})
+        client = MlflowClient(uri)
+        (run,) = client.search_runs([client.get_experiment_by_name("many").experiment_id])
+        stopped, frozen = int(run.data.tags["fmce.stopped"]), json.loads(run.data.tags["fmce.frozen"])
+        assert run.data.params["processes"] == "2" and run.info.status == "FINISHED" and frozen["stem"] < stopped < 16
+        drifts = [m.value for m in client.get_metric_history(run.info.run_id, "drift/stem")]
+        assert len(drifts) == stopped and max(drifts[frozen["stem"] :]) < 1e-9
+        assert (tmp_path / "two.log").read_text().count("stopped at snapshot") == 1
 
 
 def test_what_two_processes_cannot_do_is_told(tmp_path):

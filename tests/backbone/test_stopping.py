@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from fmce_mlflow.backbone import models
 from fmce_mlflow.backbone import resume as checkpoint
@@ -17,7 +18,7 @@ from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfi
 from fmce_mlflow.recording.record import FROZEN_TAG
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
-from tests.helpers.faults import everything
+from tests.helpers.faults import everything, experiment_run
 
 SOON = ConvergenceConfig(levels=3, threshold=0.2, smoothing=0, window=1)
 EPOCHS, SNAPSHOTS = 8, 16
@@ -92,6 +93,13 @@ def test_modules_freeze_from_the_input_on_and_the_rest_trains_to_the_end(store, 
         )
     assert history(store, result.run_id, "train_loss")[: frozen["stem"] + 1] == full["train_loss"][: frozen["stem"] + 1]
     assert len(history(store, result.run_id, "train_loss")) == SNAPSHOTS + 1
+
+
+def test_it_is_the_same_with_a_server(store, data, both, server):
+    """There, snapshots wait on disk for a thread that uploads them."""
+    client = MlflowClient(server)
+    run_id = run(client, both[0], data, experiment_run(client))[0].run_id
+    assert everything(client, run_id) == both[1] and tags(client, run_id) == both[2]
 
 
 class Killed(BaseException):

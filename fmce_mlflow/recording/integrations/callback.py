@@ -9,6 +9,7 @@ import mlflow
 from mlflow import MlflowClient
 from torch import nn
 
+from fmce_mlflow.errors import RunError
 from fmce_mlflow.recording.loop import LoopRecorder
 from fmce_mlflow.recording.options import RecordingOptions
 from fmce_mlflow.recording.signals import Signals
@@ -77,10 +78,14 @@ class RecordingCallback:
         model: nn.Module,
         saved: Mapping[str, Any],
         *,
+        epoch: float = 0.0,
         run_id: str | None = None,
         client: MlflowClient | None = None,
     ) -> LoopRecorder:
-        """Begin a recording, by default in the run of the trainer's logger, or go on with that of a checkpoint."""
+        """Begin a recording, by default in the run of the trainer's logger, or go on with that of a checkpoint.
+
+        A recording that has ended, or a run that is not there, is no reason to stop a training that goes on.
+        """
         before = saved.get("run_id")
         chosen = self.run_id or before or run_id
         if run_id is not None and chosen != run_id and is_first_process():
@@ -90,10 +95,18 @@ class RecordingCallback:
         else:
             self._owned = chosen == before and bool(saved["owned"])
         named = chosen if is_first_process() else None  # others may not even know on which server it is
-        self.recorder = record(model, self.modules, run_id=named, client=client, **self.options)
+        try:
+            self.recorder = record(model, self.modules, run_id=named, client=client, **self.options)
+        except RunError as error:
+            if chosen != before or chosen == run_id:
+                raise
+            self.say(f"The checkpoint's recording cannot go on, so a new one begins. {error}")
+            return self._begin(model, {}, epoch=epoch, run_id=run_id, client=client)
         self._reopened = self._owned and chosen is not None and is_first_process() and mlflow.active_run() is None
         if self._reopened:  # as it was when the recorder had opened it
             mlflow.start_run(run_id=chosen)
+        if epoch and not self.recorder.snapshots:
+            self.recorder.snapshot(epoch=epoch)
         self.recorder.__enter__()
         self.recorder.load_state_dict(saved.get("recorder", {}))
         self._val_loss = saved.get("val_loss", self._val_loss)
@@ -130,6 +143,7 @@ class RecordingCallback:
             self._close(status_after(error))
 
     def _close(self, status: str) -> None:
+        self._val_loss = None
         if self._reopened:
             mlflow.end_run(status)
             self._reopened = False

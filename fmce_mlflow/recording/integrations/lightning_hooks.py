@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from mlflow import MlflowClient
@@ -48,11 +49,10 @@ class LightningHooks(RecordingCallback):
         logger: Any = next((one for one in trainer.loggers if isinstance(one, self.mlflow_logger)), None)
         client = None if logger is None else logger.experiment
         known = isinstance(client, MlflowClient)  # other processes than the first have a dummy
-        untrained = self._val_loss is not None
-        recorder = self._begin(
-            pl_module, self._saved, run_id=logger.run_id if known else None, client=client if known else None
-        )
-        done, epochs = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch, self._epochs(trainer)
+        untrained, epochs = self._val_loss is not None, self._epochs(trainer)
+        where = {"run_id": logger.run_id, "client": client} if known else {}
+        recorder = self._begin(pl_module, self._saved, epoch=epochs, **where)
+        done = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if untrained or (done and recorder.snapshots and epochs > recorder.record.epochs[-1]):
             self._take(epochs)
 
@@ -85,7 +85,9 @@ class LightningHooks(RecordingCallback):
         self._end()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Leave a recording that can go on."""
+        """Leave a recording that can go on, also from a checkpoint that another callback saves now."""
+        with suppress(Exception):  # a GPU may be lost
+            self._saved = self._state() or self._saved
         self._leave(exception)
 
     def _step(self, trainer: Any, epoch: float) -> None:

@@ -45,7 +45,7 @@ class FeatureMapRecorder(RecordingCallback, TrainerCallback):
         """Take snapshot 0, or go on with a recording that was cut off."""
         self._leave(RuntimeError("another training begins"))
         self._loss = self._due = None
-        self._begin(kwargs["model"], state.stateful_callbacks.get(STATE, {}))
+        self._begin(kwargs["model"], state.stateful_callbacks.get(STATE, {}), epoch=state.epoch or 0.0)
         self._keep(state)
         self._watch()
 

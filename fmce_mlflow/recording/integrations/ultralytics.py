@@ -55,7 +55,7 @@ class FeatureMapRecorder(RecordingCallback):
         """Take snapshot 0, or go on with a recording that was cut off."""
         state = Path(trainer.save_dir, STATE)
         saved = json.loads(state.read_text()) if trainer.start_epoch > 0 and state.exists() else {}
-        self._begin(trainer.ema.ema if self.averaged else trainer.model, saved)
+        self._begin(trainer.ema.ema if self.averaged else trainer.model, saved, epoch=trainer.start_epoch)
         if kept := self._state():
             state.write_text(json.dumps(kept))
         self._trained, self._metrics = False, trainer.metrics

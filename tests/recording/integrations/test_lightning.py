@@ -200,6 +200,35 @@ def test_a_training_that_was_cut_off_goes_on_in_its_run_whatever_the_logger_of_n
     assert history(client, run_id, "fmce/epoch") == {s: s for s in range(5)}
 
 
+def test_a_checkpoint_of_the_failure_itself_knows_the_run(lightning, client, logger, tmp_path):
+    pl, cls = lightning
+
+    class Fails(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 7:
+                raise OSError("the disk is gone")
+
+    callbacks = [first := recorder(cls), Fails(), pl.callbacks.OnExceptionCheckpoint(tmp_path, "failure")]
+    with pytest.raises(OSError, match="disk"):
+        fit(pl, module(pl), callbacks=callbacks, logger=logger(pl), enable_checkpointing=True)
+    again = recorder(cls)
+    fit(pl, module(pl), callbacks=[again], logger=logger(pl), ckpt_path=tmp_path / "failure.ckpt")
+    assert again.recorder.run.id == first.recorder.run.id
+    assert list(history(client, again.recorder.run.id, "fmce/epoch")) == [0, 1, 2, 3, 4]
+
+
+def test_a_training_that_goes_on_after_its_recording_had_ended_is_recorded_anew(lightning, client, logger, tmp_path):
+    pl, cls = lightning
+    keep, said = pl.callbacks.ModelCheckpoint(tmp_path, "{step}"), []
+    options = {"enable_checkpointing": True, "callbacks": [first := recorder(cls), keep]}
+    fit(pl, module(pl), logger=logger(pl), **options)
+    longer = {"epochs": 7, "ckpt_path": tmp_path / "step=12.ckpt"}
+    trainer = fit(pl, module(pl), callbacks=[again := recorder(cls, say=said.append)], logger=logger(pl), **longer)
+    assert again.recorder.run.id == trainer.logger.run_id != first.recorder.run.id
+    assert history(client, trainer.logger.run_id, "fmce/epoch") == {0: 4, 1: 5, 2: 6, 3: 7}
+    assert any("so a new one begins" in line and "has a recording that has ended" in line for line in said)
+
+
 def test_losses_of_an_epoch_go_on_from_a_checkpoint_within_it(lightning, client, logger, tmp_path):
     """Lightning itself begins the epoch's data anew then, so what is recorded is what was trained on."""
     pl, cls = lightning

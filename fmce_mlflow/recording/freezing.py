@@ -32,7 +32,7 @@ class Freezing:
 
     Args:
         model: The network as it is trained, in its wrappers.
-        look: Finds what the maps of modules are computed from, in their order from the input on.
+        look: Finds what the maps of modules are computed from, in their order from the input on, and the output, "".
     """
 
     def __init__(self, model: nn.Module, look: Callable[[], Mapping[str, Upstream]] = dict) -> None:
@@ -49,7 +49,7 @@ class Freezing:
         """Those of some modules, in order, after which something is left to train."""
         found: list[tuple[str, Upstream]] = []
         for name in names:
-            if not self._held.leaves_any(self.known[name]):
+            if not self._held.leaves_any(self.known[name], self.known[""]):
                 break
             found.append((name, self.known[name]))
         return found
@@ -136,7 +136,8 @@ class Deciding:
         now = len(self.record.metrics) - 1
         if self.decisions is None or not self.decisions.any(self.record):
             return (), now
-        return self.freezing.parts_of(self.decisions.due(self.record, tuple(self.freezing.known))), now
+        order = [name for name in self.freezing.known if name]
+        return self.freezing.parts_of(self.decisions.due(self.record, order)), now
 
 
 def look(

@@ -131,6 +131,8 @@ class LoopRecorder(Recorder):
 
     def freeze_converged(self) -> tuple[str, ...]:
         """As :meth:`Recorder.freeze_converged`; where it cannot be done, that is said once and nothing is frozen."""
+        if self.ended:
+            return ()
         try:
             names = super().freeze_converged()
         except FmceError as error:
@@ -281,6 +283,7 @@ class IdleRecorder(LoopRecorder):
 
     def finish(self) -> None:
         """Let modules follow ``train()`` again."""
+        self.ended = True
         self.freezing.release()
 
     def _warn(self, kind: str, line: str) -> None:

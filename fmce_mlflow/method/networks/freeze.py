@@ -10,6 +10,7 @@ from typing import Any
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from fmce_mlflow.errors import ModelError
 from fmce_mlflow.method.networks.model_forms import unwrap
@@ -43,10 +44,10 @@ class Frozen:
         self._network = unwrap(model)
         self._undo: dict[nn.Module, Callable[[], None]] = {}
 
-    def leaves_any(self, parts: Upstream) -> bool:
-        """Whether there is a parameter to train if these parts are frozen too."""
-        more = set(parts.parameters)
-        return any(one.requires_grad and name not in more for name, one in self._network.named_parameters())
+    def leaves_any(self, parts: Upstream, whole: Upstream) -> bool:
+        """Whether, of what the network's output is computed from, a parameter trains if these parts are frozen too."""
+        rest = set(whole.parameters) - set(parts.parameters)
+        return any(one.requires_grad and name in rest for name, one in self._network.named_parameters())
 
     def freeze(self, parts: Upstream) -> None:
         """Hold some parts still from here on.
@@ -92,7 +93,7 @@ class Frozen:
 
 
 def check_freezable(model: nn.Module) -> None:
-    """Refuse a model in a wrapper that counts on a gradient of every parameter that had one when it was made.
+    """Refuse a copy, and a model in a wrapper that counts on a gradient of every parameter that had one at first.
 
     The wrapper is found also where only the model inside it is at hand.
 
@@ -100,6 +101,11 @@ def check_freezable(model: nn.Module) -> None:
         ModelError: Says which wrapper, and what to do.
     """
     network = unwrap(model)
+    if isinstance(network, AveragedModel):
+        raise ModelError(
+            "The recorded model is an averaged copy, which nothing trains: to freeze its modules would change nothing. "
+            "Record the model that is trained."
+        )
     if any(isinstance(one, FSDPModule | FullyShardedDataParallel) for one in (model, *network.modules())):
         raise ModelError(
             "The parameters of a model under FSDP are shards, which cannot be frozen by module once it is wrapped. "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from fmce_mlflow.method.networks.capture import capture
+from fmce_mlflow.method.networks.capture import capture, parts
 from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.networks.model_forms import Call, run, unwrap
 
@@ -44,7 +46,7 @@ def upstream(
         call: Calls the network, unwrapped, with the example.
 
     Returns:
-        By map, in the order of ``modules``.
+        By map, in the order of ``modules``, and at last, by the name "", of the network's output.
 
     Raises:
         BackboneError: A name that the model does not have.
@@ -61,13 +63,14 @@ def upstream(
     """
     network = unwrap(model)
     parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
-    maps: Mapping[str, Tensor]
+    masks: dict[str, int]
     with (
         capture(model, modules, token_grid=token_grid, call=call) as forward,
         _Sources([*parameters.values(), *buffers.values()]) as sources,
     ):
-        _, maps = forward(example)
+        output, maps = forward(example)
         masks = {name: sources.of(value) for name, value in maps.items()}
+        masks[""] = reduce(or_, (sources.of(value) for _, value in parts(output)), 0)
     return {
         name: Upstream(_chosen(parameters, mask), _chosen(buffers, mask >> len(parameters)))
         for name, mask in masks.items()

@@ -112,13 +112,14 @@ def test_norm_layers_stay_in_eval_mode_and_others_follow(rouse):
 def test_a_second_module_adds_to_the_first_and_the_last_that_trains_is_seen():
     model = net()
     found = upstream(model, ["norm", "stage"], IMAGES[:2])
-    held = Frozen(model)
-    assert held.leaves_any(found["stage"])
+    held, whole = Frozen(model), upstream(model, ["norm"], IMAGES[:2])[""]
+    assert held.leaves_any(found["stage"], whole)
     held.freeze(found["norm"])
     held.freeze(found["stage"])
     assert {name for name, one in model.named_parameters() if one.requires_grad} == {"head.weight", "head.bias"}
     model.head.requires_grad_(False)
-    assert not held.leaves_any(found["stage"])
+    model.add_module("spare", torch.nn.Linear(2, 2))  # trains, but no output is made of it
+    assert not held.leaves_any(found["stage"], whole)
 
 
 def test_copies_and_pickles_work_and_released_modules_know_nothing_of_it():
@@ -183,6 +184,11 @@ def test_under_ddp_it_works_where_parameters_may_be_unused_and_is_refused_elsewh
     assert first["moved"] == second["moved"] == set(first["state"]) - BEFORE
     weights = [name for name in first["state"] if "running" not in name]
     assert all(torch.equal(first["state"][name], second["state"][name]) for name in weights)
+
+
+def test_an_averaged_copy_is_refused():
+    with pytest.raises(ModelError, match="averaged copy, which nothing trains"):
+        check_freezable(torch.optim.swa_utils.AveragedModel(net()))
 
 
 def test_a_plain_model_can_be_frozen():

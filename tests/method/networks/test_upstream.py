@@ -61,6 +61,7 @@ def test_branches_that_do_not_lead_there_are_not_before_it():
     sides = {f"{side}.{kind}" for side in ("left", "right") for kind in ("weight", "bias")}
     assert set(found["joined"].parameters) == stem | sides | {"scale"}
     assert all(parts.buffers == ("bare.running_mean", "bare.running_var") for parts in found.values())
+    assert found[""].parameters == found["joined"].parameters  # without the head that is not called
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,9 @@ def test_it_agrees_with_autograd(factory, names, size):
     model = factory(weights=None, num_classes=3)
     norms = {name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
     example = torch.zeros(2, 3, size, size)
-    for name, parts in upstream(model, names, example).items():
+    found = upstream(model, names, example)
+    assert set(found.pop("").parameters) == {name for name, _ in model.named_parameters()}
+    for name, parts in found.items():
         expected = by_autograd(model, name, example)
         assert set(parts.parameters) == expected
         trained = {key.rpartition(".")[0] for key in expected}
@@ -87,6 +90,7 @@ def test_each_output_of_a_module_has_its_own():
     assert {name: parts.parameters for name, parts in found.items()} == {
         "neck.0": ("neck.a.weight", "neck.a.bias"),
         "neck.1": ("neck.b.weight", "neck.b.bias"),
+        "": tuple(name for name, _ in TwoMaps().named_parameters()),
     }
 
 

@@ -13,7 +13,7 @@ from fmce_mlflow.errors import ArtifactError, RunError
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.maps.bounds import MOST_MODULES, Bounds, bounds, side_in_memory
 from fmce_mlflow.method.maps.pictures import ModulePictures, module_pictures, pooled
-from fmce_mlflow.recording.probe import NO_LABEL
+from fmce_mlflow.recording.probe import NO_LABEL, UNNAMED
 from fmce_mlflow.recording.probe_pictures import read_pictures
 from fmce_mlflow.recording.recorded import Recorded, read_recording
 from fmce_mlflow.report.maps_page import MapsPage, Moment, ShownModule, averaged, maps_page
@@ -66,7 +66,7 @@ def run_page(client: MlflowClient, run_id: str, modules: Sequence[str] = ()) -> 
     reader, run = FeatureMapReader(client, run_id), client.get_run(run_id)
     wanted = matching(reader.index.modules, modules, run_id)
     chosen = spread(wanted, MOST_MODULES)
-    notes = _states(run)
+    notes = _deleted(run)
     try:
         photos, captions = read_pictures(client, run_id) or (None, [])
     except ArtifactError as error:
@@ -183,25 +183,26 @@ def _captions(labels: NDArray[np.int64]) -> list[str]:
 def _title(run: Logged) -> str:
     tag, params = RecordingTag.of(run.data.tags), run.data.params
     name, dataset = (tag.backbone, tag.dataset) if tag else (params.get("backbone", ""), params.get("dataset", ""))
-    return f"{name} on {dataset}" if name and dataset else name or run.info.run_name or run.info.run_id
+    return (
+        f"{name} on {dataset}"
+        if name and dataset not in ("", UNNAMED)
+        else name or run.info.run_name or run.info.run_id
+    )
 
 
 def _facts(run: Logged, index: Index, modules: Sequence[str], snapshots: Sequence[int]) -> dict[str, str]:
-    name, run_id = run.info.run_name, run.info.run_id
+    name, run_id, probe = run.info.run_name, run.info.run_id, index.probe.dataset
     return {
         "Run": f"{name} ({run_id})" if name else run_id,
-        "Probe": f"{counted(index.probe.n, 'image')} of {index.probe.dataset}",
+        "Probe": counted(index.probe.n, "image") + (f" of {probe}" if probe != UNNAMED else ""),
         "Modules": some(modules, most=8),
         "Snapshots": f"{len(snapshots):,}, from {snapshots[0]} to {snapshots[-1]}",
     }
 
 
-def _states(run: Logged) -> list[str]:
-    """What is to be known of a run that is not simply finished."""
-    found = []
-    if run.info.lifecycle_stage == "deleted":
-        how = f"`mlflow runs restore --run-id {run.info.run_id}`"
-        found.append(f"The run is deleted, and `mlflow gc` would remove its maps; {how} restores it.")
-    if run.info.status == "RUNNING":
-        found.append("The run has not ended: the page shows what it has recorded so far.")
-    return found
+def _deleted(run: Logged) -> list[str]:
+    """What is to be known of a run that is deleted."""
+    if run.info.lifecycle_stage != "deleted":
+        return []
+    how = f"`mlflow runs restore --run-id {run.info.run_id}`"
+    return [f"The run is deleted, and `mlflow gc` would remove its maps; {how} restores it."]

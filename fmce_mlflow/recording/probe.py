@@ -20,6 +20,7 @@ from fmce_mlflow.method.saliency.history import IMAGES
 from fmce_mlflow.runs.feature_index import Probe
 
 NO_LABEL = -1
+UNNAMED = "images"  # what they are called, if nobody said where they come from
 
 
 @runtime_checkable
@@ -146,7 +147,7 @@ def probe_images(
     shown = torch.stack(list(itertools.takewhile(lambda image: image.shape == few[0].shape, few))).float()
     inputs = batches if forward is not None else [inputs_of(batch) for batch in batches]
     return ProbeImages(
-        inputs, known, _sha256(every, known), name or "images", shown, _pictures(shown), tuple(classes), forward
+        inputs, known, _sha256(every, known), name or UNNAMED, shown, _pictures(shown), tuple(classes), forward
     )
 
 

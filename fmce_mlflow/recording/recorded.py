@@ -58,7 +58,7 @@ def read_recording(client: MlflowClient, run: Run, modules: Sequence[str]) -> Re
         found = recorded_signals(client, run)
         if found is not None:
             return Recorded(metrics, _signals(found), str(found["signal"]), frozen_of(run.data.tags))
-        note = f"The run has no {CONVERGENCE}, because it has not ended. {OWN}"
+        note = f"The run has no {CONVERGENCE}, because its recording has not ended. {OWN}"
     except (FmceError, KeyError, TypeError, ValueError, AttributeError) as error:
         note = f"{CONVERGENCE} of the run cannot be used: {error!s:.200} {OWN}"
     return Recorded(metrics, _judged(metrics), "train", frozen_of(run.data.tags), note)

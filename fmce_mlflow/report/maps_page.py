@@ -192,10 +192,15 @@ def _data(page: MapsPage) -> dict[str, Any]:
             for moment in page.moments
         ],
         "modules": [_module_data(module, page.moments) for module in page.modules],
-        "captions": [hide_credentials(caption) for caption in page.captions],
+        "captions": [hide_credentials(_numbered(i, caption)) for i, caption in enumerate(page.captions, 1)],
         "loss": _places(page.loss, page.moments),
         "frame": FRAME,
     }
+
+
+def _numbered(number: int, caption: str) -> str:
+    """Which image it is, with its caption where that says more."""
+    return caption if caption == f"image {number}" else f"image {number} ({caption})"
 
 
 def _named(page: MapsPage, moment: Moment) -> str:

@@ -84,13 +84,15 @@ def test_a_run_is_shown_with_its_figures_curves_and_labels(store):
         assert figures["FMCS"] == f"{labels[step]:.2f}" and figures["training loss"] == f"{losses[step]:.3g}"
     assert all(len(one["drift"]) == 7 for one in data["modules"]) and len(data["loss"]) == 7
     assert f"T = {client.get_run(run_id).data.tags['fmce.convergence_point']}" in html
-    assert data["captions"] == [str(label) for label in FeatureMapReader(client, run_id).read("stem", 0)[1][:6]]
+    labels = FeatureMapReader(client, run_id).read("stem", 0)[1]
+    assert data["captions"] == [f"image {i} ({label})" for i, label in enumerate(labels[:6], 1)]
     assert "The first 6 of 16 probe images are shown." in html and 'id="large-photo"' in html
 
 
 def test_without_pictures_images_are_named_by_their_labels(client):
     run_id = recorded(client, {"a": (8, 3, 4, 4)}, [0, 1], labels=[3, 1, 4, 1, 5, 9, 2, 6])
-    assert data_of(run_page(client, run_id))["captions"] == [f"class {label}" for label in (3, 1, 4, 1, 5, 9, 2, 6)]
+    found = data_of(run_page(client, run_id))["captions"]
+    assert found == [f"image {i} (class {label})" for i, label in enumerate((3, 1, 4, 1, 5, 9, 2, 6), 1)]
 
 
 def test_modules_are_chosen_by_names_and_globs(store):
@@ -135,7 +137,10 @@ def test_pictures_of_the_run_are_shown_with_as_many_images(client):
     run_id = recorded(client, {"a": (8, 3, 4, 4)}, [0, 1])
     log_pictures(Run(client, run_id, silent), np.zeros((3, 9, 9, 3), np.uint8), ["cat", "dog", HOSTILE])
     html = run_page(client, run_id)
-    assert data_of(html)["captions"] == ["cat", "dog", HOSTILE[:100]] and html.count('class="cell"') == 3
+    assert (
+        data_of(html)["captions"] == ["image 1 (cat)", "image 2 (dog)", f"image 3 ({HOSTILE[:100]})"]
+        and html.count('class="cell"') == 3
+    )
     assert html.count("<script") == 2 and 'id="large-photo"' in html
 
 
@@ -194,7 +199,7 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_has_come(client):
     for step, loss in enumerate([2.0, 1.5, 1.2]):
         client.log_metric(run_id, "train_loss", loss, step=step)
     html = run_page(client, run_id)
-    assert "The run has not ended" in html and "The run has no convergence.json" in html
+    assert "The run has no convergence.json, because its recording has not ended" in html
     figures = [dict(one["figures"]) for one in data_of(html)["moments"]]
     assert [one.get("training loss") for one in figures] == ["2", "1.5", "1.2", None]
 
@@ -282,9 +287,10 @@ def test_a_recorder_logs_its_pictures_and_on_request_the_page(client):
     html = artifact(client, run_id, PAGE).read_text(encoding="utf-8")
     data = data_of(html)
     assert [one["name"] for one in data["moments"]] == [f"Snapshot {t} of 4" for t in range(5)]
-    assert data["captions"] == [str(i) for i in range(6)] and 'id="large-photo"' in html
+    assert data["captions"] == [f"image {i + 1} ({i})" for i in range(6)] and 'id="large-photo"' in html
     assert "training loss" in dict(data["moments"][1]["figures"]) and len(data["modules"][0]["drift"]) == 5
     assert not [line for line in said if "cannot be" in line]
+    assert "has not ended" not in html and "<h1>Sequential</h1>" in html and "<dd>8 images</dd>" in html
 
 
 def test_without_the_option_no_page_is_logged(store):

@@ -60,7 +60,7 @@ def test_names_from_outside_are_text():
     assert html.count("<script") == 2 and "<img" not in html
     assert HOSTILE in "".join(Reader(html).text)
     data = data_of(html)
-    assert data["modules"][0]["name"] == HOSTILE and data["captions"] == [HOSTILE] * 3
+    assert data["modules"][0]["name"] == HOSTILE and data["captions"] == [f"image {i} ({HOSTILE})" for i in (1, 2, 3)]
     assert data["moments"][0]["figures"] == [[HOSTILE, HOSTILE]]
 
 

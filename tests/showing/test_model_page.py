@@ -45,7 +45,8 @@ def test_images_are_shown_as_they_were_with_their_classes(client):
     data = from_images(images, [["cat", "dog", HOSTILE][i % 3] for i in range(24)])
     html = model_page(client, logged(seeded_tiny()), data, EvaluationConfig(modules=("stem", "stage")))
     chosen = np.sort(np.random.default_rng(0).choice(24, 8, replace=False))
-    assert data_of(html)["captions"] == [["cat", "dog", HOSTILE][i % 3] for i in chosen]
+    names = [["cat", "dog", HOSTILE][i % 3] for i in chosen]
+    assert data_of(html)["captions"] == [f"image {i} ({name})" for i, name in enumerate(names, 1)]
     assert [one["name"] for one in data_of(html)["modules"]] == ["stem", "stage"]
     photos = re.findall(r'class="photo">.*?href="data:image/png;base64,(.*?)"', html, flags=re.DOTALL)
     first = np.asarray(Image.open(io.BytesIO(base64.b64decode(photos[0]))))[1:-1, 1:-1]

@@ -66,7 +66,7 @@
       other.tabIndex = other === cell ? 0 : -1;
     }
     byId("which").textContent = one.name;
-    byId("which-image").textContent = `image ${image + 1} (${data.captions[image]})`;
+    byId("which-image").textContent = data.captions[image];
     fill(byId("large-map"), strip.getAttribute("href"), one.size, data.moments.length, 1);
     const photo = document.querySelectorAll(".photo image")[image];
     if (photo) byId("large-photo").querySelector("image").setAttribute("href", photo.getAttribute("href"));

@@ -17,7 +17,7 @@ from fmce_mlflow.errors import DataError, RunError
 from fmce_mlflow.recording import state
 from fmce_mlflow.recording.conclude import conclude, named
 from fmce_mlflow.runs import checkpoint_slots
-from fmce_mlflow.runs.recordings import TAG
+from fmce_mlflow.runs.recordings import TAG, is_closed
 from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.runs.uploads import spool, uploader
 from fmce_mlflow.runs.uploads.options import UploadOptions
@@ -78,10 +78,9 @@ def sync(client: MlflowClient, folder: Path, *, say: Callable[[str], None] = tel
         units = len(held.units)
         uploader.replay(run, held)
         say(f"Run {run_id}: uploaded {counted(units, 'snapshot')} from {folder}.")
-        status = run.fetch().info.status
-        if status == "FINISHED":
+        if is_closed(run.fetch()):
             held.remove()
-            return str(status)
+            return "FINISHED"
         if TAG in tags:
             return _end_recording(run, held)
         options, last = stored_options(run), checkpoint_slots.pointer(run)

@@ -86,7 +86,10 @@ def _recording(client: MlflowClient, model: TorchModel, notes: Notes) -> Trainin
         if not run or not told:
             return None
         weights, mine = [(float(a), float(b)) for a, b in told["weights"]], fingerprint(model.network)
-        convergence = next(Convergence.from_dict(told[s]) for s in (told["signal"], "train", "val") if told.get(s))
+        signals = {**told, "drift": next(iter(told["drift"].values()), None)}  # of several, the first module's labels
+        convergence = next(
+            Convergence.from_dict(signals[s]) for s in (told["signal"], "train", "val") if signals.get(s)
+        )
     except (MlflowException, FmceError, LookupError, TypeError, ValueError, StopIteration):
         return None
     same = [snapshot for snapshot, other in enumerate(weights) if same_weights(mine, other)]

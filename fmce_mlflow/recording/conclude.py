@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mlflow.entities import Metric
 
+from fmce_mlflow.method.convergence.config import SIGNAL_NAMES
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.recording.record import FROZEN_TAG, Record
 from fmce_mlflow.recording.signals import LOSSES, Signals, run_convergence
@@ -45,7 +47,8 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
         about: What was recorded.
         record: Of all snapshots; CQI and FMCS are added to its metrics.
         extras: Called before the index is sealed.
-        finite: Whether a loss that is NaN or infinite is an error.
+        finite: Whether a loss that is NaN or infinite is an error, and a signal that is missing; otherwise the first
+            that there is labels the run.
 
     Raises:
         ConvergenceError: If the signal that labels the run was not recorded.
@@ -54,7 +57,12 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
     options = about.options
     assumed = _complete(record)
     signals = run_convergence(record.metrics, options.convergence, finite=finite)
-    primary, note = signals.primary(options.signal), signals.disagreement
+    signal = options.signal if finite else signals.nearest(options.signal)
+    primary, note = signals.primary(signal), signals.disagreement
+    if signal != options.signal:
+        run.say(
+            f"The {SIGNAL_NAMES[options.signal]} was not recorded at every snapshot: the {SIGNAL_NAMES[signal]} tells."
+        )
     run.say(primary.verdict())
     for line in filter(None, (f"note: {note}" if note else None, signals.order())):
         run.say(line)
@@ -63,16 +71,17 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
         record.metrics[step] |= {k: float(v) for k, v in labels.items() if np.isfinite(v)}
     log_missing(run, record, options.prefix)
     found: dict[str, Any] = {
-        "signal": options.signal,
+        "signal": signal,
         "disagreement": note,
         "epochs": record.epochs,
         "laggards": signals.laggards,
         "assumed": assumed,  # losses whose value at snapshot 0 is that of snapshot 1
-        "weights": record.fingerprints,
+        "weights": [[v if math.isfinite(v) else str(v) for v in one] for one in record.fingerprints],
     }
     run.set_tags(seal(CONVERGENCE, run.log_json({**found, **signals.to_dict()}, CONVERGENCE)))
-    other = signals.val if options.signal == "train" else None
-    log_figure(run, partial(convergence_figure, primary, title=about.name, epochs=record.epochs, other=other), PLOT)
+    other = signals.val if signal == "train" else None
+    epochs = record.epochs if np.all(np.diff(record.epochs) > 0) else None  # some named by the loop, others counted
+    log_figure(run, partial(convergence_figure, primary, title=about.name, epochs=epochs, other=other), PLOT)
     if len(signals.drift) > 1:
         log_figure(run, partial(drift_figure, signals.drift, title=f"Drift of modules: {about.name}"), DRIFT_PLOT)
     for extra in extras:
@@ -130,6 +139,7 @@ def _complete(record: Record) -> list[str]:
 def _close_index(run: Run, about: About, record: Record, convergence: Convergence) -> None:
     """Drop the maps that are not to be kept, and seal the index: from here on it stays as it is."""
     writer = FeatureMapWriter(run.client, run.id, about.probe, np.zeros(0, np.int64), record.entries)
+    writer.write_index()  # the one there may name a snapshot of which a part could not be written
     if about.options.keep == "markers" and convergence.markers is None:
         run.say("all maps are kept, because a run that has not converged has no markers.")
     elif about.options.keep == "markers":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -14,19 +14,21 @@ import mlflow
 import numpy as np
 from torch import nn
 
-from fmce_mlflow.errors import FmceError, RunError, UploadError
+from fmce_mlflow.errors import ConfigError, FmceError, RunError, UploadError
 from fmce_mlflow.method.networks.fingerprint import fingerprint, same_weights
 from fmce_mlflow.method.networks.model_forms import unwrap
 from fmce_mlflow.method.networks.take_maps import TakenMaps
 from fmce_mlflow.recording import state
 from fmce_mlflow.recording.freezing import Freezing
-from fmce_mlflow.recording.losses import TOTAL, RunningLoss
+from fmce_mlflow.recording.losses import TOTAL, RunningLoss, number
 from fmce_mlflow.recording.record import FROZEN_TAG, Record
 from fmce_mlflow.recording.recorder import Recorder
 from fmce_mlflow.recording.signals import LOSSES, Signals
 from fmce_mlflow.runs import checkpoint_slots
+from fmce_mlflow.runs.metric_names import loop_metric
 from fmce_mlflow.runs.run import status_after
 from fmce_mlflow.runs.sink import Sink
+from fmce_mlflow.safety import interrupts
 from fmce_mlflow.safety.credentials import hide_credentials
 
 GRACE = 10.0
@@ -44,17 +46,26 @@ class LoopRecorder(Recorder):
         super().__init__(*args, **kwargs)
         self.ended = False
         self._owned, self._losses = owned, RunningLoss()
-        self._goes_on_after = self.record.epochs[-1] if goes_on and self.record.epochs else None
+        self._goes_on_after = self.record.named if goes_on else None
         self._begun: Any = None  # the weights of snapshot 0, while it may be told more
         self._warned: set[str] = set()
         self._lost = False
+        self._stoppable = ExitStack()
 
     def __enter__(self) -> LoopRecorder:
-        """Record snapshot 0, the network before its first step; of a recording that goes on, freeze what was frozen."""
-        self._safely("what was frozen", lambda: self.freezing.freeze(self.frozen_parts()))
-        if not self.snapshots:
-            self._safely("snapshot 0", partial(self._take, None, None, None, {}))
-            self._begun = fingerprint(unwrap(self.model))
+        """Record snapshot 0, the network before its first step; of a recording that goes on, freeze what was frozen.
+
+        Until the end SIGTERM closes the run as Ctrl-C does, unless somebody else handles it.
+        """
+        self._stoppable.enter_context(interrupts.stoppable())
+        try:
+            self._safely("what was frozen", lambda: self.freezing.freeze(self.frozen_parts()))
+            if not self.snapshots:
+                self._safely("snapshot 0", partial(self._take, None, None, None, {}))
+                self._begun = fingerprint(unwrap(self.model))
+        except BaseException as error:
+            self._leave(error)
+            raise
         return self
 
     def __exit__(
@@ -111,8 +122,8 @@ class LoopRecorder(Recorder):
             maps: As for :class:`Recorder`.
             save: As for :class:`Recorder`.
             metrics: ``val_loss`` is a signal of convergence, and so is ``train_loss``, by default the mean of what
-                :meth:`loss` was told; any other is logged with them. Each is one number, also as a tensor; None: not
-                known at this snapshot.
+                :meth:`loss` was told; any other is logged with them, under a name that MLflow takes. Each is one
+                number, also as a tensor; None: not known at this snapshot.
 
         Raises:
             RunError: If the recording has ended.
@@ -126,8 +137,7 @@ class LoopRecorder(Recorder):
             self._losses.take()
             self._warn("again", f"snapshots up to epoch {self._goes_on_after:g} are there already: not taken again.")
             return
-        numbers = {name: float(value) for name, value in metrics.items() if value is not None}
-        self._safely(f"snapshot {self.snapshots}", partial(self._take, epoch, maps, save, numbers))
+        self._safely(f"snapshot {self.snapshots}", partial(self._take, epoch, maps, save, self._numbers(metrics)))
 
     def freeze_converged(self) -> tuple[str, ...]:
         """As :meth:`Recorder.freeze_converged`; where it cannot be done, that is said once and nothing is frozen."""
@@ -162,6 +172,9 @@ class LoopRecorder(Recorder):
         except Exception as error:
             self._lost = self._lost or isinstance(error, UploadError)
             self._warn("end", f"the recording could not be completed: {_short(error)}")
+        except BaseException as error:
+            self._leave(error)
+            raise
         self._close("FINISHED")
         return found
 
@@ -178,15 +191,28 @@ class LoopRecorder(Recorder):
         if untouched and same_weights(self._begun, fingerprint(unwrap(self.model))):
             self._add_to_first(metrics)
             return
-        means, earlier = self._losses.take(), {}
+        means, earlier = self._numbers(self._losses.take()), {}
         if self.snapshots == 1 and TOTAL not in self.record.metrics[0]:
-            earlier = self._losses.first()
+            earlier = self._numbers(self._losses.first())
         self._begun = None
         metrics = {**means, **metrics}
         for name, what in LOSSES.items():
             if not math.isfinite(metrics.get(name, 0.0)):
                 self._warn(f"{name}", f"the {what} is {metrics[name]} at snapshot {self.snapshots}; it is recorded so.")
         self._snapshot(epoch, maps or self._maps(), save or self._save, metrics, earlier)
+
+    def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """Metrics that are known, by names that MLflow takes; what is no number is said and left out."""
+        found: dict[str, float] = {}
+        for given, value in metrics.items():
+            name = loop_metric(given)
+            if name != given:
+                self._warn(f"metric {given}", f"MLflow takes no metric {given!r:.80}; it is called {name:.80}.")
+            try:
+                found |= {} if value is None else {name: float(number(given, value))}
+            except ConfigError as error:
+                self._warn(f"metric {given}", f"{error} It is left out of snapshot {self.snapshots}.")
+        return found
 
     def _add_to_first(self, metrics: dict[str, float]) -> None:
         """More about snapshot 0."""
@@ -240,6 +266,7 @@ class LoopRecorder(Recorder):
 
     def _close(self, status: str) -> None:
         """Upload what waits, and give the run its status if it is ours to close."""
+        self._stoppable.close()
         self.freezing.release()
         if self._lost or status != "FINISHED":
             if left := self.uploads.give_up(status, within=0 if self._lost else GRACE):

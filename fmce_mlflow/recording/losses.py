@@ -39,10 +39,10 @@ class RunningLoss:
         Raises:
             ConfigError: If a loss is not one number, or there is none.
         """
-        found = {f"{TOTAL}/{name}": _number(name, value) for name, value in parts.items()}
+        found = {f"{TOTAL}/{name}": number(name, value) for name, value in parts.items()}
         if total is None and not found:
             raise ConfigError("loss(…) needs the loss of the step, as loss(value) or loss(box=value, mask=value)")
-        whole = _number("loss", total) if total is not None else sum(found.values())
+        whole = number("loss", total) if total is not None else sum(found.values())
         found = {TOTAL: whole, **found}
         self._first = self._first or dict(found)
         for name, value in found.items():
@@ -77,11 +77,16 @@ class RunningLoss:
         return dict(self._last)
 
 
-def _number(name: str, value: Any) -> Tensor | float:
+def number(name: str, value: Any) -> Tensor | float:
+    """One number, which stays where it is, without its graph.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
     if isinstance(value, Tensor) and value.numel() == 1:
         precise = value.device.type != "mps"  # which has no float64
         return value.detach().reshape(()).to(torch.float64 if precise else torch.float32)
     if isinstance(value, Real) and not isinstance(value, Tensor):
         return float(value)
     found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.80}"
-    raise ConfigError(f"{name} must be one number, got {found}. Tell the mean or the sum that is trained on.")
+    raise ConfigError(f"{name} must be one number, got {found}. Tell its mean or its sum.")

@@ -29,6 +29,7 @@ class Record:
         weights: sha256 of the files of weights that wait to become models, by snapshot.
         fingerprints: Of the network's weights, per snapshot, by which a model is known as one of these.
         steps: How many losses the loop has told.
+        named: The last epoch that the loop named.
         frozen: Modules that the recording froze, in order, each with the snapshot after which.
         grams: Centred Gram matrices (n, n) of the last snapshot's maps by module, for the next drift.
         saliency: Grad-CAM by module, uint8 (S, n, h, w), of the last S snapshots.
@@ -40,6 +41,7 @@ class Record:
     weights: dict[int, str] = field(default_factory=dict)
     fingerprints: list[tuple[float, float]] = field(default_factory=list)
     steps: int = 0
+    named: float | None = None
     frozen: dict[str, int] = field(default_factory=dict)
     grams: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
     saliency: dict[str, NDArray[np.uint8]] = field(default_factory=dict, compare=False)
@@ -54,6 +56,7 @@ class Record:
                 "weights": list(self.weights.items()),
                 "fingerprints": self.fingerprints,
                 "steps": self.steps,
+                "named": self.named,
                 "frozen": self.frozen,
             }
         )
@@ -82,6 +85,7 @@ class Record:
             weights={int(snapshot): str(sha256) for snapshot, sha256 in value.get("weights", [])},
             fingerprints=[(float(a), float(b)) for a, b in value.get("fingerprints", [])],
             steps=int(value.get("steps", 0)),
+            named=None if value.get("named") is None else float(value["named"]),
             frozen={str(module): int(snapshot) for module, snapshot in dict(value.get("frozen", {})).items()},
             grams=_named(tensors or {}, _GRAM),
             saliency=_named(tensors or {}, _SALIENCY),

@@ -192,6 +192,7 @@ class Recorder(Deciding):
             writer.write(index, maps.maps, maps.clipped)
             record.metrics.append(metrics)
             record.epochs.append(metrics["epoch"])
+            record.named = record.named if epoch is None else float(epoch)
             record.fingerprints.append(fingerprint(unwrap(self.model)))
             record.entries = dict(writer.index.entries)
             rows = metric_rows(metrics, index, self.options.prefix)
@@ -211,7 +212,7 @@ class Recorder(Deciding):
         try:
             yield
         except BaseException:
-            record.entries, record.steps = before.entries, before.steps
+            record.entries, record.steps, record.named = before.entries, before.steps, before.named
             del record.metrics[lists[0] :], record.epochs[lists[0] :], record.fingerprints[lists[1] :]
             record.metrics[-1:] = metrics
             for now, then in ((record.grams, grams), (record.saliency, saliency)):

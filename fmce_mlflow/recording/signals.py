@@ -45,6 +45,11 @@ class Signals:
             )
         return found
 
+    def nearest(self, signal: Signal) -> Signal:
+        """A signal, or else the first that the recording has; with none, the signal itself."""
+        order: tuple[Signal, ...] = (signal, "train", "val", "drift")
+        return next((one for one in order if (self.drift if one == "drift" else getattr(self, one))), signal)
+
     @property
     def laggards(self) -> tuple[str, ...]:
         """The modules that settle last by their drift, those that have not settled if there are any; of one, none."""

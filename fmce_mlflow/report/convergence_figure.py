@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fmce_mlflow.errors import ConvergenceError
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES
 from fmce_mlflow.method.convergence.verdict import Convergence
-from fmce_mlflow.report.loss_curve import drawn_cqi, epoch_markers, point_text
+from fmce_mlflow.report.loss_curve import drawn_cqi, epoch_markers, extent, point_text
 from fmce_mlflow.report.style import BLUE, COLUMN_WIDTH, GREEN, GREY, INK, SMALL, TEXT, VERMILION, plain, thin
 from fmce_mlflow.report.svg import shortened
 
@@ -102,19 +102,19 @@ def _draw_losses(axes: Axes, run: Convergence, other: Convergence | None) -> Non
     from matplotlib.patches import Rectangle
 
     snapshots, name = np.arange(len(run.losses)), SIGNAL_NAMES[run.signal]
-    low, high = float(run.losses.min()), float(run.losses.max())
+    low, high = extent(run)
     size = float(np.clip(160 / len(snapshots), 1.8, 3.2))
     axes.plot(snapshots, run.losses, "o", color=BLUE, markersize=size, alpha=0.45, mew=0, label=name, zorder=3)
     axes.plot(snapshots, run.smoothed, "-", color=BLUE, linewidth=1.2, label=f"{name}, smoothed", zorder=4)
     if other is not None:
         label = SIGNAL_NAMES[other.signal]
-        top, limit = float(other.losses.max()), high + 1.5 * (high - low)
+        (least, top), limit = extent(other), high + 1.5 * (high - low)
         if top > limit:
             label += f" (cut, rises to {top:.2g})"
         (line,) = axes.plot(snapshots, other.losses, "--", color=GREY, linewidth=0.9, label=label, zorder=2)
         if run.point is not None:
             line.set_clip_path(Rectangle((0, 0), 1, _STRIP, transform=axes.transAxes))
-        low, high = min(low, float(other.losses.min())), max(high, min(top, limit))
+        low, high = min(low, least), max(high, min(top, limit))
     span = (high - low) or 1.0
     axes.set_ylim(low - 0.06 * span, high + (0.06 if run.point is None else 0.24) * span)
 

@@ -41,13 +41,15 @@ def epoch_markers(convergence: Convergence, *, most_labels: int) -> list[Marker]
 def drawn_cqi(convergence: Convergence) -> Floats | None:
     """CQI of snapshots 1 … E, at least a hundredth of the threshold; None for losses that have none."""
     values = convergence.cqi[1:]
-    return np.maximum(values, convergence.config.threshold / 100) if np.isfinite(values).all() else None
+    has_any = len(values) and np.isfinite(values).all()
+    return np.maximum(values, convergence.config.threshold / 100) if has_any else None
 
 
 def extent(convergence: Convergence) -> tuple[float, float]:
-    """The least and the greatest loss, smoothed ones too."""
+    """The least and the greatest loss, smoothed ones too, of those that are finite; 0 and 1 where none is."""
     both = np.concatenate([convergence.losses, convergence.smoothed])
-    return float(both.min()), float(both.max())
+    finite = both[np.isfinite(both)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
 
 
 def quantity(convergence: Convergence) -> str:

@@ -56,3 +56,15 @@ def logged_name(metric: str) -> str:
     """
     kind, slash, module = metric.partition("/")
     return f"{kind}/{metric_name(module)}" if slash and kind in OF_MODULES else metric
+
+
+def loop_metric(name: str) -> str:
+    """A metric of somebody's loop as MLflow takes it: characters that it refuses become ``_``, long names are cut.
+
+    Example:
+        >>> loop_metric("val/mAP@50(B)"), loop_metric("top-1 acc."), loop_metric("a//../b")
+        ('val/mAP_50_B_', 'top-1 acc.', 'a/_/_/b')
+    """
+    parts = [_OTHER.sub("_", part) for part in name.split("/")]
+    fitting = "/".join("_" if part in ("", ".", "..") else part for part in parts)
+    return fitting if len(fitting) <= _LONGEST else metric_name(name)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.runs.artifacts import fetched
-from fmce_mlflow.safety.reading import check_seal, parse_json, read_file
+from fmce_mlflow.runs.feature_index import INDEX, ROOT
+from fmce_mlflow.safety.reading import SEAL, check_seal, parse_json, read_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,6 +46,15 @@ class RecordingTag:
             )  # fmt: skip
         except (KeyError, TypeError, ValueError):
             return None
+
+
+def is_closed(run: Run) -> bool:
+    """Whether nothing can come to a run any more.
+
+    MLflow gives a run that is active when its process ends the status FINISHED, so of a recording the seal counts.
+    """
+    tags = run.data.tags
+    return run.info.status == "FINISHED" and (TAG not in tags or f"{SEAL}/{ROOT}/{INDEX}" in tags)
 
 
 def recorded_signals(client: MlflowClient, run: Run) -> dict[str, Any] | None:

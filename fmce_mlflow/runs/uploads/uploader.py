@@ -18,6 +18,7 @@ from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.artifacts import artifact_repository, not_stored
 from fmce_mlflow.runs.checkpoint_slots import TAG, Pointer, free_slot
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
+from fmce_mlflow.runs.recordings import is_closed
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import T
 from fmce_mlflow.runs.uploads.spool import CHECKPOINT, MetricRow, Spool, Unit
@@ -32,7 +33,7 @@ def replay(run: Run, spool: Spool) -> None:
     Raises:
         Exception: Whatever MLflow raises; it can be done again.
     """
-    if run.fetch().info.status == "FINISHED":
+    if is_closed(run.fetch()):
         for unit in list(spool.units):
             spool.drop(unit)
         return

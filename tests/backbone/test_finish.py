@@ -194,7 +194,7 @@ def test_a_figure_that_cannot_be_drawn_costs_no_run(client, data, monkeypatch):
     def broken(*args, **more):
         raise ValueError("no such font")
 
-    monkeypatch.setattr("fmce_mlflow.recording.recorder.convergence_figure", broken)
+    monkeypatch.setattr("fmce_mlflow.recording.conclude.convergence_figure", broken)
     said = []
     run = Run(client, new_run(client), said.append)
     train_backbone(run, fast_options(training={"epochs": 1}), data=data)

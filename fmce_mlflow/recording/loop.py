@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any
 
 import mlflow
-import numpy as np
 from torch import nn
 
 from fmce_mlflow.errors import ConfigError, FmceError, RunError, UploadError
@@ -25,6 +24,7 @@ from fmce_mlflow.recording.record import FROZEN_TAG, Record
 from fmce_mlflow.recording.recorder import Recorder
 from fmce_mlflow.recording.signals import LOSSES, Signals
 from fmce_mlflow.runs import checkpoint_slots
+from fmce_mlflow.runs.map_file import is_finite
 from fmce_mlflow.runs.metric_names import loop_metric
 from fmce_mlflow.runs.run import status_after
 from fmce_mlflow.runs.sink import Sink
@@ -233,7 +233,7 @@ class LoopRecorder(Recorder):
                 else:
                     taken.maps.update(one.maps)
                     taken.clipped.update(one.clipped)
-        for module in [m for m, value in taken.maps.items() if not _finite(value)]:
+        for module in [m for m, value in taken.maps.items() if not is_finite(value)]:
             del taken.maps[module]
             self._warn(f"NaN in {module}", f"maps of {module} are NaN at snapshot {self.snapshots}: not recorded.")
         return taken
@@ -315,10 +315,6 @@ class IdleRecorder(LoopRecorder):
 
     def _warn(self, kind: str, line: str) -> None:
         """The first process says it."""
-
-
-def _finite(value: Any) -> bool:
-    return bool(np.isfinite(value).all())
 
 
 def _short(error: BaseException) -> str:

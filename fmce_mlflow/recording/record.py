@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,18 +49,16 @@ class Record:
 
     def to_json(self) -> str:
         """As text, but for the arrays; NaN and infinite values, which JSON lacks, by their names."""
-        return json.dumps(
-            {
-                "metrics": [{k: v if math.isfinite(v) else str(v) for k, v in one.items()} for one in self.metrics],
-                "epochs": self.epochs,
-                "entries": [asdict(e) for e in self.entries.values()],
-                "weights": list(self.weights.items()),
-                "fingerprints": self.fingerprints,
-                "steps": self.steps,
-                "named": self.named,
-                "frozen": self.frozen,
-            }
-        )
+        rest = {
+            "metrics": [{k: v if math.isfinite(v) else str(v) for k, v in one.items()} for one in self.metrics],
+            "epochs": self.epochs,
+            "weights": list(self.weights.items()),
+            "fingerprints": self.fingerprints,
+            "steps": self.steps,
+            "named": self.named,
+            "frozen": self.frozen,
+        }
+        return f'{json.dumps(rest)[:-1]}, "entries": [{", ".join(map(_text_of, self.entries.values()))}]}}'
 
     def tensors(self) -> dict[str, Tensor]:
         """The arrays, by names that no weights have."""
@@ -98,6 +97,12 @@ def frozen_of(tags: Mapping[str, str]) -> dict[str, int]:
         return {str(name): int(snapshot) for name, snapshot in parse_json(tags[FROZEN_TAG]).items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}
+
+
+@lru_cache(maxsize=2**14)
+def _text_of(entry: Entry) -> str:
+    """An entry's text: made once, because a record is written after every snapshot."""
+    return json.dumps(asdict(entry))
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, NDArray[Any]]:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from textwrap import indent
 from typing import Any
 
 from fmce_mlflow.errors import ArtifactError, RunError
@@ -18,6 +20,7 @@ ROOT = "feature_maps"
 INDEX = "index.json"
 FORMAT_VERSION = 1
 _MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*")
+_BETWEEN = ",\n"
 _MODULE_LENGTH = 255  # of a folder's name
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -67,11 +70,9 @@ class Index:
 
     def to_json(self) -> str:
         """The text of ``index.json``."""
-        entries = [
-            {**asdict(e), "path": f"{e.module}/{file_name(e.snapshot)}"}
-            for _, e in sorted(self.entries.items(), key=lambda item: item[0][1])
-        ]
-        return json.dumps({"format_version": FORMAT_VERSION, "probe": asdict(self.probe), "files": entries}, indent=1)
+        files = [_text_of(e) for _, e in sorted(self.entries.items(), key=lambda item: item[0][1])]
+        text = json.dumps({"format_version": FORMAT_VERSION, "probe": asdict(self.probe), "files": []}, indent=1)
+        return f"{text[:-3]}\n{_BETWEEN.join(files)}\n ]\n}}" if files else text
 
     @classmethod
     def from_json(cls, text: str | bytes, *, name: str = f"{ROOT}/{INDEX}") -> Index:
@@ -176,6 +177,13 @@ def _entry(item: Mapping[str, Any], name: str) -> Entry:
             f"stand in {path}. Do not trust this run's artifacts."
         )
     return entry
+
+
+@lru_cache(maxsize=2**14)
+def _text_of(entry: Entry) -> str:
+    """An entry in the index's text: made once, because the index is written after every snapshot."""
+    value = {**asdict(entry), "path": f"{entry.module}/{file_name(entry.snapshot)}"}
+    return indent(json.dumps(value, indent=1), "  ")
 
 
 def _text(value: Any) -> str:

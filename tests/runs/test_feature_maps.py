@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -115,6 +116,17 @@ def test_everything_written_is_read(client, recorded):
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) == sorted(
         ["index.json", *(f"{m}/snapshot_0000{s}.safetensors" for m in ("layer4", "neck.fpn-0") for s in range(3))]
     )
+
+
+@pytest.mark.parametrize("snapshots", [0, 1, 3])
+def test_the_index_is_one_json_text(snapshots):
+    keys = [(module, snapshot) for module in ("neck", "head") for snapshot in range(snapshots)]
+    entries = {(m, s): Entry(m, s, (2, 3, 4, 4), "float16", 1000, "a" * 64, s) for m, s in keys}
+    by_snapshot = sorted(entries.values(), key=lambda entry: entry.snapshot)
+    files = [asdict(e) | {"path": f"{e.module}/snapshot_0000{e.snapshot}.safetensors"} for e in by_snapshot]
+    expected = {"format_version": 1, "probe": asdict(PROBE), "files": files}
+    for index in (Index(PROBE, entries), Index(PROBE, dict(entries))):  # again: each entry's text is kept
+        assert index.to_json() == json.dumps(expected, indent=1)
 
 
 def test_one_file_is_read_with_the_others_gone(client, recorded):

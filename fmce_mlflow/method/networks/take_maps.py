@@ -91,8 +91,9 @@ def take_maps(
                 if name not in maps:
                     maps[name] = torch.empty((n, *value.shape[1:]), dtype=torch.float16, pin_memory=pinned)
                 _check_size(name, value, maps[name], count)
-                over.setdefault(name, []).append((value.abs() > FLOAT16_MAX).sum())
-                value = value.clamp(-FLOAT16_MAX, FLOAT16_MAX).half()
+                if not _fits(value):
+                    over.setdefault(name, []).append((value.abs() > FLOAT16_MAX).sum())
+                    value = value.clamp(-FLOAT16_MAX, FLOAT16_MAX).half()
                 maps[name][done : done + count].copy_(value, non_blocking=pinned)
             done += count
             if keep_outputs:
@@ -100,8 +101,16 @@ def take_maps(
     if done < n:
         raise CaptureError(f"There are {done} images, and {n} before; they have to stay the same.")
     # Only here the GPU is waited for, and with it the copies that were queued before.
-    clipped = {name: sum(map(int, counts)) for name, counts in over.items()}
+    clipped = {name: sum(map(int, over.get(name, ()))) for name in maps}
     return TakenMaps({name: value.numpy() for name, value in maps.items()}, clipped, outputs)
+
+
+def _fits(value: Tensor) -> bool:
+    """Whether all of it is known to be within float16; on a GPU one would have to wait to know."""
+    if value.device.type != "cpu" or not value.numel():
+        return False
+    low, high = value.aminmax()
+    return bool(low >= -FLOAT16_MAX and high <= FLOAT16_MAX)
 
 
 def _check_size(name: str, value: Tensor, others: Tensor, count: int) -> None:

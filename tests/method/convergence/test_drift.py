@@ -86,6 +86,15 @@ def test_half_precision_maps_do_not_overflow():
     assert linear_cka(maps, maps) == pytest.approx(1.0)
 
 
+def test_half_precision_maps_are_read_exactly():
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    maps = halves[np.isfinite(halves)].reshape(2, -1)  # all there are, 0 and those below the normal ones among them
+    for some in (maps, maps[:, ::3], np.asfortranarray(maps)):
+        np.testing.assert_array_equal(centered_gram(some), centered_gram(some.astype(np.float32)))
+    with pytest.raises(ConvergenceError, match="NaN or infinite"):
+        centered_gram(np.array([[0.0, -np.inf], [0.0, 1.0]], np.float16))
+
+
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [

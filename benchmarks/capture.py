@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,8 @@ import torch
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from peak_memory import peak_of_this_process
 
 from fmce_mlflow.errors import DataError
 from fmce_mlflow.method.images.config import SplitOptions
@@ -160,7 +161,7 @@ def peak_memory(snapshots: int) -> None:
     config = training(snapshots)
     for _ in watched(network(data), data, config, [MODULE]):
         pass
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak_of_this_process())
 
 
 def compare_memory(few: int, many: int) -> bool:

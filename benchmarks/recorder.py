@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -38,6 +37,8 @@ from mlflow import MlflowClient
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from peak_memory import peak_of_this_process
 
 import fmce_mlflow
 from fmce_mlflow.errors import DataError
@@ -259,7 +260,7 @@ def peak_memory(snapshots: int) -> None:
             for epoch in range(1, snapshots):
                 next(steps)
                 recorder.snapshot(epoch=epoch)
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            print(peak_of_this_process())
 
 
 def compare_memory() -> bool:

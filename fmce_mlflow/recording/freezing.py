@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from fmce_mlflow.errors import FmceError
+from fmce_mlflow.errors import FmceError, ModelError
 from fmce_mlflow.method.convergence.config import Signal
 from fmce_mlflow.method.networks.batches import placed
 from fmce_mlflow.method.networks.call_order import in_order
@@ -161,6 +161,8 @@ def shared(find: Callable[[], T]) -> T:
             box = [find()]
         except FmceError as error:
             box = [error]
+        except Exception as error:  # the others wait for an answer all the same
+            box = [ModelError(f"{type(error).__name__}: {error!s:.400}")]
     dist.broadcast_object_list(box, src=0)
     if isinstance(box[0], FmceError):
         raise box[0]

@@ -145,8 +145,8 @@ class LoopRecorder(Recorder):
             return ()
         try:
             names = super().freeze_converged()
-        except FmceError as error:
-            self._warn("freeze", f"nothing is frozen; the training goes on. {error}")
+        except Exception as error:
+            self._warn("freeze", f"nothing is frozen; the training goes on. {_short(error)}")
             return ()
         if names and self.decisions is not None:
             self._warn(f"froze {names}", f"frozen after snapshot {self.snapshots - 1}: {', '.join(names)}.")

@@ -159,6 +159,22 @@ def test_what_would_leave_nothing_to_train_is_not_frozen(client):
         assert recorder.converged("second") and recorder.should_stop and recorder.frozen == ("first",)
 
 
+def test_what_cannot_be_frozen_is_said_once_and_stops_nothing(client):
+    class Fails(Net):
+        """Its modules are called, but not where each operator is watched."""
+
+        def forward(self, x):
+            if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+                raise TypeError("no modes here")
+            return super().forward(x)
+
+    model, said = Fails(), []
+    with recorded(client, model, said=said) as recorder:
+        losses = len(list(Loop(model).epochs(recorder)))
+    assert losses == EPOCHS and recorder.frozen == ()
+    assert sum("nothing is frozen; the training goes on. TypeError: no modes here" in line for line in said) == 1
+
+
 def _rank(rank, folder, find_unused):
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)

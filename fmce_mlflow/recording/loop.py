@@ -21,7 +21,7 @@ from fmce_mlflow.recording import state
 from fmce_mlflow.recording.freezing import Freezing
 from fmce_mlflow.recording.losses import TOTAL, RunningLoss, number
 from fmce_mlflow.recording.record import FROZEN_TAG, Record
-from fmce_mlflow.recording.recorder import Recorder
+from fmce_mlflow.recording.recorder import Recorder, told
 from fmce_mlflow.recording.signals import LOSSES, Signals
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.map_file import is_finite
@@ -56,12 +56,18 @@ class LoopRecorder(Recorder):
         """Record snapshot 0, the network before its first step; of a recording that goes on, freeze what was frozen.
 
         Until the end SIGTERM closes the run as Ctrl-C does, unless somebody else handles it.
+
+        Raises:
+            CaptureError: If a module gives no map of some of the probe images, or maps of several sizes.
+            ModelError: If the model cannot take some of them.
         """
         self._stoppable.enter_context(interrupts.stoppable())
         try:
             self._safely("what was frozen", lambda: self.freezing.freeze(self.frozen_parts()))
             if not self.snapshots:
-                self._safely("snapshot 0", partial(self._take, None, None, None, {}))
+                with told(self.probe):  # nothing is trained yet, so what the probe cannot be is an error
+                    maps = self._without_nan(self.take_maps())
+                self._safely("snapshot 0", partial(self._take, None, maps, None, {}))
                 self._begun = fingerprint(unwrap(self.model))
         except BaseException as error:
             self._leave(error)
@@ -233,6 +239,9 @@ class LoopRecorder(Recorder):
                 else:
                     taken.maps.update(one.maps)
                     taken.clipped.update(one.clipped)
+        return self._without_nan(taken)
+
+    def _without_nan(self, taken: TakenMaps) -> TakenMaps:
         for module in [m for m, value in taken.maps.items() if not is_finite(value)]:
             del taken.maps[module]
             self._warn(f"NaN in {module}", f"maps of {module} are NaN at snapshot {self.snapshots}: not recorded.")
@@ -260,9 +269,9 @@ class LoopRecorder(Recorder):
         """Close a recording whose training was cut off."""
         self.ended = True
         self._close(status_after(error))
-        self.run.say(
-            f"{self.name}: stopped after snapshot {self.snapshots - 1}. Go on with record(…, run_id={self.run.id!r})."
-        )
+        if self.snapshots:
+            go_on = f"Go on with record(…, run_id={self.run.id!r})."
+            self.run.say(f"{self.name}: stopped after snapshot {self.snapshots - 1}. {go_on}")
 
     def _close(self, status: str) -> None:
         """Upload what waits, and give the run its status if it is ours to close."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from fmce_mlflow.errors import FmceError, ModelError, NonFiniteLossError
+from fmce_mlflow.errors import CaptureError, FmceError, ModelError, NonFiniteLossError
 from fmce_mlflow.method.convergence.drift import centered_gram, gram_cka
 from fmce_mlflow.method.convergence.verdict import Convergence
-from fmce_mlflow.method.networks.batches import placed
+from fmce_mlflow.method.networks.batches import images_in, placed
 from fmce_mlflow.method.networks.call_order import namesakes
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.find_modules import resolve_modules
@@ -290,7 +290,7 @@ def find_maps(
         ModelError: If the model cannot take the images.
     """
     call, grid = call_of(probe.forward), options.token_grid
-    with untouched(model), told(probe):
+    with told(probe), untouched(model):
         batch = placed(unwrap(model), probe.example)
         names = resolve_modules(model, modules, example=batch, token_grid=grid, call=call)
         names = tuple(dict.fromkeys(bare_name(name, unwrap_with_prefix(model)[1]) for name in names))
@@ -304,16 +304,23 @@ def told(probe: ProbeImages) -> Iterator[None]:
     """Say what a model made of the probe images, in place of whatever its forward raises."""
     try:
         yield
+    except CaptureError as error:
+        if probe.forward is not None and "was not called" in str(error):
+            raise CaptureError(
+                f"{error} forward=… has to call the model that it is given first, and no other."
+            ) from None
+        raise
     except FmceError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300].rstrip(". ")
         if not isinstance(error, (RuntimeError, ValueError)):
             reason = f"{type(error).__name__}: {reason}"
-        images = probe.shown
+        images = images_in(probe.example)
+        images = probe.shown if images is None else images
         raise ModelError(
             "The model cannot take the probe images, the first of which are "
-            f"{str(images.dtype).removeprefix('torch.')} of shape {tuple(images.shape[1:])}: {reason}. The probe is "
+            f"{str(images[0].dtype).removeprefix('torch.')} of shape {tuple(images[0].shape)}: {reason}. The probe is "
             "given to the model as it is: prepare it as in the training, and where the model takes more or other "
             "arguments than the images, say how it is called with forward=lambda model, batch: …."
         ) from error

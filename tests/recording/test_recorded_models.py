@@ -1,0 +1,58 @@
+"""A model that the user logs in a recorded run is known as a snapshot of it, through MLflow's own evaluation."""
+
+from __future__ import annotations
+
+import mlflow
+import pytest
+import torch
+
+import fmce_mlflow
+from tests.helpers.recordings import EPOCHS, PROBE, PROBE_LABELS, SOON, live, loop
+
+
+@pytest.fixture
+def store(client):
+    """The tests' store as MLflow's own."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(client.tracking_uri)
+    mlflow.set_experiment("tests")
+    yield client
+    mlflow.set_tracking_uri(before)
+
+
+def logged(model, name, form):
+    """A model logged in the active run, as users do."""
+    training = model.training
+    example = {"input_example": PROBE[:2].numpy()} if form == "pt2" else {}
+    signature = mlflow.models.infer_signature(PROBE[:2].numpy()) if form == "pt2" else None
+    info = mlflow.pytorch.log_model(model.eval(), name=name, serialization_format=form, signature=signature, **example)
+    model.train(training)
+    return info.model_uri
+
+
+def evaluated(uri):
+    """Metrics of MLflow's evaluation."""
+    data = mlflow.data.from_images(PROBE.numpy())
+    with mlflow.start_run():
+        result = mlflow.models.evaluate(
+            uri, data, model_type="fmce", evaluators="fmce", evaluator_config={"modules": ["stem"], "saliency": False}
+        )
+    return result.metrics
+
+
+@pytest.mark.parametrize(("form", "signal"), [("pickle", "drift"), ("pt2", "train")])
+def test_a_model_of_the_loop_is_known_by_its_weights(store, form, signal):
+    model, uris = live(), {}
+    with mlflow.start_run():
+        with fmce_mlflow.record(
+            model, ["stem"], probe=PROBE, labels=PROBE_LABELS, convergence=SOON, signal=signal, say=lambda line: None
+        ) as recorder:
+            loop(recorder, lambda epoch: uris.update({2: logged(model, "middle", form)} if epoch == 2 else {}))
+            uris[EPOCHS] = logged(model, "end", form)
+        with torch.no_grad():
+            model.head.weight += 1
+        uris["other"] = logged(model, "other", form)
+    labels = {m.step: m.value for m in store.get_metric_history(recorder.run.id, "fmcs")}
+    for snapshot in (2, EPOCHS):
+        assert evaluated(uris[snapshot])["fmcs_measured"] == labels[snapshot]
+    assert "fmcs_measured" not in evaluated(uris["other"])

@@ -21,6 +21,7 @@ from fmce_mlflow.method.training.state import TrainingState
 from fmce_mlflow.recording.record import Record
 from fmce_mlflow.runs.artifacts import fetched
 from fmce_mlflow.runs.checkpoint_slots import ROOT, SLOTS, Pointer, pointer, publish
+from fmce_mlflow.runs.recordings import TAG
 from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.runs.sink import Sink
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
@@ -147,6 +148,11 @@ def stored_options(run: Run, **instead: Any) -> BackboneOptions:
         raise RunError(f"Run {run.id} is finished; there is nothing to resume. Start a new one.")
     name = f"{OPTIONS} of run {run.id}"
     with fetched(run.client, run.id, OPTIONS) as path:
+        if path is None and TAG in logged.data.tags:
+            raise RunError(
+                f"Run {run.id} is a recording of another loop. Go on with it in that loop, by record(…, "
+                f"run_id={run.id!r})."
+            )
         if path is None or role != "backbone":
             raise RunError(
                 f"Run {run.id} cannot be resumed: it is not a backbone run that had begun to train "

@@ -46,8 +46,9 @@ class LoopRecorder(Recorder):
         super().__init__(*args, **kwargs)
         self.ended = False
         self._owned, self._losses = owned, RunningLoss()
-        self._goes_on_after = self.record.named if goes_on else None
-        self._begun: Any = None  # the weights of snapshot 0, while it may be told more
+        self._goes_on_after = self.record.named if goes_on else None  # epoch
+        self._goes_on_after_step = self.record.steps if goes_on else 0
+        self._more_of_first: dict[str, float] = {}  # metrics of snapshot 0 that were told later
         self._warned: set[str] = set()
         self._lost = False
         self._stoppable = ExitStack()
@@ -68,7 +69,6 @@ class LoopRecorder(Recorder):
                 with told(self.probe):  # nothing is trained yet, so what the probe cannot be is an error
                     maps = self._without_nan(self.take_maps())
                 self._safely("snapshot 0", partial(self._take, None, maps, None, {}))
-                self._begun = fingerprint(unwrap(self.model))
         except BaseException as error:
             self._leave(error)
             raise
@@ -97,8 +97,12 @@ class LoopRecorder(Recorder):
         """
         self._losses.add(total, parts)
         self.record.steps += 1
-        if self.options.every is not None and self.record.steps % self.options.every == 0:
+        if self.options.every is None or self.record.steps % self.options.every:
+            return
+        if self.record.steps > self._goes_on_after_step:
             self.snapshot()
+        else:
+            self._pass_over(f"step {self._goes_on_after_step}")
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint within an epoch has to keep, in types of JSON: the losses since the last snapshot."""
@@ -120,8 +124,8 @@ class LoopRecorder(Recorder):
     ) -> None:
         """Record a snapshot. What goes wrong is said once, and the training goes on.
 
-        Called before the first step, it adds its metrics, such as ``val_loss``, to snapshot 0. In a recording that goes
-        on, a snapshot of an epoch that was recorded before is left out.
+        Called before the first step, it adds its metrics, such as ``val_loss``, to snapshot 0; they are logged with the
+        next one. In a recording that goes on, a snapshot of an epoch that was recorded before is left out.
 
         Args:
             epoch: How many epochs were trained, also a part of one; None: the number of the snapshot.
@@ -140,8 +144,7 @@ class LoopRecorder(Recorder):
                 "training, call record(…) again in a run of its own."
             )
         if epoch is not None and self._goes_on_after is not None and epoch <= self._goes_on_after:
-            self._losses.take()
-            self._warn("again", f"snapshots up to epoch {self._goes_on_after:g} are there already: not taken again.")
+            self._pass_over(f"epoch {self._goes_on_after:g}")
             return
         self._safely(f"snapshot {self.snapshots}", partial(self._take, epoch, maps, save, self._numbers(metrics)))
 
@@ -193,19 +196,30 @@ class LoopRecorder(Recorder):
     ) -> None:
         if self._lost:
             return
-        untouched = self._begun is not None and not self._losses.told and self.snapshots == 1
-        if untouched and same_weights(self._begun, fingerprint(unwrap(self.model))):
-            self._add_to_first(metrics)
+        if self._is_untrained():
+            self.record.metrics[0] |= metrics
+            self._more_of_first |= metrics
             return
-        means, earlier = self._numbers(self._losses.take()), {}
+        means, earlier = self._numbers(self._losses.take()), dict(self._more_of_first)
         if self.snapshots == 1 and TOTAL not in self.record.metrics[0]:
-            earlier = self._numbers(self._losses.first())
-        self._begun = None
+            earlier |= self._numbers(self._losses.first())
         metrics = {**means, **metrics}
         for name, what in LOSSES.items():
             if not math.isfinite(metrics.get(name, 0.0)):
                 self._warn(f"{name}", f"the {what} is {metrics[name]} at snapshot {self.snapshots}; it is recorded so.")
         self._snapshot(epoch, maps or self._maps(), save or self._save, metrics, earlier)
+        self._more_of_first.clear()
+
+    def _is_untrained(self) -> bool:
+        """Whether nothing was trained since snapshot 0."""
+        if self.snapshots != 1 or self._losses.told:
+            return False
+        return same_weights(self.record.fingerprints[0], fingerprint(unwrap(self.model)))
+
+    def _pass_over(self, last: str) -> None:
+        """Leave out a snapshot that was recorded before the cut, with the losses before it."""
+        self._losses.take()
+        self._warn("again", f"snapshots up to {last} are there already: not taken again.")
 
     def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         """Metrics that are known, by names that MLflow takes; what is no number is said and left out."""
@@ -219,11 +233,6 @@ class LoopRecorder(Recorder):
             except ConfigError as error:
                 self._warn(f"metric {given}", f"{error} It is left out of snapshot {self.snapshots}.")
         return found
-
-    def _add_to_first(self, metrics: dict[str, float]) -> None:
-        """More about snapshot 0."""
-        self.record.metrics[0] |= metrics
-        self.uploads.persist(self.log_missing)
 
     def _maps(self) -> TakenMaps:
         """Maps of all modules that still give one."""

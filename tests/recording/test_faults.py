@@ -84,6 +84,23 @@ def test_a_server_that_goes_away_and_comes_back_is_said_once_and_loses_nothing(s
     assert sum("training goes on" in line for line in said) <= 1
 
 
+def test_more_about_snapshot_0_waits_for_the_server_like_a_snapshot(server):
+    said = []
+    with faulty_proxy(server) as proxy:
+        client = MlflowClient(proxy.uri)
+        run_id = experiment_run(client)
+        with begun(client, run_id, said.append, uploads=UploadOptions(patience=1)) as recorder:
+            recorder.uploads.drain()
+            proxy.down()
+            recorder.snapshot(val_loss=7.0)
+            proxy.up()
+            loop(recorder, epochs=2)
+    assert not any("the training goes on" in line for line in said)
+    for name, values in {"val_loss": [7.0, 1.0, 0.5], "epoch": [0.0, 1.0, 2.0]}.items():
+        found = sorted(MlflowClient(server).get_metric_history(run_id, name), key=lambda metric: metric.step)
+        assert [(one.step, one.value) for one in found] == list(enumerate(values))
+
+
 def test_a_server_that_stays_away_leaves_a_folder_that_sync_completes_the_run_from(server, undisturbed):
     said = []
     with faulty_proxy(server) as proxy:

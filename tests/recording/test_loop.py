@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -108,10 +109,14 @@ def test_snapshot_0_is_the_network_before_its_first_step_and_takes_more_metrics_
     with torch.no_grad():
         expected = model.eval().stem(PROBE).half().numpy()
     model.train()
-    with recorded(client, model=model) as recorder:
-        recorder.snapshot(val_loss=7.0)
-        assert recorder.snapshots == 1
-        loop(model, recorder, epochs=4)
+    run_id = new_run(client)
+    for cut in (ZeroDivisionError, None):  # and again in a recording that was cut off before its first step
+        with suppress(ZeroDivisionError), recorded(client, run_id, model=model) as recorder:
+            recorder.snapshot(val_loss=7.0)
+            assert recorder.snapshots == 1
+            if cut is not None:
+                raise cut
+            loop(model, recorder, epochs=4)
     maps, _ = FeatureMapReader(client, recorder.run.id).read("stem", 0)
     np.testing.assert_array_equal(maps, expected)
     assert history(client, recorder.run.id, "val_loss")[0] == 7.0
@@ -156,6 +161,22 @@ def test_every_n_losses_a_snapshot_is_taken(client):
     with recorded(client, every="epoch") as recorder:
         recorder.loss(1.0)
     assert recorder.snapshots == 1
+
+
+def test_a_snapshot_at_a_step_that_was_recorded_before_the_cut_is_not_taken_again(client):
+    said, run_id = [], new_run(client)
+    with pytest.raises(KeyError), recorded(client, run_id, every=2) as recorder:
+        recorder.loss(0.0)
+        kept = recorder.state_dict()
+        for step in range(1, 5):
+            recorder.loss(float(step))
+        raise KeyError
+    with recorded(client, run_id, every=2, said=said) as recorder:
+        recorder.load_state_dict(kept)  # of a checkpoint that is behind
+        for step in range(1, 7):
+            recorder.loss(float(step))
+    assert history(client, run_id, "train_loss") == {0: 0.0, 1: 0.5, 2: 2.5, 3: 4.5}
+    assert any("up to step 4 are there already" in line for line in said)
 
 
 def test_a_recording_that_was_cut_off_goes_on_with_every_snapshot_once(client):

@@ -49,9 +49,10 @@ class Freezing:
         """Those of some modules, in order, after which something is left to train."""
         found: list[tuple[str, Upstream]] = []
         for name in names:
-            if not self._held.leaves_any(self.known[name], self.known[""]):
+            more = (name, self.known[name])
+            if not self._held.leaves_any([part for _, part in (*found, more)], self.known[""]):
                 break
-            found.append((name, self.known[name]))
+            found.append(more)
         return found
 
     def freeze(self, parts: Parts) -> None:

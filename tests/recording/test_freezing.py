@@ -17,6 +17,8 @@ import fmce_mlflow
 from fmce_mlflow.errors import BackboneError
 from fmce_mlflow.method.convergence.causal import verdicts
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
+from fmce_mlflow.method.networks.upstream import Upstream
+from fmce_mlflow.recording.freezing import Freezing
 from fmce_mlflow.recording.loop import IdleRecorder
 from tests.conftest import new_run
 from tests.recording.test_recorder import IMAGES, LABELS, PROBE, PROBE_LABELS
@@ -173,6 +175,13 @@ def test_what_cannot_be_frozen_is_said_once_and_stops_nothing(client):
         losses = len(list(Loop(model).epochs(recorder)))
     assert losses == EPOCHS and recorder.frozen == ()
     assert sum("nothing is frozen; the training goes on. TypeError: no modes here" in line for line in said) == 1
+
+
+def test_of_branches_that_are_due_together_one_is_left_to_train():
+    model = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+    known = {name: Upstream((f"{name}.weight", f"{name}.bias"), ()) for name in model}
+    known[""] = Upstream(known["a"].parameters + known["b"].parameters, ())
+    assert [name for name, _ in Freezing(model, lambda: known).parts_of(["a", "b"])] == ["a"]
 
 
 def _rank(rank, folder, find_unused):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import MethodType
 from typing import Any
 
@@ -44,9 +44,9 @@ class Frozen:
         self._network = unwrap(model)
         self._undo: dict[nn.Module, Callable[[], None]] = {}
 
-    def leaves_any(self, parts: Upstream, whole: Upstream) -> bool:
+    def leaves_any(self, parts: Iterable[Upstream], whole: Upstream) -> bool:
         """Whether, of what the network's output is computed from, a parameter trains if these parts are frozen too."""
-        rest = set(whole.parameters) - set(parts.parameters)
+        rest = set(whole.parameters).difference(*(one.parameters for one in parts))
         return any(one.requires_grad and name in rest for name, one in self._network.named_parameters())
 
     def freeze(self, parts: Upstream) -> None:

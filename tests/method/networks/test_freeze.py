@@ -113,13 +113,13 @@ def test_a_second_module_adds_to_the_first_and_the_last_that_trains_is_seen():
     model = net()
     found = upstream(model, ["norm", "stage"], IMAGES[:2])
     held, whole = Frozen(model), upstream(model, ["norm"], IMAGES[:2])[""]
-    assert held.leaves_any(found["stage"], whole)
+    assert held.leaves_any([found["stage"]], whole)
     held.freeze(found["norm"])
     held.freeze(found["stage"])
     assert {name for name, one in model.named_parameters() if one.requires_grad} == {"head.weight", "head.bias"}
     model.head.requires_grad_(False)
     model.add_module("spare", torch.nn.Linear(2, 2))  # trains, but no output is made of it
-    assert not held.leaves_any(found["stage"], whole)
+    assert not held.leaves_any([found["stage"]], whole)
 
 
 def test_copies_and_pickles_work_and_released_modules_know_nothing_of_it():

@@ -17,7 +17,7 @@ from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfi
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
 from fmce_mlflow.runs.feature_index import Index, matching
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
-from fmce_mlflow.runs.recordings import TAG
+from fmce_mlflow.runs.recordings import TAG, has_ended
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -104,11 +104,10 @@ def _backbone_run(client: MlflowClient, run_id: str) -> Run:
         raise RunError(f"Run {run_id} is no backbone run: its tag fmce.role is {role!r}. Name runs of train_backbone.")
     if run.info.lifecycle_stage == "deleted":
         raise RunError(f"Run {run_id} is deleted. Restore it with `mlflow runs restore --run-id {run_id}`.")
-    if run.info.status == "RUNNING":
-        raise RunError(
-            f"Run {run_id} is still running, or was killed. Wait for it, or finish it with "
-            f"{'its recording' if TAG in run.data.tags else f'`fmce train-backbone --resume {run_id}`'}."
-        )
+    recorded = TAG in run.data.tags  # in a run that its loop may still log to
+    if run.info.status == "RUNNING" and not (recorded and has_ended(run.data.tags)):
+        how = f"record(…, run_id={run_id!r})" if recorded else f"`fmce train-backbone --resume {run_id}`"
+        raise RunError(f"Run {run_id} is still running, or was killed. Wait for it, or go on with it: {how}.")
     return run
 
 

@@ -45,7 +45,7 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
     Args:
         run: All that was recorded is in it.
         about: What was recorded.
-        record: Of all snapshots; CQI and FMCS are added to its metrics.
+        record: Of all snapshots; CQI and FMCS are added to its metrics once all is logged.
         extras: Called before the index is sealed.
         finite: Whether a loss that is NaN or infinite is an error, and a signal that is missing; otherwise the first
             that there is labels the run.
@@ -54,7 +54,8 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
         ConvergenceError: If the signal that labels the run was not recorded.
         NonFiniteLossError: With ``finite``, a NaN or infinite loss.
     """
-    options = about.options
+    options, given = about.options, record
+    record = replace(given, metrics=[dict(one) for one in given.metrics])  # again after a failure it is the same
     assumed = _complete(record)
     signals = run_convergence(record.metrics, options.convergence, finite=finite)
     signal = options.signal if finite else signals.nearest(options.signal)
@@ -86,7 +87,6 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
         log_figure(run, partial(drift_figure, signals.drift, title=f"Drift of modules: {about.name}"), DRIFT_PLOT)
     for extra in extras:
         extra(run, primary)
-    _close_index(run, about, record, primary)
     tags = {"fmce.converged": str(primary.converged).lower()}
     if primary.point is not None:
         tags["fmce.convergence_point"] = str(primary.point)
@@ -96,6 +96,8 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
         tags[FROZEN_TAG] = json.dumps(record.frozen)
         run.say(f"frozen: {', '.join(f'{name} after snapshot {at}' for name, at in record.frozen.items())}.")
     run.set_tags(tags)
+    _close_index(run, about, record, primary)  # last: a run whose index is sealed has all of it
+    given.metrics = record.metrics
     return signals
 
 

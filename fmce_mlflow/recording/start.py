@@ -26,15 +26,13 @@ from fmce_mlflow.recording.probe import ProbeImages, probe_images
 from fmce_mlflow.recording.record import Record, frozen_of
 from fmce_mlflow.recording.recorder import PROBE_TAG
 from fmce_mlflow.runs import checkpoint_slots
-from fmce_mlflow.runs.feature_index import INDEX, ROOT
-from fmce_mlflow.runs.recordings import TAG, RecordingTag
+from fmce_mlflow.runs.recordings import TAG, RecordingTag, has_ended
 from fmce_mlflow.runs.run import ROLE_TAG, Run, status_after
 from fmce_mlflow.runs.sink import Uploads
 from fmce_mlflow.runs.uploads.open import open_uploads
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.safety import interrupts
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
-from fmce_mlflow.safety.reading import SEAL
 from fmce_mlflow.safety.terminal import tell
 
 OURS = "fmce/"
@@ -241,7 +239,7 @@ def _check_usable(run: Run) -> None:
         raise RunError(f"Run {run.id} is deleted. Restore it with `mlflow runs restore --run-id {run.id}`.")
     if role != "backbone":
         raise RunError(f"Run {run.id} is of another kind ({ROLE_TAG} is {role!r}). Record in a new run.")
-    if f"{SEAL}/{ROOT}/{INDEX}" in tags:
+    if has_ended(tags):
         raise RunError(f"Run {run.id} has a recording that has ended. Record in a new run.")
     if logged.info.status == "FINISHED" and checkpoint_slots.TAG not in tags:
         raise RunError(f"Run {run.id} is finished. Record in a new run, or in one that is active.")

@@ -48,13 +48,18 @@ class RecordingTag:
             return None
 
 
+def has_ended(tags: Mapping[str, str]) -> bool:
+    """Whether the feature maps of a run with these tags are complete: the seal of their index is the last thing set."""
+    return f"{SEAL}/{ROOT}/{INDEX}" in tags
+
+
 def is_closed(run: Run) -> bool:
     """Whether nothing can come to a run any more.
 
     MLflow gives a run that is active when its process ends the status FINISHED, so of a recording the seal counts.
     """
     tags = run.data.tags
-    return run.info.status == "FINISHED" and (TAG not in tags or f"{SEAL}/{ROOT}/{INDEX}" in tags)
+    return run.info.status == "FINISHED" and (TAG not in tags or has_ended(tags))
 
 
 def recorded_signals(client: MlflowClient, run: Run) -> dict[str, Any] | None:

@@ -34,7 +34,7 @@ class RecordingCallback:
             logger, or else MLflow's active one, or else a new one, which is closed when the training ends.
         prefix: Put before the names of metrics, since trainers log losses and epochs of their own.
         say: Prints a line for the user.
-        options: As for :func:`~fmce_mlflow.recording.loop.record`.
+        options: As for :func:`~fmce_mlflow.recording.start.record`.
 
     Attributes:
         recorder: The recorder of the training that is under way, or of the last one.

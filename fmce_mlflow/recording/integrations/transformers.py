@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class FeatureMapRecorder(RecordingCallback, TrainerCallback):
         self.trainer, self.monitor = trainer, monitor
         self._loss: Tensor | None = None  # of the batches since the last step
         self._due: float | None = None  # epoch of a snapshot that waits for its evaluation
+        self._unwatch: Callable[[], None] = lambda: None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take snapshot 0, or go on with a recording that was cut off."""
@@ -93,7 +94,9 @@ class FeatureMapRecorder(RecordingCallback, TrainerCallback):
 
     def _watch(self) -> None:
         """Let the trainer's steps tell their losses, until the recording ends."""
+        self._unwatch()  # of a recording that somebody ended by hand
         trainer, step = self.trainer, self.trainer.training_step
+        before = {key: value for key, value in vars(trainer).items() if key == "training_step"}  # somebody's wrapper
 
         def training_step(*args: Any, **kwargs: Any) -> Tensor:
             try:
@@ -104,10 +107,15 @@ class FeatureMapRecorder(RecordingCallback, TrainerCallback):
             self._loss = loss if self._loss is None else self._loss + loss
             return loss
 
-        trainer.training_step = training_step
+        def unwatch() -> None:
+            if vars(trainer).get("training_step") is training_step:
+                del trainer.training_step
+                vars(trainer).update(before)
+
+        trainer.training_step, self._unwatch = training_step, unwatch
 
     def _close(self, status: str) -> None:
-        vars(self.trainer).pop("training_step", None)
+        self._unwatch()
         super()._close(status)
 
     def _take_after_evaluation(self, state: Any, control: Any) -> None:

@@ -160,7 +160,10 @@ class LoopRecorder(Recorder):
         if names and self.decisions is not None:
             self._warn(f"froze {names}", f"frozen after snapshot {self.snapshots - 1}: {', '.join(names)}.")
             tag = partial(self.run.client.set_tag, self.run.id, FROZEN_TAG, json.dumps(self.record.frozen))
-            self._safely("what is frozen", partial(self.uploads.persist, tag))
+            try:
+                self.uploads.persist(tag)
+            except Exception as error:  # the next snapshot has it too, and the end sets the tag again
+                self._warn("frozen tag", f"the run does not say yet what is frozen. {_short(error)}")
         return names
 
     def finish(self) -> Signals | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -19,7 +21,7 @@ from tests.conftest import new_client, new_run
 from tests.helpers.faults import everything, experiment_run, wait_for
 from tests.helpers.faulty_proxy import faulty_proxy
 from tests.helpers.progress import ended
-from tests.helpers.recordings import EPOCHS, begun, loop, recording
+from tests.helpers.recordings import EPOCHS, SOON, begun, loop, recording
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -99,6 +101,25 @@ def test_more_about_snapshot_0_waits_for_the_server_like_a_snapshot(server):
     for name, values in {"val_loss": [7.0, 1.0, 0.5], "epoch": [0.0, 1.0, 2.0]}.items():
         found = sorted(MlflowClient(server).get_metric_history(run_id, name), key=lambda metric: metric.step)
         assert [(one.step, one.value) for one in found] == list(enumerate(values))
+
+
+def test_a_server_that_is_away_when_a_module_freezes_loses_nothing(server):
+    said, options = [], {"patience": 0, "convergence": replace(SOON, threshold=9.0)}
+    with faulty_proxy(server) as proxy:
+        client = MlflowClient(proxy.uri)
+        run_id = experiment_run(client)
+
+        def at(epoch):
+            if epoch == 3:
+                proxy.down()
+                assert recorder.freeze_converged() == ("stem",)
+                proxy.up()
+
+        with begun(client, run_id, said.append, uploads=UploadOptions(patience=1), **options) as recorder:
+            loop(recorder, at, epochs=5)
+    assert sum("does not say yet what is frozen" in line for line in said) == 1
+    assert json.loads(MlflowClient(server).get_run(run_id).data.tags["fmce.frozen"]) == {"stem": 3}
+    assert FeatureMapReader(MlflowClient(server), run_id).index.snapshots("stem") == tuple(range(6))
 
 
 def test_a_server_that_stays_away_leaves_a_folder_that_sync_completes_the_run_from(server, undisturbed):

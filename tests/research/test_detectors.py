@@ -82,7 +82,6 @@ def test_its_tables_are_made_and_what_is_there_is_not_computed_again(client, det
         assert sum(int(line[4][0]) for line in lines[2:]) >= 3  # each seed has a last module
         words = ["--experiments", "camvid", "scores", "--data", str(data), "--passes", "1"]
         first = CliRunner().invoke(detectors.main, words)
-        print(first.output)
         assert first.exit_code == 0, (first.output, first.exception)
         runs = len(client.search_runs(all_experiments(client)))
         again = CliRunner().invoke(detectors.main, words)

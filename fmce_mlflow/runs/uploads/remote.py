@@ -141,7 +141,8 @@ class RemoteUploads:
         return ArtifactError(
             f"Snapshots that wait for the server cannot be kept in {self._options.root} ({error.strerror or error}). "
             f"Make room there and in {tempfile.gettempdir()}, or name another folder with --spool-folder or FMCE_SPOOL."
-            f" A run that had begun goes on with: fmce train-backbone --resume {self._run.id}"
+            f" A run that had begun goes on with: fmce train-backbone --resume {self._run.id}, or if it is a recording "
+            f"of another loop, with record(…, run_id={self._run.id!r})."
         )
 
     def _waiting(self) -> str:

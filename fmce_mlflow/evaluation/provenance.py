@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ from mlflow.exceptions import MlflowException
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.evaluation.choices import Notes
 from fmce_mlflow.evaluation.findings import ModelFacts, PredictorFacts, TrainingRun
-from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
 from fmce_mlflow.method.fmce_net.kinds import kind_named
-from fmce_mlflow.method.networks.fingerprint import fingerprint, same_weights
+from fmce_mlflow.method.networks.fingerprint import Fingerprint, fingerprint, same_weights
 from fmce_mlflow.predictor.find import NamedPredictor
+from fmce_mlflow.recording.recorded import judged_by
+from fmce_mlflow.recording.signals import Signals
 from fmce_mlflow.runs.recordings import RecordingTag, recorded_signals
 from fmce_mlflow.runs.torch_models import TorchModel
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
@@ -24,6 +25,7 @@ from fmce_mlflow.wording import some
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 
 def model_facts(client: MlflowClient, model: TorchModel) -> ModelFacts:
@@ -62,8 +64,10 @@ def find_training_run(client: MlflowClient, model: TorchModel, notes: Notes) -> 
         return _recording(client, model, notes)
     try:
         run = client.get_run(facts.source_run)
+        if (found := _ended(client, run)) is not None:
+            return _at(run, facts.snapshot, found[1])
         labels = {m.step: m.value for m in client.get_metric_history(facts.source_run, "fmcs")}
-        convergence = _convergence(client, facts.source_run, run.data.params)
+        convergence = _convergence(client, run)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
@@ -82,16 +86,12 @@ def _recording(client: MlflowClient, model: TorchModel, notes: Notes) -> Trainin
     try:
         run_id = client.get_logged_model(model.model_id).source_run_id or ""
         run = client.get_run(run_id) if run_id else None
-        told = run and RecordingTag.of(run.data.tags) and recorded_signals(client, run)
-        if not run or not told:
-            return None
-        weights, mine = [(float(a), float(b)) for a, b in told["weights"]], fingerprint(model.network)
-        signals = {**told, "drift": next(iter(told["drift"].values()), None)}  # of several, the first module's labels
-        convergence = next(
-            Convergence.from_dict(signals[s]) for s in (told["signal"], "train", "val") if signals.get(s)
-        )
-    except (MlflowException, FmceError, LookupError, TypeError, ValueError, StopIteration):
+        found = None if run is None else _ended(client, run)
+    except MlflowException:
         return None
+    if run is None or found is None:
+        return None
+    (weights, convergence), mine = found, fingerprint(model.network)
     same = [snapshot for snapshot, other in enumerate(weights) if same_weights(mine, other)]
     if not same:
         notes.choices.append(
@@ -99,24 +99,40 @@ def _recording(client: MlflowClient, model: TorchModel, notes: Notes) -> Trainin
             "the snapshots; there is no fmcs_measured."
         )
         return None
-    label = None if convergence.fmcs is None else float(convergence.fmcs[same[-1]])
-    return TrainingRun(run_id, same[-1], label, convergence)
+    return _at(run, same[-1], convergence)
 
 
-def _convergence(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> Convergence | None:
-    """The run's losses, judged by the constants among its parameters."""
-    signal = params.get("signal", "train")
-    read: dict[str, Callable[[str], Any]] = {"smoothing": float, "window": int, "threshold": float, "levels": int}
-    read |= {"aggregation": str, "rule": str, "spacing": str}
-    if signal not in ("train", "val") or not read.keys() <= params.keys():
+def _ended(client: MlflowClient, run: Run) -> tuple[list[Fingerprint], Convergence] | None:
+    """Of a run with a recording that has ended: the weights at each snapshot, and what labels it."""
+    if RecordingTag.of(run.data.tags) is None:
         return None
-    losses = {m.step: m.value for m in client.get_metric_history(run_id, f"{signal}_loss")}
+    try:
+        told = recorded_signals(client, run)
+        if told is None:
+            return None
+        weights = [(float(a), float(b)) for a, b in told["weights"]]
+        return weights, Signals.from_dict(told).primary(told["signal"])
+    except (FmceError, LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _at(run: Run, snapshot: int, convergence: Convergence) -> TrainingRun:
+    known = convergence.fmcs is not None and snapshot < len(convergence.fmcs)
+    label = float(convergence.fmcs[snapshot]) if known else None  # type: ignore[index]
+    return TrainingRun(run.info.run_id, snapshot, label, convergence)
+
+
+def _convergence(client: MlflowClient, run: Run) -> Convergence | None:
+    """The run's losses, judged by its own constants."""
+    signal, config = judged_by(run) or ("drift", None)
+    if signal == "drift":
+        return None
+    losses = {m.step: m.value for m in client.get_metric_history(run.info.run_id, f"{signal}_loss")}
     if sorted(losses) != list(range(len(losses))):
         return None
     try:
-        config = ConvergenceConfig(**{name: kind(params[name]) for name, kind in read.items()})
-        return assess([losses[t] for t in range(len(losses))], config, signal=signal)  # type: ignore[arg-type]
-    except (FmceError, ValueError):
+        return assess([losses[t] for t in range(len(losses))], config, signal=signal)
+    except FmceError:
         return None
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fmce_mlflow.errors import ArtifactError, RunError
+from fmce_mlflow.errors import ArtifactError, ConfigError, ConvergenceError, RunError
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, Signal
 from fmce_mlflow.method.convergence.drift import drift_sequence
+from fmce_mlflow.recording.signals import Signals
 from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.runs.recordings import CONVERGENCE, RecordingTag, recorded_signals
 
@@ -25,8 +25,8 @@ class ToldRun:
     Attributes:
         epochs: Trained so far, by snapshot.
         prefix: Before the names of its metrics.
-        recorded: Its ``convergence.json``, if it is a recording that has ended: other metrics of the run may have the
-            names of the recording's.
+        recorded: What its ``convergence.json`` says, if it is a recording that has ended: other metrics of the run may
+            have the names of the recording's.
     """
 
     client: MlflowClient
@@ -36,28 +36,21 @@ class ToldRun:
     seed: int
     epochs: Mapping[int, float]
     prefix: str
-    recorded: Mapping[str, Any] | None
+    recorded: Signals | None
 
     def losses(self, signal: Signal, module: str) -> list[float]:
         """The sequence of a signal over the snapshots from 0 on, without a gap.
 
         Raises:
             RunError: If there is none.
-            ArtifactError: If the recording's file is not what was written.
         """
-        return self._metrics(signal, module) if self.recorded is None else self._recorded(signal, module)
-
-    def _recorded(self, signal: Signal, module: str) -> list[float]:
-        assert self.recorded is not None
-        name = f"{CONVERGENCE} of run {self.run_id}"
-        try:
-            found = self.recorded["drift"].get(module) if signal == "drift" else self.recorded[signal]
-            if found is None:
-                what = f"{SIGNAL_NAMES[signal]}{f' of {module}' if signal == 'drift' else ''}"
-                raise RunError(f"Run {self.run_id} recorded no {what} at every snapshot. Name another signal.")
-            return [math.nan if value is None else float(value) for value in found["losses"]]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ArtifactError(f"{name} cannot be read ({type(error).__name__}: {error}). Record it again.") from None
+        if self.recorded is None:
+            return self._metrics(signal, module)
+        found = self.recorded.drift.get(module) if signal == "drift" else getattr(self.recorded, signal)
+        if found is None:
+            what = f"{SIGNAL_NAMES[signal]}{f' of {module}' if signal == 'drift' else ''}"
+            raise RunError(f"Run {self.run_id} recorded no {what} at every snapshot. Name another signal.")
+        return [float(value) for value in found.losses]
 
     def _metrics(self, signal: Signal, module: str) -> list[float]:
         name = self.prefix + (f"drift/{metric_name(module)}" if signal == "drift" else f"{signal}_loss")
@@ -82,6 +75,7 @@ def told_by(client: MlflowClient, run: Run) -> ToldRun:
 
     Raises:
         ArtifactError: If the recording's file cannot be read.
+        IntegrityError: If it is not what was written.
     """
     params, run_id = run.data.params, run.info.run_id
     tag = RecordingTag.of(run.data.tags)
@@ -89,12 +83,16 @@ def told_by(client: MlflowClient, run: Run) -> ToldRun:
         epochs = dict(_history(client, run_id, "epoch"))
         backbone, dataset = params.get("backbone", ""), params.get("dataset", "")
         return ToldRun(client, run_id, backbone, dataset, _seed(params), epochs, "", None)
-    recorded = recorded_signals(client, run)
-    if recorded is None:
-        epochs = dict(_history(client, run_id, f"{tag.prefix}epoch"))
-    else:
-        epochs = {step: float(value) for step, value in enumerate(recorded.get("epochs") or [])}
-    return ToldRun(client, run_id, tag.backbone, tag.dataset, _seed(params), epochs, tag.prefix, recorded)
+    value, signals = recorded_signals(client, run), None
+    try:
+        if value is None:
+            epochs = dict(_history(client, run_id, f"{tag.prefix}epoch"))
+        else:
+            epochs = {step: float(epoch) for step, epoch in enumerate(value["epochs"])}
+            signals = Signals.from_dict(value)
+    except (ConfigError, ConvergenceError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{CONVERGENCE} of run {run_id} cannot be read: {error}") from None
+    return ToldRun(client, run_id, tag.backbone, tag.dataset, _seed(params), epochs, tag.prefix, signals)
 
 
 def _history(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:

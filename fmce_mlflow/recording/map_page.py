@@ -78,7 +78,7 @@ def run_page(client: MlflowClient, run_id: str, modules: Sequence[str] = ()) -> 
     for module in chosen:
         pictures, labels = _pictures(reader, module, choice)
         shown.append(_module(reader.index, module, pictures, recorded, choice))
-    loss, n = recorded.loss, choice.limits.images
+    loss, n, own = recorded.loss, choice.limits.images, recorded.signal == "drift" and not recorded.note
     page = MapsPage(
         title=_title(run),
         facts=_facts(run, reader.index, wanted, there),
@@ -91,7 +91,7 @@ def run_page(client: MlflowClient, run_id: str, modules: Sequence[str] = ()) -> 
         notes=[
             *notes,
             *([recorded.note] if recorded.note else []),
-            *(["FMCS is each module's own here, by its feature drift."] if recorded.signal == "drift" else []),
+            *(["FMCS is each module's own here, by its feature drift."] if own else []),
             *left_out("module", len(chosen), len(wanted)),
             *left_out("snapshot", len(choice.snapshots), len(there)),
             *left_out("probe image", n, reader.index.probe.n),
@@ -154,7 +154,7 @@ def _pictures(reader: FeatureMapReader, module: str, choice: _Choice) -> tuple[M
 
 def _module(index: Index, module: str, pictures: ModulePictures, recorded: Recorded, choice: _Choice) -> ShownModule:
     drift = recorded.signals.drift.get(module)
-    own = drift if recorded.signal == "drift" else None
+    own = drift if recorded.signal == "drift" and not recorded.note else None
     shape = index.entries[module, choice.snapshots[0]].shape[1:]
     scores = tuple(_score(own, snapshot) for snapshot in choice.snapshots)
     frozen = recorded.frozen.get(module)

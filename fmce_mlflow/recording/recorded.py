@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fmce_mlflow.errors import FmceError
-from fmce_mlflow.method.convergence.config import ConvergenceConfig
+from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.recording.record import frozen_of
 from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals, run_convergence
@@ -49,6 +49,7 @@ class Recorded:
 def read_recording(client: MlflowClient, run: Run, modules: Sequence[str]) -> Recorded:
     """What a run has logged of its snapshots; where it has no verdict of its own, one is made of its metrics."""
     tag, run_id = RecordingTag.of(run.data.tags), run.info.run_id
+    signal, config = judged_by(run) or ("train", ConvergenceConfig())
     names = ["epoch", *LOSSES, "val_accuracy", *(f"{DRIFT}{module}" for module in modules)]
     metrics: dict[int, dict[str, float]] = {}
     for name in names:
@@ -57,24 +58,32 @@ def read_recording(client: MlflowClient, run: Run, modules: Sequence[str]) -> Re
     try:
         found = recorded_signals(client, run)
         if found is not None:
-            return Recorded(metrics, _signals(found), str(found["signal"]), frozen_of(run.data.tags))
+            return Recorded(metrics, Signals.from_dict(found), str(found["signal"]), frozen_of(run.data.tags))
         note = f"The run has no {CONVERGENCE}, because its recording has not ended. {OWN}"
-    except (FmceError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (FmceError, KeyError) as error:
         note = f"{CONVERGENCE} of the run cannot be used: {error!s:.200} {OWN}"
-    return Recorded(metrics, _judged(metrics), "train", frozen_of(run.data.tags), note)
+    return Recorded(metrics, _judged(metrics, config), signal, frozen_of(run.data.tags), note)
 
 
-def _signals(found: Mapping[str, Any]) -> Signals:
-    """What the recording found at its end."""
-    read = {name: None if found[name] is None else Convergence.from_dict(found[name]) for name in ("train", "val")}
-    drift = {str(module): Convergence.from_dict(one) for module, one in found["drift"].items()}
-    return Signals(read["train"], read["val"], drift)
+def judged_by(run: Run) -> tuple[Signal, ConvergenceConfig] | None:
+    """The signal and the constants by which a run is judged, as its tag or its parameters say; None if none do."""
+    tag, params = RecordingTag.of(run.data.tags), run.data.params
+    read: dict[str, Callable[[str], Any]] = {"smoothing": float, "window": int, "threshold": float, "levels": int}
+    read |= {"aggregation": str, "rule": str, "spacing": str}
+    signals: dict[str, Signal] = {name: name for name in SIGNAL_NAMES}
+    try:
+        if tag is not None:
+            return signals[tag.signal], ConvergenceConfig(**tag.convergence)
+        config = ConvergenceConfig(**{name: kind(params[name]) for name, kind in read.items()})
+        return signals[params.get("signal", "train")], config
+    except (FmceError, KeyError, TypeError, ValueError):
+        return None
 
 
-def _judged(metrics: dict[int, dict[str, float]]) -> Signals:
+def _judged(metrics: dict[int, dict[str, float]], config: ConvergenceConfig) -> Signals:
     """Convergence of the snapshots from 0 on, as far as they have no gap."""
     whole = next(step for step in range(len(metrics) + 1) if step not in metrics)
     try:
-        return run_convergence([metrics[step] for step in range(whole)], ConvergenceConfig())
+        return run_convergence([metrics[step] for step in range(whole)], config)
     except (FmceError, KeyError):
         return Signals(None, None, {})

@@ -82,6 +82,25 @@ class Signals:
             "drift": {module: found.to_dict() for module, found in self.drift.items()},
         }
 
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Signals:
+        """From :meth:`to_dict`, other things in it aside.
+
+        Raises:
+            ConvergenceError: If it is something else.
+            ConfigError: If constants are outside their ranges.
+        """
+        try:
+            train, val = (
+                None if value[name] is None else Convergence.from_dict(value[name]) for name in ("train", "val")
+            )
+            return cls(train, val, {str(name): Convergence.from_dict(one) for name, one in value["drift"].items()})
+        except (KeyError, TypeError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise ConvergenceError(
+                f"It does not say what each signal found ({reason}). Record the run again."
+            ) from None
+
 
 def run_convergence(
     metrics: Sequence[Mapping[str, float]], config: ConvergenceConfig, *, finite: bool = True

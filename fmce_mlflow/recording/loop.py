@@ -18,6 +18,7 @@ from fmce_mlflow.method.networks.fingerprint import fingerprint, same_weights
 from fmce_mlflow.method.networks.model_forms import unwrap
 from fmce_mlflow.method.networks.take_maps import TakenMaps
 from fmce_mlflow.recording import state
+from fmce_mlflow.recording.conclude import metric_rows
 from fmce_mlflow.recording.freezing import Freezing
 from fmce_mlflow.recording.losses import TOTAL, RunningLoss, number
 from fmce_mlflow.recording.record import FROZEN_TAG, Record
@@ -124,8 +125,9 @@ class LoopRecorder(Recorder):
     ) -> None:
         """Record a snapshot. What goes wrong is said once, and the training goes on.
 
-        Called before the first step, it adds its metrics, such as ``val_loss``, to snapshot 0; they are logged with the
-        next one. In a recording that goes on, a snapshot of an epoch that was recorded before is left out.
+        Called before the first step, it adds its metrics, such as ``val_loss``, to snapshot 0; where snapshots wait for
+        a server, they are logged with the next one. In a recording that goes on, a snapshot of an epoch that was
+        recorded before is left out.
 
         Args:
             epoch: How many epochs were trained, also a part of one; None: the number of the snapshot.
@@ -202,6 +204,8 @@ class LoopRecorder(Recorder):
         if self._is_untrained():
             self.record.metrics[0] |= metrics
             self._more_of_first |= metrics
+            if not self.uploads.waits:  # else nothing waits for a server here
+                self._log_more_of_first()
             return
         means, earlier = self._numbers(self._losses.take()), dict(self._more_of_first)
         if self.snapshots == 1 and TOTAL not in self.record.metrics[0]:
@@ -218,6 +222,11 @@ class LoopRecorder(Recorder):
         if self.snapshots != 1 or self._losses.told:
             return False
         return same_weights(self.record.fingerprints[0], fingerprint(unwrap(self.model)))
+
+    def _log_more_of_first(self) -> None:
+        rows = metric_rows(self._more_of_first, 0, self.options.prefix)
+        self.run.client.log_batch(self.run.id, metrics=self.run.lacking(rows))
+        self._more_of_first.clear()
 
     def _pass_over(self, last: str) -> None:
         """Leave out a snapshot that was recorded before the cut, with the losses before it."""
@@ -292,6 +301,8 @@ class LoopRecorder(Recorder):
         if self._lost or status != "FINISHED":
             if left := self.uploads.give_up(status, within=0 if self._lost else GRACE):
                 self.run.say(f"{self.name}: {left}")
+            elif self._more_of_first:
+                self._safely("all of snapshot 0", self._log_more_of_first)
         else:
             self._safely("the end", partial(self.uploads.close, status if self._owned else None))
         if self._owned:

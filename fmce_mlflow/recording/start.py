@@ -25,6 +25,7 @@ from fmce_mlflow.recording.options import RecordingOptions
 from fmce_mlflow.recording.probe import ProbeImages, probe_images
 from fmce_mlflow.recording.record import Record, frozen_of
 from fmce_mlflow.recording.recorder import PROBE_TAG
+from fmce_mlflow.recording.signals import LOSSES
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.recordings import TAG, RecordingTag, has_ended
 from fmce_mlflow.runs.run import ROLE_TAG, Run, status_after
@@ -161,11 +162,19 @@ def _begin(
             "the same modules, or record in a new run."
         )
     if before is not None:
+        made.record.metrics[0] |= out.persist(partial(_told_of_first, run, made))
         made.record.frozen |= {name: at for name, at in frozen_before(run).items() if name in made.shapes}
         out.persist(made.log_missing)
         run.say(f"{made.name}: going on after snapshot {made.snapshots - 1}, epoch {made.record.epochs[-1]:g}.")
     out.persist(partial(_describe, run, made, probe))
     return made
+
+
+def _told_of_first(run: Run, made: LoopRecorder) -> dict[str, float]:
+    """Losses of snapshot 0 that were logged after its state was written."""
+    lacking = [name for name in LOSSES if name not in made.record.metrics[0]]
+    logged = {name: run.client.get_metric_history(run.id, made.options.prefix + name) for name in lacking}
+    return {name: one.value for name, values in logged.items() for one in values if one.step == 0}
 
 
 def _idle(run: Run, model: nn.Module, probe: ProbeImages, options: RecordingOptions) -> IdleRecorder:

@@ -30,7 +30,13 @@ class Sink(Protocol):
 
 
 class Uploads(Protocol):
-    """Where a training's snapshots go, and how its run is closed once they are there."""
+    """Where a training's snapshots go, and how its run is closed once they are there.
+
+    Attributes:
+        waits: Whether snapshots wait until a server has taken them.
+    """
+
+    waits: bool
 
     def make_room(self) -> None:
         """Wait until another snapshot may be logged."""

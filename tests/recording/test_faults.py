@@ -91,14 +91,17 @@ def test_more_about_snapshot_0_waits_for_the_server_like_a_snapshot(server):
     with faulty_proxy(server) as proxy:
         client = MlflowClient(proxy.uri)
         run_id = experiment_run(client)
-        with begun(client, run_id, said.append, uploads=UploadOptions(patience=1)) as recorder:
-            recorder.uploads.drain()
+        options = {"uploads": UploadOptions(patience=1)}
+        with pytest.raises(KeyError), begun(client, run_id, said.append, **options) as recorder:
+            recorder.snapshot(miou=0.25)
+            raise KeyError
+        with begun(client, run_id, said.append, **options) as recorder:
             proxy.down()
             recorder.snapshot(val_loss=7.0)
             proxy.up()
             loop(recorder, epochs=2)
     assert not any("the training goes on" in line for line in said)
-    for name, values in {"val_loss": [7.0, 1.0, 0.5], "epoch": [0.0, 1.0, 2.0]}.items():
+    for name, values in {"val_loss": [7.0, 1.0, 0.5], "epoch": [0.0, 1.0, 2.0], "miou": [0.25]}.items():
         found = sorted(MlflowClient(server).get_metric_history(run_id, name), key=lambda metric: metric.step)
         assert [(one.step, one.value) for one in found] == list(enumerate(values))
 

@@ -25,6 +25,8 @@ LOCK = "fmce.lock"
 class LocalUploads:
     """Uploads and sink in one: what is written is there."""
 
+    waits = False
+
     def __init__(self, run: Run, root: Path) -> None:
         self._run, self._root = run, root
         try:

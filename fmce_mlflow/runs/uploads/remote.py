@@ -29,6 +29,8 @@ from fmce_mlflow.wording import counted
 class RemoteUploads:
     """Keeps snapshots on disk until a thread has uploaded them."""
 
+    waits = True
+
     def __init__(self, run: Run, options: UploadOptions) -> None:
         self._run, self._options = run, options
         try:

@@ -10,6 +10,7 @@ the command is called again. ``docs/detectors.md`` says more.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,9 @@ def log_version(model: nn.Module, epoch: int, size: tuple[int, int], run_id: str
 
 
 def train(
-    root: Path, seed: int, kept: Path, *, epochs: int, batch_size: int, lr: float, size: tuple[int, int], register: str
-) -> None:
+    root: Path, seed: int, kept: Path, *, epochs: int, batch_size: int, lr: float, size: tuple[int, int], register: str,
+    freeze_converged: bool,
+) -> None:  # fmt: skip
     """Train with a seed; what was stopped goes on from the checkpoint ``kept``."""
     state: dict[str, Any] = torch.load(kept) if kept.exists() else {"epoch": -1, "run_id": None}
     if state["run_id"] and mlflow.get_run(state["run_id"]).info.status == "FINISHED":
@@ -126,10 +128,14 @@ def train(
         with fmce_mlflow.record(model, MODULES, probe=probe, **about) as recorder:  # recorder
             for epoch in range(state["epoch"] + 1, epochs + 1):  # epoch 0 is the network before its first step
                 torch.manual_seed(1000 * seed + epoch)  # what goes on after a stop is what would have been
+                began = time.process_time()
                 if epoch:
                     train_one_epoch(model, batches, optimizer, schedule, recorder)
+                seconds = time.process_time() - began
                 metrics = evaluate(model, val_batches)
-                recorder.snapshot(epoch=epoch, **metrics)  # recorder
+                recorder.snapshot(epoch=epoch, cpu_seconds=seconds, **metrics)  # recorder
+                if freeze_converged:
+                    recorder.freeze_converged()
                 click.echo(f"seed {seed}, epoch {epoch}: mIoU {metrics['miou']:.3f}")
                 if epoch in versions:
                     log_version(model, epoch, size, run.info.run_id, register)
@@ -147,11 +153,12 @@ def train(
 @click.option("--batch-size", default=8, show_default=True)
 @click.option("--lr", default=2e-3, help="Of AdamW; it falls to 0.", show_default=True)
 @click.option("--size", nargs=2, type=int, default=(96, 128), help="Height and width.", show_default=True)
+@click.option("--freeze-converged", is_flag=True, help="Freeze modules whose drift has converged, from the input on.")
 @click.option("--checkpoints", type=click.Path(path_type=Path), default=Path("checkpoints"), show_default=True)
-@click.option("--register", default="camvid", help="Name of the registered model.", show_default=True)
+@click.option("--register", default="camvid", help="Name of the experiment and registered model.", show_default=True)
 def main(data: Path, seeds: list[int], checkpoints: Path, **options: Any) -> None:
     """Train with each seed; what is finished already is left as it is."""
-    mlflow.set_experiment("camvid")
+    mlflow.set_experiment(options["register"])
     checkpoints.mkdir(parents=True, exist_ok=True)
     with opened(data, "camvid") as root:
         for seed in seeds:

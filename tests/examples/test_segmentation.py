@@ -26,7 +26,7 @@ def words(tmp_path):
 def test_it_records_backbone_neck_and_head_and_registers_versions_that_can_be_scored(
     segmentation, client, tmp_path, words
 ):
-    result = call(segmentation, client, tmp_path, *words)
+    result = call(segmentation, client, tmp_path, *words, "--freeze-converged")
     assert result.exit_code == 0, result.output
     (run,) = runs(client, "camvid")
     found = histories(client, run)

@@ -43,8 +43,8 @@ def runs(client: MlflowClient, experiment: str) -> list[Run]:
 
 
 def histories(client: MlflowClient, run: Run) -> dict[str, list[tuple[int, float]]]:
-    """Metrics of a run, by name: step and value."""
-    names = client.get_run(run.info.run_id).data.metrics
+    """Metrics of a run, by name: step and value; not how long it took."""
+    names = client.get_run(run.info.run_id).data.metrics.keys() - {"cpu_seconds"}
     return {name: sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)) for name in names}
 
 

@@ -13,24 +13,15 @@ from mlflow import MlflowClient
 from torch.nn import functional as F
 
 import fmce_mlflow
-from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.recording.loop import LoopRecorder
 from fmce_mlflow.safety import retry as upload_retry
 from tests.helpers.faults import IMPATIENT
 from tests.helpers.forks import Forked
 from tests.helpers.live_nets import Live
+from tests.helpers.small_training import IMAGES, LABELS, PROBE_LABELS, SOON, images_of
 
 EPOCHS = 8
-SOON = ConvergenceConfig(levels=3, threshold=0.2, smoothing=0, window=1)
-LABELS, PROBE_LABELS = torch.arange(48) % 3, torch.arange(10) % 3
-
-
-def _images(labels: torch.Tensor, seed: int) -> torch.Tensor:
-    noise = torch.rand(len(labels), 3, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return noise + F.one_hot(labels, 3)[:, :, None, None]
-
-
-IMAGES, PROBE = _images(LABELS, 0), _images(PROBE_LABELS, 1)
+PROBE = images_of(PROBE_LABELS, 1)
 
 
 def live() -> torch.nn.Module:

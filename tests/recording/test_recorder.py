@@ -16,7 +16,6 @@ from torch.nn import functional as F
 import fmce_mlflow
 from fmce_mlflow.errors import BackboneError, CaptureError, ConvergenceError, NonFiniteLossError, RunError
 from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
-from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.drift import linear_cka
 from fmce_mlflow.recording.conclude import DRIFT_PLOT, PLOT
 from fmce_mlflow.recording.probe import probe_images
@@ -28,18 +27,7 @@ from fmce_mlflow.runs.recordings import CONVERGENCE
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers.form_nets import Tokens
-
-SOON = ConvergenceConfig(levels=3, threshold=0.2, smoothing=0, window=1)
-LABELS, PROBE_LABELS = torch.arange(48) % 3, torch.arange(10) % 3
-
-
-def images_of(labels, seed):
-    """Noise, brighter in the channel of its class."""
-    noise = torch.rand(len(labels), 3, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return noise + F.one_hot(labels, 3)[:, :, None, None]
-
-
-IMAGES, PROBE = images_of(LABELS, 0), images_of(PROBE_LABELS, 1)
+from tests.helpers.recordings import IMAGES, LABELS, PROBE, PROBE_LABELS, SOON
 
 
 class Net(nn.Module):

@@ -11,11 +11,8 @@ from fmce_mlflow.errors import BackboneError, ConfigError
 from fmce_mlflow.method.convergence.causal import converged_by_now
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
 from fmce_mlflow.recording.record import Record
-from fmce_mlflow.recording.signals import DRIFT
+from fmce_mlflow.recording.signals import DRIFT, STILL
 from fmce_mlflow.wording import did_you_mean
-
-STILL = 1e-9
-"""The maps of a module whose drift never exceeds this do not change: whoever trains has frozen it."""
 
 Metrics = Sequence[Mapping[str, float]]
 

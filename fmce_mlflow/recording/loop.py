@@ -43,10 +43,13 @@ class LoopRecorder(Recorder):
         ended: Whether nothing more can be recorded.
     """
 
-    def __init__(self, *args: Any, owned: bool = False, goes_on: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, owned: bool = False, goes_on: bool = False, closes: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.ended = False
-        self._owned, self._losses = owned, RunningLoss()
+        self._owned, self._closes, self._losses = owned, owned or closes, RunningLoss()
+        self._entered = False
         self._goes_on_after = self.record.named if goes_on else None  # epoch
         self._goes_on_after_step = self.record.steps if goes_on else 0
         self._more_of_first: dict[str, float] = {}  # metrics of snapshot 0 that were told later
@@ -63,6 +66,7 @@ class LoopRecorder(Recorder):
             CaptureError: If a module gives no map of some of the probe images, or maps of several sizes.
             ModelError: If the model cannot take some of them.
         """
+        self._entered = True
         self._stoppable.enter_context(interrupts.stoppable())
         try:
             self._safely("what was frozen", lambda: self.freezing.freeze(self.frozen_parts()))
@@ -96,6 +100,13 @@ class LoopRecorder(Recorder):
         Raises:
             ConfigError: If a loss is not one number.
         """
+        if not self.snapshots and not self._entered:
+            self._warn(
+                "entered",
+                "there is no snapshot of the untrained network. Use `with record(…) as recorder:`, which takes it "
+                "before the first step and finds convergence at the end; or call recorder.snapshot() before the "
+                "training and recorder.finish() after it.",
+            )
         self._losses.add(total, parts)
         self.record.steps += 1
         if self.options.every is None or self.record.steps % self.options.every:
@@ -304,7 +315,7 @@ class LoopRecorder(Recorder):
             elif self._more_of_first:
                 self._safely("all of snapshot 0", self._log_more_of_first)
         else:
-            self._safely("the end", partial(self.uploads.close, status if self._owned else None))
+            self._safely("the end", partial(self.uploads.close, status if self._closes else None))
         if self._owned:
             with suppress(Exception):  # a server that is away was spoken of
                 mlflow.end_run(status)

@@ -195,7 +195,7 @@ def _sha256(images: Sequence[Tensor], labels: NDArray[np.int64]) -> str:
     found = hashlib.sha256()
     for image in images:
         found.update(f"{image.dtype}{tuple(image.shape)}".encode())
-        found.update(image.contiguous().view(torch.uint8).numpy().data)
+        found.update(image.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     found.update(labels.tobytes())
     return found.hexdigest()
 

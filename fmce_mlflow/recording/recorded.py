@@ -58,7 +58,9 @@ def read_recording(client: MlflowClient, run: Run, modules: Sequence[str]) -> Re
     try:
         found = recorded_signals(client, run)
         if found is not None:
-            return Recorded(metrics, Signals.from_dict(found), str(found["signal"]), frozen_of(run.data.tags))
+            own = Signals.from_dict(found)
+            _keep_own(metrics, own, found.get("epochs"))
+            return Recorded(metrics, own, str(found["signal"]), frozen_of(run.data.tags))
         note = f"The run has no {CONVERGENCE}, because its recording has not ended. {OWN}"
     except (FmceError, KeyError) as error:
         note = f"{CONVERGENCE} of the run cannot be used: {error!s:.200} {OWN}"
@@ -78,6 +80,17 @@ def judged_by(run: Run) -> tuple[Signal, ConvergenceConfig] | None:
         return signals[params.get("signal", "train")], config
     except (FmceError, KeyError, TypeError, ValueError):
         return None
+
+
+def _keep_own(metrics: dict[int, dict[str, float]], own: Signals, epochs: Any) -> None:
+    """What the recording measured, where the loop logged metrics of the same names into the run."""
+    told = {"train_loss": own.train, "val_loss": own.val}
+    columns = {name: found.losses.tolist() for name, found in told.items() if found is not None}
+    if isinstance(epochs, list) and all(isinstance(epoch, int | float) for epoch in epochs):
+        columns["epoch"] = epochs
+    for name, values in columns.items():
+        for step, value in enumerate(values):
+            metrics.setdefault(step, {})[name] = float(value)
 
 
 def _judged(metrics: dict[int, dict[str, float]], config: ConvergenceConfig) -> Signals:

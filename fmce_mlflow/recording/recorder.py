@@ -289,6 +289,7 @@ def find_maps(
         CaptureError: If a module has no feature map.
         ModelError: If the model cannot take the images.
     """
+    modules = [modules] if isinstance(modules, str) else modules
     call, grid = call_of(probe.forward), options.token_grid
     with told(probe), untouched(model):
         batch = placed(unwrap(model), probe.example)

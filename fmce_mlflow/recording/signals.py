@@ -15,6 +15,8 @@ from fmce_mlflow.method.convergence.verdict import Convergence, assess, disagree
 LOSSES: Mapping[str, str] = {f"{signal}_loss": SIGNAL_NAMES[signal] for signal in ("train", "val")}
 """Metrics that are signals, with what texts call them."""
 DRIFT = "drift/"
+STILL = 1e-9
+"""The maps of a module whose drift never exceeds this do not change: whoever trains has frozen it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +53,35 @@ class Signals:
         return next((one for one in order if (self.drift if one == "drift" else getattr(self, one))), signal)
 
     @property
+    def still(self) -> tuple[str, ...]:
+        """The modules whose maps never moved, such as those that are not trained."""
+        return tuple(m for m, found in self.drift.items() if found.losses.max() <= STILL)
+
+    @property
     def laggards(self) -> tuple[str, ...]:
         """The modules that settle last by their drift, those that have not settled if there are any; of one, none."""
-        if len(self.drift) < 2:
+        moved = {m: found.point for m, found in self.drift.items() if m not in self.still}
+        if len(moved) < 2:
             return ()
-        points = {m: math.inf if found.point is None else found.point for m, found in self.drift.items()}
+        points = {m: math.inf if point is None else point for m, point in moved.items()}
         return tuple(m for m, point in points.items() if point == max(points.values()))
 
     def order(self) -> str | None:
-        """When each module settled, in a sentence; None of one module."""
-        if not self.laggards:
-            return None
-        points = {m: found.point for m, found in self.drift.items()}
-        last = points[self.laggards[0]]
-        when = "has not settled" if last is None else f"at snapshot {last}"
-        others = [f"{m} at {point}" for m, point in points.items() if m not in self.laggards]
-        text = f"Last to settle, by its drift: {', '.join(self.laggards)} ({when})"
-        return f"{text}; {', '.join(others)}." if others else f"{text}."
+        """When each module settled, in a sentence; of one module only whether it moved at all."""
+        texts = []
+        if self.laggards:
+            points = {m: found.point for m, found in self.drift.items() if m not in self.still}
+            last = points[self.laggards[0]]
+            when = "has not settled" if last is None else f"at snapshot {last}"
+            others = [f"{m} at {point}" for m, point in points.items() if m not in self.laggards]
+            text = f"Last to settle, by its drift: {', '.join(self.laggards)} ({when})"
+            texts.append(f"{text}; {', '.join(others)}." if others else f"{text}.")
+        if self.still:
+            texts.append(
+                f"The maps of {', '.join(self.still)} are the same at every snapshot. Either they are not trained, or "
+                "another model is, or all images of the probe are alike."
+            )
+        return " ".join(texts) or None
 
     @property
     def disagreement(self) -> str | None:

@@ -60,8 +60,8 @@ def record(
     """Record the feature maps of a training in any loop.
 
     Everything goes to an MLflow run: ``run_id``, or the active one, which the caller closes; or a new one, which is
-    active until the recording ends. A recording that was cut off goes on if its run is named again. Only the first
-    process of a distributed training records.
+    active until the recording ends. A recording that was cut off goes on if its run is named again, and closes it
+    unless it is active. Only the first process of a distributed training records.
 
     Args:
         model: The network, also in ``DistributedDataParallel`` or ``torch.compile``, or its averaged copy.
@@ -151,9 +151,11 @@ def _begin(
     elif not options.prefix and (taken := sorted(_NAMES & set(run.fetch().data.metrics))):
         options = replace(options, prefix=OURS)
         run.say(f"Run {run.id} has metrics {', '.join(taken)} of its own: those of the recording begin with {OURS!r}.")
+    active = mlflow.active_run()
+    closes = before is not None and (active is None or active.info.run_id != run.id)  # nobody else may
     values = {f.name: getattr(options, f.name) for f in fields(options)}
     made = LoopRecorder(
-        model, modules, probe, run, name=name, uploads=out, owned=owned,
+        model, modules, probe, run, name=name, uploads=out, owned=owned, closes=closes,
         record=None if before is None else before[1], goes_on=before is not None, **values,
     )  # fmt: skip
     if before is not None and set(made.shapes) != set(before[0].modules):

@@ -186,3 +186,10 @@ def test_snapshots_that_the_recorder_counts_do_not_hide_epochs_that_the_loop_nam
         recorder.snapshot(epoch=2)  # is there
         recorder.snapshot(epoch=3)
     assert recorder.snapshots == before + 1
+
+
+def test_one_name_is_as_good_as_a_list(client):
+    with recorded(client, Parts(), "first") as recorder:
+        assert recorder.modules == ("first",)
+    with pytest.raises(BackboneError, match=r"no module 'frst'"):
+        recorded(client, Parts(), "frst")

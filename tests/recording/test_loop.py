@@ -193,6 +193,17 @@ def test_a_recording_that_was_cut_off_goes_on_with_every_snapshot_once(client):
     assert FeatureMapReader(client, run_id).index.snapshots("stem") == tuple(range(EPOCHS + 1))
     assert signals(client, run_id)["epochs"] == list(range(EPOCHS + 1))
     assert any("up to epoch 5 are there already" in line for line in said)
+    assert client.get_run(run_id).info.status == "FINISHED"  # it is not active: nobody else would say so
+
+
+def test_a_recording_that_goes_on_in_the_active_run_leaves_it_open(store):
+    for _ in range(2):
+        with pytest.raises(KeyError), mlflow.start_run() as run, recorded(store, run.info.run_id) as recorder:
+            loop(recorder.model, recorder, epochs=1, at={}.__getitem__)
+        with mlflow.start_run(run_id=run.info.run_id):
+            with recorded(store, run.info.run_id) as recorder:
+                loop(recorder.model, recorder, first=1, epochs=2)
+            assert store.get_run(run.info.run_id).info.status == "RUNNING"
 
 
 def test_losses_go_on_from_a_checkpoint_within_an_epoch(client):
@@ -229,7 +240,7 @@ def test_a_recording_that_goes_on_wants_the_same_images_and_modules(client):
 def test_two_recorders_on_one_run(client):
     run_id = new_run(client)
     with recorded(client, run_id) as recorder:
-        with pytest.raises(BusyError):
+        with pytest.raises(BusyError, match=r"recorder of this one that was not ended.*finish\(\)"):
             recorded(client, run_id)
         loop(recorder.model, recorder, epochs=2)
     assert recorder.snapshots == 3
@@ -375,6 +386,45 @@ def test_names_in_the_tag_and_the_laggard(client):
     tag = json.loads(client.get_run(recorder.run.id).data.tags[TAG])
     assert (tag["backbone"], tag["dataset"], tag["signal"]) == ("mine", "photos", "train")
     assert any("Last to settle, by its drift" in line for line in said)
+
+
+def test_a_module_that_never_moves_is_not_the_last_to_settle(client):
+    said, model = [], net()
+    model.stem.requires_grad_(False)
+    model.frozen.requires_grad_(True)
+    with recorded(client, model=model, modules=["stem.0", "stem", "frozen"], said=said) as recorder:
+        optimizer = torch.optim.SGD(model.frozen.parameters(), lr=0.5)
+        for _ in range(3):
+            loss = F.cross_entropy(model.eval()(IMAGES), LABELS)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            recorder.loss(loss)
+            recorder.snapshot()
+    assert signals(client, recorder.run.id)["laggards"] == []
+    assert "fmce.laggard" not in client.get_run(recorder.run.id).data.tags
+    assert any("maps of stem.0, stem are the same at every snapshot" in line for line in said)
+    assert not any("Last to settle" in line for line in said)
+
+
+def test_a_recorder_of_a_model_that_is_not_trained_says_so(client):
+    said = []
+    with recorded(client, modules=["stem"], said=said) as recorder:
+        loop(net(), recorder, epochs=2)
+    assert any("maps of stem are the same at every snapshot" in line for line in said)
+
+
+def test_a_recorder_that_was_not_entered_says_what_is_missing_once(client):
+    said = []
+    recorder = recorded(client, said=said)
+    loop(recorder.model, recorder, epochs=2)
+    assert [line.count("no snapshot of the untrained network") for line in said] == [
+        1
+    ] and recorder.finish() is not None
+    said, recorder = [], recorded(client, said=said)
+    recorder.snapshot()
+    loop(recorder.model, recorder, epochs=1)
+    assert not said and recorder.finish() is not None
 
 
 def test_other_processes_of_a_group_record_nothing(monkeypatch):

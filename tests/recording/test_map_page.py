@@ -220,6 +220,15 @@ def test_metrics_with_a_prefix_are_found(client):
     assert "<h1>a net on some photos</h1>" in html
 
 
+def test_metrics_that_the_loop_logs_itself_are_not_taken_for_the_recordings(client):
+    run_id = trained(client)
+    before = run_page(client, run_id)
+    for step in range(9):
+        client.log_metric(run_id, "train_loss", 900.0, step=step)
+        client.log_metric(run_id, "epoch", 77.0, step=step)
+    assert run_page(client, run_id) == before
+
+
 @pytest.mark.parametrize(
     ("tag", "told"), [('{"a": 1}', True), ('{"b": 1}', False), ("[", False), ("[1]", False), ('{"a": null}', False)]
 )

@@ -28,6 +28,16 @@ def test_every_form_of_the_same_images_is_the_same_probe(form, batch_size):
         assert torch.equal(torch.cat(list(probe.batches)), IMAGES)
 
 
+def test_images_of_any_strides_are_the_same_probe():
+    narrow = IMAGES[..., :1]
+    for images in (IMAGES, narrow):
+        last = images.contiguous(memory_format=torch.channels_last)
+        moved = torch.from_numpy(images.numpy().transpose(0, 2, 3, 1).copy()).permute(0, 3, 1, 2)
+        assert {probe_images(one, LABELS).sha256 for one in (images, last, moved)} == {
+            probe_images(images.clone(memory_format=torch.contiguous_format), LABELS).sha256
+        }
+
+
 def test_other_images_labels_and_orders_are_other_probes():
     changed = IMAGES.clone()
     changed[3, 0, 0, 0] += 1e-6

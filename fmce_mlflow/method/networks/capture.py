@@ -30,7 +30,7 @@ from fmce_mlflow.method.networks.model_forms import (
 )
 from fmce_mlflow.wording import did_you_mean
 
-HOW_TO_LIST = "`fmce list-modules` prints the modules of a backbone, `list_modules(model)` those of any model."
+HOW_TO_LIST = "`fmce list-modules` prints the modules of a backbone, `model.named_modules()` has those of any model."
 Leaf = tuple[tuple[str, ...], "Tensor | str"]  # where in the output; the map, or why it is none
 Forward = Callable[..., tuple[Any, dict[str, Tensor]]]
 

@@ -162,7 +162,8 @@ class Spool:
 def in_use(run_id: str, folder: Path) -> str:
     """What is said where another process has a run's folder."""
     return (
-        f"Run {run_id} is being trained or uploaded by another process, which holds {folder}. Wait for it, or stop it; "
+        f"Run {run_id} is being trained or uploaded by another process, or by a recorder of this one that was not "
+        f"ended, which holds {folder}. Wait for it, or stop it, a recorder by its finish(); "
         "what is left of one that was killed is gone within seconds."
     )
 

@@ -225,8 +225,19 @@ class LoopRecorder(Recorder):
         for name, what in LOSSES.items():
             if not math.isfinite(metrics.get(name, 0.0)):
                 self._warn(f"{name}", f"the {what} is {metrics[name]} at snapshot {self.snapshots}; it is recorded so.")
+        epoch = self._trained(epoch)
         self._snapshot(epoch, maps or self._maps(), save or self._save, metrics, earlier)
         self._more_of_first.clear()
+
+    def _trained(self, epoch: float | None) -> float | None:
+        """An epoch that was named; where it is not after the one before, say what is meant."""
+        if epoch is None or not self.snapshots:
+            return epoch
+        before = self.record.named or 0.0
+        if not epoch > before:
+            meant = "it says how many epochs were trained, 1 after the first"
+            self._warn("epoch", f"epoch {epoch:g} is not after epoch {before:g}; {meant}.")
+        return epoch if math.isfinite(epoch) else None
 
     def _is_untrained(self) -> bool:
         """Whether nothing was trained since snapshot 0."""

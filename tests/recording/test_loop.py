@@ -153,6 +153,17 @@ def test_named_losses_are_logged_each_and_their_sum_is_the_training_loss(client)
     assert history(client, recorder.run.id, "train_loss/box") == {0: 1.0, 1: 2.0}
 
 
+def test_epochs_that_do_not_count_what_was_trained_are_told_once(client):
+    said = []
+    with recorded(client, said=said) as recorder:
+        recorder.snapshot(epoch=0, val_loss=1.0)  # more about snapshot 0
+        for epoch in (0, 1, math.nan, 2):
+            recorder.loss(1.0)
+            recorder.snapshot(epoch=epoch, val_loss=1.0)
+    assert sum("how many epochs were trained" in line for line in said) == 1
+    assert signals(client, recorder.run.id)["epochs"] == [0, 0, 1, 3, 2]
+
+
 def test_every_n_losses_a_snapshot_is_taken(client):
     model = net()
     with recorded(client, model=model, every=2) as recorder:

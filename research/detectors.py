@@ -31,7 +31,8 @@ from scipy.stats import spearmanr
 
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.fmcs_dataset.build import build_fmcs
-from fmce_mlflow.method.convergence.verdict import Convergence
+from fmce_mlflow.method.convergence.drift import drift_sequence
+from fmce_mlflow.method.convergence.verdict import Convergence, assess
 from fmce_mlflow.method.fitting.config import FitConfig
 from fmce_mlflow.predictor.options import NetOptions
 from fmce_mlflow.predictor.train import train_fmce_net
@@ -81,6 +82,12 @@ def rho(fmcs: np.ndarray | None, metric: np.ndarray, until: int | None) -> float
     return float(spearmanr(fmcs[:end], metric[:end]).statistic)
 
 
+def later_point(drift: Convergence) -> int | None:
+    """T by a drift that begins at snapshot 1: maps of an untrained network can be too small for float16."""
+    point = assess(drift_sequence(drift.losses[2:]), drift.config, signal="drift").point
+    return None if point is None else point + 1
+
+
 def convergence_table(client: MlflowClient, experiment: str) -> pd.DataFrame:
     """A row for each run and signal."""
     rows = []
@@ -96,6 +103,7 @@ def convergence_table(client: MlflowClient, experiment: str) -> pd.DataFrame:
                     "seed": int(run.data.params["seed"]),
                     "signal": name,
                     "T": one.point,
+                    "later": later_point(one) if name in drifts else one.point,
                     "of": len(metric) - 1,
                     "last": name in last,
                     "rho": rho(one.fmcs, metric, None),
@@ -123,13 +131,19 @@ def convergence(experiments: list[str]) -> None:
         seeds = sorted(table["seed"].unique().tolist())
         finals = ", ".join(f"{value:.3f}" for value in table.groupby("seed")["metric"].first())
         print(f"\n{experiment}: {METRICS[experiment]} after {table['of'].max()} epochs, seeds {seeds}: {finals}")
-        print("\n| signal | " + " | ".join(f"T, seed {seed}" for seed in seeds) + " | last in | ρ | ρ until T |")
-        print("|---" * (len(seeds) + 4) + "|")
+        print(
+            "\n| signal | "
+            + " | ".join(f"T, seed {seed}" for seed in seeds)
+            + " | last in | ρ | ρ until T | T from snapshot 1 on |"
+        )
+        print("|---" * (len(seeds) + 5) + "|")
         for signal, part in table.groupby("signal", sort=False):
-            points = ["—" if pd.isna(point) else f"{point:.0f}" for point in part["T"]]
+            points, later = (
+                ["—" if pd.isna(point) else f"{point:.0f}" for point in part[name]] for name in ("T", "later")
+            )
             last = "" if signal in ("train", "val") else f"{part['last'].sum()} of {len(part)}"
             ranges = " | ".join(spread(part[name]) for name in ("rho", "rho_until_T"))
-            print(f"| {signal} | " + " | ".join(points) + f" | {last} | {ranges} |")
+            print(f"| {signal} | " + " | ".join(points) + f" | {last} | {ranges} | {', '.join(later)} |")
 
 
 def spread(values: pd.Series) -> str:

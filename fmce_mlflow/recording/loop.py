@@ -282,6 +282,7 @@ class LoopRecorder(Recorder):
                 else:
                     taken.maps.update(one.maps)
                     taken.clipped.update(one.clipped)
+                    taken.exponents.update(one.exponents)
         return self._without_nan(taken)
 
     def _without_nan(self, taken: TakenMaps) -> TakenMaps:

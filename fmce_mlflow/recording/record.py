@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fmce_mlflow.runs.feature_index import Entry, checked_entry
+from fmce_mlflow.runs.feature_index import Entry, checked_entry, fields_of
 from fmce_mlflow.safety.reading import parse_json
 
 FROZEN_TAG = "fmce.frozen"
@@ -102,7 +102,7 @@ def frozen_of(tags: Mapping[str, str]) -> dict[str, int]:
 @lru_cache(maxsize=2**14)
 def _text_of(entry: Entry) -> str:
     """An entry's text: made once, because a record is written after every snapshot."""
-    return json.dumps(asdict(entry))
+    return json.dumps(fields_of(entry))
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, NDArray[Any]]:

@@ -189,7 +189,7 @@ class Recorder(Deciding):
         with interrupts.held(), self._or_as_it_was(), self.uploads.snapshot(index) as sink:
             metrics |= self._drift(maps) | self._focus()
             writer = FeatureMapWriter(sink, self.run.id, self.probe.identity, self.probe.labels, record.entries)
-            writer.write(index, maps.maps, maps.clipped)
+            writer.write(index, maps.maps, maps.clipped, maps.exponents)
             record.metrics.append(metrics)
             record.epochs.append(metrics["epoch"])
             record.named = record.named if epoch is None else float(epoch)

@@ -45,6 +45,7 @@ class Entry:
     bytes: int
     sha256: str
     clipped: int = 0  # values that were beyond float16 and stand at its largest
+    exponent: int = 0  # the file has the maps times 2 to the power of this, as float16 would lose such small ones
 
     @property
     def path(self) -> str:
@@ -138,6 +139,14 @@ def file_name(snapshot: int) -> str:
     return f"snapshot_{snapshot:05d}.safetensors"
 
 
+def fields_of(entry: Entry) -> dict[str, Any]:
+    """An entry as JSON has it; without the exponent, which releases before did not know, where it is 0."""
+    found = asdict(entry)
+    if not entry.exponent:
+        del found["exponent"]
+    return found
+
+
 def is_module(name: Any) -> bool:
     """Whether a value is a module's name that can be a folder's."""
     return isinstance(name, str) and len(name) <= _MODULE_LENGTH and _MODULE.fullmatch(name) is not None
@@ -158,7 +167,7 @@ def checked_entry(item: Mapping[str, Any], name: str) -> Entry:
     n, c, h, w = (_count(v) for v in item["shape"])
     entry = Entry(
         module, snapshot, (n, c, h, w), _text(item["dtype"]), _count(item["bytes"]), _sha(item["sha256"]),
-        _count(item["clipped"]),
+        _count(item["clipped"]), _count(item.get("exponent", 0)),
     )  # fmt: skip
     if entry.dtype != "float16" or not 0 < 2 * math.prod(entry.shape) <= entry.bytes:
         raise ArtifactError(
@@ -182,7 +191,7 @@ def _entry(item: Mapping[str, Any], name: str) -> Entry:
 @lru_cache(maxsize=2**14)
 def _text_of(entry: Entry) -> str:
     """An entry in the index's text: made once, because the index is written after every snapshot."""
-    value = {**asdict(entry), "path": f"{entry.module}/{file_name(entry.snapshot)}"}
+    value = {**fields_of(entry), "path": f"{entry.module}/{file_name(entry.snapshot)}"}
     return indent(json.dumps(value, indent=1), "  ")
 
 

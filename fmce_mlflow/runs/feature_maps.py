@@ -51,8 +51,16 @@ class FeatureMapWriter:
         self._run_id, self._labels = run_id, labels
         self.index = Index(probe, dict(entries or {}))
 
-    def write(self, snapshot: int, maps: Mapping[str, NDArray[np.float16]], clipped: Mapping[str, int]) -> None:
-        """Write one snapshot's maps (n, C, H, W) by module, then the index; ``clipped`` counts values beyond float16.
+    def write(
+        self,
+        snapshot: int,
+        maps: Mapping[str, NDArray[np.float16]],
+        clipped: Mapping[str, int],
+        exponents: Mapping[str, int] | None = None,
+    ) -> None:
+        """Write one snapshot's maps (n, C, H, W) by module, then the index.
+
+        ``clipped`` counts values beyond float16; ``exponents`` has those powers of two by which maps were multiplied.
 
         Raises:
             ArtifactError: If a map is not finite, or a module's name cannot be a folder.
@@ -69,7 +77,7 @@ class FeatureMapWriter:
                 n, c, h, w = value.shape
                 entries[module, snapshot] = Entry(
                     module, snapshot, (n, c, h, w), "float16", size, sha256,
-                    clipped.get(module, 0),
+                    clipped.get(module, 0), (exponents or {}).get(module, 0),
                 )  # fmt: skip
             self._client.log_artifacts(self._run_id, folder, ROOT)
         self.index = Index(self.index.probe, entries)

@@ -252,6 +252,27 @@ def test_a_recording_is_told_how_tokens_lie(client):
     assert metric(recorder, "focus/norm")
 
 
+def test_maps_that_float16_would_lose_are_kept_and_their_drift_is_that_of_the_maps(client):
+    """The last maps of deep untrained networks are of the order of 1e-8."""
+    model = net()
+    recorder = recorder_of(client, model, ("stem.0",))
+    with torch.no_grad():
+        for weight in model.stem[0].parameters():
+            weight.mul_(2.0**-30)
+        small = model.stem[0](PROBE)
+    recorder.snapshot(train_loss=1.0)
+    with torch.no_grad():
+        for weight in model.stem[0].parameters():
+            weight.mul_(2.0**32)
+    recorder.snapshot(train_loss=1.0)
+    maps, _ = FeatureMapReader(client, recorder.run.id).read("stem.0", 0)
+    entries = FeatureMapReader(client, recorder.run.id).index.entries
+    exponent = entries["stem.0", 0].exponent
+    assert 25 < exponent < 35 and entries["stem.0", 1].exponent == 0
+    np.testing.assert_allclose(maps, small.numpy() * 2.0**exponent, rtol=1e-3, atol=1e-4)
+    assert metric(recorder, "drift/stem.0")[1] < 1e-5
+
+
 def test_a_probe_that_changes_its_number_is_refused(client):
     probe = probe_images(PROBE, PROBE_LABELS)
     recorder = recorder_of(client, net(), probe=probe)

@@ -17,7 +17,7 @@ from safetensors.torch import save as save_torch
 
 from fmce_mlflow.errors import ArtifactError, IntegrityError, RunError
 from fmce_mlflow.runs.artifacts import artifact_repository, fetched
-from fmce_mlflow.runs.feature_index import Entry, Index, Probe, file_name
+from fmce_mlflow.runs.feature_index import Entry, Index, Probe, fields_of, file_name
 from fmce_mlflow.runs.feature_maps import FeatureMapReader, FeatureMapWriter, read_stored
 from fmce_mlflow.runs.map_file import is_finite, unpack, write_file
 from tests.conftest import new_run
@@ -123,7 +123,8 @@ def test_the_index_is_one_json_text(snapshots):
     keys = [(module, snapshot) for module in ("neck", "head") for snapshot in range(snapshots)]
     entries = {(m, s): Entry(m, s, (2, 3, 4, 4), "float16", 1000, "a" * 64, s) for m, s in keys}
     by_snapshot = sorted(entries.values(), key=lambda entry: entry.snapshot)
-    files = [asdict(e) | {"path": f"{e.module}/snapshot_0000{e.snapshot}.safetensors"} for e in by_snapshot]
+    files = [fields_of(e) | {"path": f"{e.module}/snapshot_0000{e.snapshot}.safetensors"} for e in by_snapshot]
+    assert all("exponent" not in file for file in files)  # as in releases before
     expected = {"format_version": 1, "probe": asdict(PROBE), "files": files}
     for index in (Index(PROBE, entries), Index(PROBE, dict(entries))):  # again: each entry's text is kept
         assert index.to_json() == json.dumps(expected, indent=1)

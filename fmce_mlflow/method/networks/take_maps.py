@@ -19,6 +19,7 @@ from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.networks.model_forms import Call, call_of, unwrap
 
+SMALL = 2.0**-8
 FLOAT16_MAX = float(torch.finfo(torch.float16).max)
 
 
@@ -29,6 +30,7 @@ class TakenMaps:
     maps: dict[str, NDArray[np.float16]]  # (n, C, H, W) by module; values beyond float16 are set to its largest
     clipped: dict[str, int]  # number of such values, by module
     outputs: list[Any] = field(default_factory=list)  # of the network for each batch, where that was asked for
+    exponents: dict[str, int] = field(default_factory=dict)  # maps by module are times 2 to the power of this
 
 
 def take_maps(
@@ -44,8 +46,9 @@ def take_maps(
 ) -> TakenMaps:
     """Take the maps of all images in one pass in eval mode.
 
-    Modes, module by module, gradients and random states are afterwards what they were. Autocast is off
-    meanwhile.
+    Maps whose largest value is below 2⁻⁸, as the last ones of deep untrained networks are, are multiplied by a power of
+    two: float16 would make zeros of 1e-8. Modes, module by module, gradients and random states are afterwards what they
+    were. Autocast is off meanwhile.
 
     Args:
         model: On any device.
@@ -71,6 +74,7 @@ def take_maps(
     pinned = device.type == "cuda"  # copies then run beside the next batch
     maps: dict[str, Tensor] = {}
     over: dict[str, list[Tensor]] = {}
+    exponents: dict[str, Tensor] = {}
     outputs, done = [], 0
     options: Any = {"map_size": map_size, "token_grid": token_grid, "call": call_of(call)}
     network = unwrap(model)
@@ -90,6 +94,9 @@ def take_maps(
                 value = value.float()  # bfloat16 has no number between 65280 and 65536 to compare with
                 if name not in maps:
                     maps[name] = torch.empty((n, *value.shape[1:]), dtype=torch.float16, pin_memory=pinned)
+                    exponents[name] = _exponent(value)
+                if pinned or exponents[name]:  # to ask a GPU is to wait for it
+                    value = torch.ldexp(value, exponents[name])
                 _check_size(name, value, maps[name], count)
                 if not _fits(value):
                     over.setdefault(name, []).append((value.abs() > FLOAT16_MAX).sum())
@@ -102,7 +109,16 @@ def take_maps(
         raise CaptureError(f"There are {done} images, and {n} before; they have to stay the same.")
     # Only here the GPU is waited for, and with it the copies that were queued before.
     clipped = {name: sum(map(int, over.get(name, ()))) for name in maps}
-    return TakenMaps({name: value.numpy() for name, value in maps.items()}, clipped, outputs)
+    known = {name: int(exponent) for name, exponent in exponents.items()}
+    return TakenMaps({name: value.numpy() for name, value in maps.items()}, clipped, outputs, known)
+
+
+def _exponent(value: Tensor) -> Tensor:
+    """The power of two that brings the largest of small values to between 0.5 and 1; 0 where they are not small."""
+    largest = value.abs().amax() if value.numel() else value.new_zeros(())
+    exponent = -torch.frexp(largest).exponent.clamp(min=-126)
+    small = (largest > 0) & (largest < SMALL)
+    return torch.where(small, exponent, torch.zeros_like(exponent))
 
 
 def _fits(value: Tensor) -> bool:

@@ -110,8 +110,7 @@ def capture(
     found = forms_of_modules(network)
     heads = {bare: _locate(found, bare) for _, bare in wanted}
     calls: dict[str, list[list[Leaf]]] | None = None  # only while `forward` runs
-    now = Pass()
-    ended = False
+    now, ended = Pass(), False
 
     def hook_of(head: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:

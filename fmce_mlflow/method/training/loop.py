@@ -105,7 +105,7 @@ def train(
     accelerator: Accelerator | None = None,
     progress: tqdm[Any] | None = None,
     begin: Callable[[], None] | None = None,
-) -> Generator[Snapshot]:
+) -> Generator[Snapshot, None, None]:
     """Train ``model`` on ``data`` and yield at each snapshot, first with the untrained network.
 
     The network may be looked at there, as long as it is left as it was; its global random state is at every ``yield``
@@ -167,18 +167,8 @@ def train(
         for index in range(done + 1, config.snapshots + 1):
             epoch, part = divmod(index - 1, config.snapshots_per_epoch)
             start, end = (at[part - 1] if part else 0), at[part]
-            now = slice(start * batch_size, end * batch_size)
             started = time.perf_counter()
-            images = loader(
-                data.train,
-                preprocessing=data.preprocessing,
-                batches=_batches(len(data.train), config, accelerator, epoch, now),
-                augmentation=config.augmentation,
-                seed=config.seed,
-                epoch=epoch,
-                num_workers=config.num_workers,
-                pin_memory=device.type == "cuda",
-            )
+            images = _images(data, config, accelerator, epoch, slice(start * batch_size, end * batch_size))
             with private_rng(device), deterministic(device), told_if_a_worker_ends():
                 loss = _train_steps(
                     network, optimizer, accelerator, images, config, epoch * steps + start, steps, progress, batch_size
@@ -188,6 +178,20 @@ def train(
     finally:  # also where whoever looks has seen enough
         if config.channels_last:
             model.to(memory_format=torch.contiguous_format)
+
+
+def _images(data: ImageData, config: TrainingConfig, accelerator: Accelerator, epoch: int, part: slice) -> Any:
+    """This process's batches of a part of an epoch."""
+    return loader(
+        data.train,
+        preprocessing=data.preprocessing,
+        batches=_batches(len(data.train), config, accelerator, epoch, part),
+        augmentation=config.augmentation,
+        seed=config.seed,
+        epoch=epoch,
+        num_workers=config.num_workers,
+        pin_memory=accelerator.device.type == "cuda",
+    )
 
 
 def _shares(config: TrainingConfig, images: int, world: int) -> tuple[int, int]:

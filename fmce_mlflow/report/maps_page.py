@@ -113,7 +113,7 @@ def maps_page(page: MapsPage) -> str:
         ...     "a run", {}, [Moment(t, {}) for t in range(3)],
         ...     [ShownModule("layer4", (8, 5, 5), module_pictures(maps))], ["cat", "dog"],
         ... ))
-        >>> "layer4" in html and "http://" not in html
+        >>> "layer4" in html and 'src="http' not in html
         True
     """
     last = len(page.moments) - 1

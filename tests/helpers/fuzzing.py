@@ -167,7 +167,8 @@ INDEX_RECORD = json.loads(Index(Probe("digits", 2, "0" * 64), {("a", 0): ENTRY})
 CHECKPOINT = Checkpoint(
     TrainingState(1, {"w": torch.ones(2)}, {"w.momentum": torch.ones(2)}, {}),
     Record(
-        [{"train_loss": 2.0}, {"train_loss": 1.0}], [0.0, 1.0], {("a", 0): ENTRY}, {0: "0" * 64}, {"a": np.eye(2)},
+        [{"train_loss": 2.0}, {"train_loss": 1.0}], [0.0, 1.0], {("a", 0): ENTRY}, {0: "0" * 64},
+        grams={"a": np.eye(2)},
     ),
 ).pack()  # fmt: skip
 UNIT = {

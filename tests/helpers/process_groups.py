@@ -35,6 +35,18 @@ def group_of(target: Callable[..., Any], folder: Path, *args: Any) -> list[Any]:
     return [json.loads(lines.splitlines()[-1]) for lines in said]
 
 
+def run_ranks(target: Callable[..., None], *args: Any) -> None:
+    """Call a function in each process of a group to come, with its rank; it makes the group itself."""
+    processes = [Forked(target, rank, *args) for rank in range(SIZE)]
+    try:
+        for process in processes:
+            said = ended(process)[0]
+            assert process.returncode == 0, said
+    finally:
+        for process in processes:
+            process.kill()
+
+
 def _member(target: Callable[..., Any], rank: int, file: str, args: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=SIZE)

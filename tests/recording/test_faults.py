@@ -118,7 +118,7 @@ def test_a_server_that_is_away_when_a_module_freezes_loses_nothing(server):
                 assert recorder.freeze_converged() == ("stem",)
                 proxy.up()
 
-        with begun(client, run_id, said.append, uploads=UploadOptions(patience=1), **options) as recorder:
+        with begun(client, run_id, said.append, uploads=UploadOptions(patience=5), **options) as recorder:
             loop(recorder, at, epochs=5)
     assert sum("does not say yet what is frozen" in line for line in said) == 1
     assert json.loads(MlflowClient(server).get_run(run_id).data.tags["fmce.frozen"]) == {"stem": 3}

@@ -8,7 +8,6 @@ import os
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from mlflow import MlflowClient
 from torch import nn
 from torch.nn import functional as F
@@ -21,6 +20,7 @@ from fmce_mlflow.method.networks.upstream import Upstream
 from fmce_mlflow.recording.freezing import Freezing
 from fmce_mlflow.recording.loop import IdleRecorder
 from tests.conftest import new_run
+from tests.helpers.process_groups import run_ranks
 from tests.helpers.recordings import IMAGES, LABELS, PROBE, PROBE_LABELS
 
 SOON = ConvergenceConfig(levels=2, threshold=0.15, smoothing=0, window=1)
@@ -208,7 +208,7 @@ def _rank(rank, folder, find_unused):
 @pytest.mark.parametrize("find_unused", [True, False])
 def test_all_processes_get_the_same_answers_and_freeze_the_same(client, tmp_path, find_unused):
     (tmp_path / "run").write_text(new_run(client))
-    mp.start_processes(_rank, (tmp_path, find_unused), nprocs=2, start_method="fork")
+    run_ranks(_rank, tmp_path, find_unused)
     (answers, said, weights), (others, _, other_weights) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert answers == others and all(torch.equal(other_weights[k], v) for k, v in weights.items())
     assert answers[-1][2] and answers[-1][0] == (("first", "second") if find_unused else ())

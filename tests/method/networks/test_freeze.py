@@ -10,7 +10,6 @@ import pickle
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,6 +17,7 @@ from fmce_mlflow.errors import ModelError
 from fmce_mlflow.method.networks.freeze import Frozen, check_freezable
 from fmce_mlflow.method.networks.upstream import upstream
 from tests.helpers.nets import tiny
+from tests.helpers.process_groups import run_ranks
 
 IMAGES, LABELS = torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 10
 OPTIMIZERS = {
@@ -175,7 +175,7 @@ def _rank(rank, world, folder, find_unused):
 
 @pytest.mark.parametrize("find_unused", [True, False])
 def test_under_ddp_it_works_where_parameters_may_be_unused_and_is_refused_elsewhere(tmp_path, find_unused):
-    mp.start_processes(_rank, (2, str(tmp_path), find_unused), nprocs=2, start_method="fork")
+    run_ranks(_rank, 2, str(tmp_path), find_unused)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     if not find_unused:
         assert all("find_unused_parameters=True" in one["error"] for one in found)

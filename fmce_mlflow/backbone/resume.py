@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
@@ -20,12 +17,12 @@ from fmce_mlflow.errors import ArtifactError, ConfigError, RunError
 from fmce_mlflow.method.training.state import TrainingState
 from fmce_mlflow.recording.record import Record
 from fmce_mlflow.runs.artifacts import fetched
-from fmce_mlflow.runs.checkpoint_slots import ROOT, SLOTS, Pointer, pointer, publish
+from fmce_mlflow.runs.checkpoint_slots import store, stored
 from fmce_mlflow.runs.recordings import TAG
 from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.runs.sink import Sink
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
-from fmce_mlflow.safety.reading import check_header, check_seal, check_sha256, parse_json, read_file
+from fmce_mlflow.safety.reading import check_header, check_seal, parse_json, read_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,12 +93,7 @@ class Checkpoint:
 
 def save(sink: Sink, run_id: str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into the slot that is not in use, then point the run's tag at it."""
-    data = checkpoint.pack()
-    slot = SLOTS[checkpoint.state.snapshot % 2]
-    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
-        path = Path(folder, slot)
-        path.write_bytes(data)
-        publish(sink, run_id, path, Pointer(slot, checkpoint.state.snapshot, hashlib.sha256(data).hexdigest()))
+    store(sink, run_id, checkpoint.pack(), checkpoint.state.snapshot)
 
 
 def load(run: Run) -> Checkpoint | None:
@@ -112,16 +104,8 @@ def load(run: Run) -> Checkpoint | None:
         IntegrityError: If it is not what was written.
         RunError: If the run's tag is not what :func:`publish` wrote.
     """
-    now = pointer(run)
-    if now is None:
-        return None
-    name = f"{ROOT}/{now.slot} of run {run.id}"
-    with fetched(run.client, run.id, f"{ROOT}/{now.slot}") as path:
-        if path is None:
-            raise ArtifactError(f"{name} is missing; the run cannot be resumed. Train it again.")
-        data = read_file(path, MAX_BYTES, name)
-    check_sha256(data, now.sha256, name)
-    return Checkpoint.unpack(data)
+    found = stored(run, MAX_BYTES, "the run cannot be resumed. Train it again.")
+    return None if found is None else Checkpoint.unpack(found[0])
 
 
 OPTIONS = "options.json"

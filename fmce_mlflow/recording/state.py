@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -18,12 +15,11 @@ from safetensors.torch import save as save_tensors
 from fmce_mlflow.errors import ArtifactError, FmceError, RunError
 from fmce_mlflow.recording.options import RecordingOptions
 from fmce_mlflow.recording.record import Record
-from fmce_mlflow.runs.artifacts import fetched
-from fmce_mlflow.runs.checkpoint_slots import ROOT, SLOTS, Pointer, pointer, publish
+from fmce_mlflow.runs.checkpoint_slots import store, stored
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Sink
-from fmce_mlflow.safety.reading import check_header, check_sha256, parse_json, read_file
+from fmce_mlflow.safety.reading import check_header, parse_json
 
 KIND = "recording"
 MAX_BYTES = 2**30
@@ -60,12 +56,7 @@ class About:
 def save(sink: Sink, run_id: str, about: About, record: Record) -> None:
     """Write the state after a snapshot into the slot that is not in use, then point the run's tag at it."""
     header = {"kind": KIND, "about": json.dumps(about.to_dict()), "record": record.to_json()}
-    data, snapshot = save_tensors(record.tensors(), header), len(record.metrics) - 1
-    slot = SLOTS[snapshot % 2]
-    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
-        path = Path(folder, slot)
-        path.write_bytes(data)
-        publish(sink, run_id, path, Pointer(slot, snapshot, hashlib.sha256(data).hexdigest()))
+    store(sink, run_id, save_tensors(record.tensors(), header), len(record.metrics) - 1)
 
 
 def load(run: Run) -> tuple[About, Record] | None:
@@ -76,15 +67,10 @@ def load(run: Run) -> tuple[About, Record] | None:
         IntegrityError: If it is not what was written.
         RunError: If the run is a training of ``fmce train-backbone``.
     """
-    now = pointer(run)
-    if now is None:
+    found = stored(run, MAX_BYTES, "the recording cannot go on. Record in a new run.")
+    if found is None:
         return None
-    name = f"{ROOT}/{now.slot} of run {run.id}"
-    with fetched(run.client, run.id, f"{ROOT}/{now.slot}") as path:
-        if path is None:
-            raise ArtifactError(f"{name} is missing; the recording cannot go on. Record in a new run.")
-        data = read_file(path, MAX_BYTES, name)
-    check_sha256(data, now.sha256, name)
+    data, name = found
     check_header(data, MAX_HEADER, name)
     try:
         tensors = load_tensors(data)

@@ -5,15 +5,17 @@ Whatever moment the process dies at, the tag points to a whole file.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fmce_mlflow.errors import RunError
-from fmce_mlflow.runs.artifacts import artifact_repository
+from fmce_mlflow.errors import ArtifactError, RunError
+from fmce_mlflow.runs.artifacts import artifact_repository, fetched
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Sink
-from fmce_mlflow.safety.reading import parse_json
+from fmce_mlflow.safety.reading import check_sha256, parse_json, read_file
 
 ROOT = "checkpoint"
 TAG = "fmce.checkpoint"
@@ -50,6 +52,35 @@ def publish(client: Sink, run_id: str, path: Path, to: Pointer) -> None:
     """Log a checkpoint's file, which has its slot's name, then point the run's tag at it."""
     client.log_artifact(run_id, str(path), ROOT)
     client.set_tag(run_id, TAG, to.to_json())
+
+
+def store(client: Sink, run_id: str, data: bytes, snapshot: int) -> None:
+    """Write a snapshot's checkpoint into the slot that is not in use, then point the run's tag at it."""
+    slot = SLOTS[snapshot % 2]
+    with tempfile.TemporaryDirectory(prefix="fmce-") as folder:
+        path = Path(folder, slot)
+        path.write_bytes(data)
+        publish(client, run_id, path, Pointer(slot, snapshot, hashlib.sha256(data).hexdigest()))
+
+
+def stored(run: Run, most: int, missing: str) -> tuple[bytes, str] | None:
+    """The bytes of a run's last complete checkpoint, at most so many, and its name; None if it has none.
+
+    Raises:
+        ArtifactError: If the file is missing, of which ``missing`` says what to do, or too large.
+        IntegrityError: If it is not what was written.
+        RunError: If the run's tag is not what :func:`publish` wrote.
+    """
+    now = pointer(run)
+    if now is None:
+        return None
+    name = f"{ROOT}/{now.slot} of run {run.id}"
+    with fetched(run.client, run.id, f"{ROOT}/{now.slot}") as path:
+        if path is None:
+            raise ArtifactError(f"{name} is missing; {missing}")
+        data = read_file(path, most, name)
+    check_sha256(data, now.sha256, name)
+    return data, name
 
 
 def free_slot(now: Pointer | None) -> str:

@@ -108,7 +108,7 @@ def capture(
     known = Known.of(network, token_grid)
     wanted = [(name, bare_name(name, prefix)) for name in names]
     found = forms_of_modules(network)
-    heads = {bare: _locate(found, bare) for _, bare in wanted}
+    heads = {bare: locate(found, bare) for _, bare in wanted}
     calls: dict[str, list[list[Leaf]]] | None = None  # only while `forward` runs
     now, ended = Pass(), False
 
@@ -198,7 +198,7 @@ def _check_options(names: Sequence[str], map_size: int | None, token_grid: Token
         raise ConfigError(problems)
 
 
-def _locate(found: Mapping[str, Any], name: str) -> str:
+def locate(found: Mapping[str, Any], name: str) -> str:
     """The module that ``name`` is, or is an output of."""
     head = name
     while head and head not in found:

@@ -1,0 +1,1 @@
+"""What a module shows of how far it is trained, in groups of named figures."""

@@ -1,0 +1,121 @@
+"""What labels say, where they are at hand: of the network's output, and of how a module's maps lie by class.
+
+The scatter of maps within their classes against that between classes is the first sign of neural collapse (Papyan et
+al. 2020, arXiv 2008.08186), here as a ratio of traces, which few images suffice for (Galanti et al. 2022, arXiv
+2112.15121, take it for each pair of classes); that the nearest class mean decides like the network is the fourth.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fmce_mlflow.method.evidence.outputs import class_scores, thinned
+
+LABEL_FIGURES: tuple[str, ...] = (
+    "label loss",
+    "label accuracy",
+    "label accuracy above chance",
+    "label scatter",
+    "label variance",
+    "label nearest mean",
+)
+_MOST = 10.0  # of the logarithm of a ratio, in size
+
+
+def label_evidence(maps: Tensor, targets: Tensor, logits: Tensor | None) -> dict[str, float]:
+    """Figures of maps (n, C, H, W) and outputs (n, K) for images of known class.
+
+    =========================== ======================================================================================
+    label loss                  cross-entropy / log K, of logits or probabilities; about 1 by chance
+    label accuracy              share of outputs that are right, in [0, 1]
+    label accuracy above chance (accuracy − 1/K) / (1 − 1/K)
+    label scatter               NC1: log of the variance within classes over that between them, in [−10, 10]
+    label variance              share of the variance that classes explain, less what as many random ones would; ≤ 1
+    label nearest mean          share of images to which the mean of their class, without them, is nearest; above
+                                chance as the accuracy is, with the number of classes among the images for K
+    =========================== ======================================================================================
+
+    Args:
+        maps: Of one module; the mean over positions is taken of each.
+        targets: Classes (n,). For a dense output (n, K, H, W) also (n, H, W), where those outside 0 … K − 1 are left
+            out; of maps each image then has no class.
+        logits: The network's output for these images, if it is known.
+
+    Returns:
+        By name of :data:`LABEL_FIGURES`, NaN where it is not known: those of the output where there is none or a target
+        is none of its classes; those of maps where there are not two classes, or none of two images.
+
+    Example:
+        >>> maps = torch.tensor([1.0, 1.1, 3.0, 3.1])[:, None, None, None] ** torch.arange(2.0)[:, None, None]
+        >>> found = label_evidence(maps, torch.tensor([0, 0, 1, 1]), torch.eye(2).repeat_interleave(2, 0))
+        >>> found["label accuracy"], found["label nearest mean"], round(found["label variance"], 2)
+        (1.0, 1.0, 1.0)
+    """
+    figures = dict.fromkeys(LABEL_FIGURES, float("nan"))
+    return figures | _of_output(targets, logits) | _of_maps(maps, targets)
+
+
+def _of_output(targets: Tensor, logits: Tensor | None) -> dict[str, float]:
+    scores = class_scores(logits)  # (n, P, K)
+    if scores is None or logits is None or targets.is_floating_point():
+        return {}
+    k = scores.shape[2]
+    right = targets.detach().cpu().long()
+    if right.dim() == 1 and scores.shape[1] == 1:
+        right = right[:, None]
+        fits = right.shape == scores.shape[:2] and bool(((right >= 0) & (right < k)).all())
+    else:
+        fits = right.shape == (len(logits), *logits.shape[2:])
+        right = right.flatten(1)[:, thinned(len(right), right[0].numel())] if fits else right
+    known = (right >= 0) & (right < k)
+    if not fits or not bool(known.any()):
+        return {}
+    scores, right = scores[known], right[known]  # (m, K), (m,)
+    accuracy = float((scores.argmax(1) == right).double().mean())
+    return {
+        "label loss": float(F.nll_loss(scores, right)) / math.log(k),
+        "label accuracy": accuracy,
+        "label accuracy above chance": _above_chance(accuracy, k),
+    }
+
+
+def _of_maps(maps: Tensor, targets: Tensor) -> dict[str, float]:
+    if targets.shape != maps.shape[:1] or targets.is_floating_point():
+        return {}
+    pooled = maps.detach().flatten(2).double().mean(2).cpu()  # (n, C)
+    size = float(pooled.abs().amax()) if pooled.numel() else 0.0
+    _, label, count = targets.detach().cpu().unique(return_inverse=True, return_counts=True)
+    n, k = len(pooled), len(count)
+    if k < 2 or n == k or size == 0 or not math.isfinite(size):
+        return {}
+    pooled = pooled / size
+    pooled = pooled - pooled.mean(0)
+    sums = torch.zeros(k, pooled.shape[1], dtype=pooled.dtype).index_add_(0, label, pooled)
+    means = sums / count[:, None]  # (k, C)
+    within = float((pooled - means[label]).square().sum())
+    between = float((means.square() * count[:, None]).sum())
+    if within + between <= 1e-12 * n:
+        return {}
+    ratio = math.log((within + 1e-12) / (between + 1e-12))
+    return {
+        "label scatter": max(-_MOST, min(_MOST, ratio)),
+        "label variance": 1 - (within / (n - k)) / ((within + between) / (n - 1)),
+        "label nearest mean": _above_chance(_nearest(pooled, label, sums, count), k),
+    }
+
+
+def _nearest(pooled: Tensor, label: Tensor, sums: Tensor, count: Tensor) -> float:
+    """Share of images, not alone in their class, to which its mean without them is nearest."""
+    own = (sums[label] - pooled) / (count[label] - 1).clamp_min(1)[:, None]  # (n, C)
+    distances = torch.cdist(pooled, sums / count[:, None])  # (n, k)
+    distances.scatter_(1, label[:, None], torch.linalg.vector_norm(pooled - own, dim=1)[:, None])
+    right = distances.argmin(1) == label
+    return float(right[count[label] > 1].double().mean())
+
+
+def _above_chance(accuracy: float, classes: int) -> float:
+    return (accuracy - 1 / classes) / (1 - 1 / classes)

@@ -97,6 +97,18 @@ def test_imports_run_one_way(path):
     assert not upwards, f"{path.name} imports {sorted(upwards)}, which is not below {own}"
 
 
+def test_evidence_stands_below_what_judges_by_it():
+    """And above networks, maps and images."""
+    above = ("fmce_net", "fitting", "scoring", "saliency", "training")
+    for path in (PACKAGE / "method" / "evidence").rglob("*.py"):
+        found = imported(path.read_text(), type_checking=True)
+        assert not [name for name in found if name.startswith(tuple(f"fmce_mlflow.method.{room}" for room in above))]
+    for path in (PACKAGE / "method").rglob("*.py"):
+        if path.parent.name in ("networks", "maps", "images"):
+            found = imported(path.read_text(), type_checking=True)
+            assert not [name for name in found if name.startswith("fmce_mlflow.method.evidence")], path.name
+
+
 def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 

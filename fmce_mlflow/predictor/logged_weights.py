@@ -10,7 +10,7 @@ import pandas as pd
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from numpy.typing import NDArray
 
-from fmce_mlflow.method.fitting.spectral_alpha import mean_alpha
+from fmce_mlflow.method.evidence.spectral_alpha import mean_alpha
 from fmce_mlflow.method.networks.archive_weights import read_weights
 from fmce_mlflow.runs.artifacts import fetched_from
 

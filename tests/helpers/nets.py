@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from fmce_mlflow.method.fitting.spectral_alpha import mean_alpha
+from fmce_mlflow.method.evidence.spectral_alpha import mean_alpha
 
 
 def tiny(num_classes: int = 10) -> nn.Module:

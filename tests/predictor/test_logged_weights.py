@@ -14,8 +14,8 @@ from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import ArtifactError
 from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
 from fmce_mlflow.fmcs_dataset.log import log_fmcs_dataset
+from fmce_mlflow.method.evidence.spectral_alpha import mean_alpha
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
-from fmce_mlflow.method.fitting.spectral_alpha import mean_alpha
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.networks.archive_weights import read_weights
 from fmce_mlflow.method.networks.model_forms import load_exported

@@ -67,7 +67,7 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
     """
     made = copied(unwrap(model))
     with torch.no_grad():
-        for key, parameters in _by_module(_parameters(made)).items():
+        for key, parameters in _by_module(parameters_of(made)).items():
             generator = Generator().manual_seed(crc32(f"{seed} {key}".encode()))
             weight = next((one.value for one in parameters if one.role == "weight"), None)
             for one in sorted(parameters, key=lambda one: one.role != "weight"):
@@ -78,7 +78,7 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Parameter:
+class Parameter:
     """What is drawn, and what follows from it."""
 
     owner: str  # the module that it belongs to
@@ -89,8 +89,8 @@ class _Parameter:
     vectors: tuple[Tensor, Tensor] | None  # of spectral norm: left and right singular
 
 
-def _parameters(model: nn.Module) -> list[_Parameter]:
-    """Every parameter once, by the first of its names in the alphabet, in the order in which they are registered."""
+def parameters_of(model: nn.Module) -> list[Parameter]:
+    """Every parameter of an unwrapped network once, by the first of its names in the alphabet, as registered."""
     kinds = {bare_name(name): type_name(module) for name, module in model.named_modules(remove_duplicate=False)}
     named = {bare_name(name): value for name, value in model.named_parameters(remove_duplicate=False)}
     buffers = {bare_name(name): value for name, value in model.named_buffers(remove_duplicate=False)}
@@ -104,7 +104,7 @@ def _parameters(model: nn.Module) -> list[_Parameter]:
 
 def _parameter(
     name: str, named: Mapping[str, Tensor], buffers: Mapping[str, Tensor], kinds: Mapping[str, str]
-) -> _Parameter:
+) -> Parameter:
     owner, _, role = name.rpartition(".")
     norm, vectors = None, None
     if inside := _INSIDE.search(name):
@@ -115,12 +115,12 @@ def _parameter(
         if norm is not None or inside["part"] != "v":
             owner, role = name[: inside.start()], inside[1] or inside[2]
     kind = kinds.get(owner, "").rpartition(".")[2].removeprefix("Parametrized")
-    return _Parameter(owner, role, kind, named[name], norm, vectors)
+    return Parameter(owner, role, kind, named[name], norm, vectors)
 
 
-def _by_module(parameters: Iterable[_Parameter]) -> dict[str, list[_Parameter]]:
+def _by_module(parameters: Iterable[Parameter]) -> dict[str, list[Parameter]]:
     """Parameters by the place of their module in the part of the network below which all others lie."""
-    found: dict[str, list[_Parameter]] = {}
+    found: dict[str, list[Parameter]] = {}
     for one in parameters:
         found.setdefault(one.owner, []).append(one)
     top: list[str] = []
@@ -137,7 +137,7 @@ def _by_module(parameters: Iterable[_Parameter]) -> dict[str, list[_Parameter]]:
     }
 
 
-def _fill(one: _Parameter, weight: Tensor | None, generator: Generator) -> None:
+def _fill(one: Parameter, weight: Tensor | None, generator: Generator) -> None:
     """Give a parameter its fresh value, and what belongs to it the values that follow."""
     value = one.value
     if value.is_complex():
@@ -152,7 +152,7 @@ def _fill(one: _Parameter, weight: Tensor | None, generator: Generator) -> None:
             _align(fresh, *one.vectors, transposed="Transpose" in one.kind)
 
 
-def _drawn(one: _Parameter, weight: Tensor | None, generator: Generator) -> Tensor:
+def _drawn(one: Parameter, weight: Tensor | None, generator: Generator) -> Tensor:
     """Initial values of a parameter, float32 on the CPU."""
     name, shape = one.role.lower(), one.value.shape
     value = torch.empty(shape, dtype=torch.float32, device="cpu")
@@ -160,7 +160,7 @@ def _drawn(one: _Parameter, weight: Tensor | None, generator: Generator) -> Tens
         return value.normal_(generator=generator)
     if name == "weight" and one.kind == "PReLU":
         return value.fill_(PRELU_SLOPE)
-    if _is_token(name, one.value):
+    if is_token(name, one.value):
         return value.normal_(generator=generator) * 0.02
     if len(shape) >= 2 and not _is_scale(name, one.value):
         return nn.init.kaiming_uniform_(value, a=math.sqrt(5), generator=generator)
@@ -170,7 +170,8 @@ def _drawn(one: _Parameter, weight: Tensor | None, generator: Generator) -> Tens
     return value.fill_(0 if name.endswith("bias") else 1)
 
 
-def _is_token(name: str, parameter: Tensor) -> bool:
+def is_token(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is a token or a table of positions."""
     if any(word in name for word in ("token", "pos_embed", "position", "relative_")):
         return True
     return 1 < parameter.dim() <= 3 and parameter.shape[0] == 1 and "weight" not in name

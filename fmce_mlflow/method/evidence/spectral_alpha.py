@@ -27,7 +27,7 @@ def mean_alpha(weights: Iterable[torch.Tensor]) -> float:
         nan
     """
     matrices = [weight.detach().flatten(1).double() for weight in weights if weight.dim() in (2, 4)]
-    found = [_tail_exponent(_eigenvalues(matrix)) for matrix in matrices if min(matrix.shape) >= 10]
+    found = [tail_exponent(_eigenvalues(matrix)) for matrix in matrices if min(matrix.shape) >= 10]
     return float(np.mean(found)) if found else float("nan")
 
 
@@ -38,7 +38,7 @@ def _eigenvalues(matrix: torch.Tensor) -> NDArray[np.float64]:
     return values
 
 
-def _tail_exponent(values: NDArray[np.float64]) -> float:
+def tail_exponent(values: NDArray[np.float64]) -> float:
     """Maximum-likelihood exponent of a power law above the lower end that fits best."""
     ordered = np.sort(values[values > 1e-12 * values.max()])
     best, exponent = np.inf, float("nan")

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.utils as hooks
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+from torchvision.models import mobilenet_v3_small, resnet18, shufflenet_v2_x0_5
+from torchvision.ops import FrozenBatchNorm2d
+
+from fmce_mlflow.errors import BackboneError
+from fmce_mlflow.method.evidence.weights import WEIGHT_FIGURES, weight_evidence
+from fmce_mlflow.method.networks.fresh_weights import reinitialised
+
+
+def exported(network: nn.Module, size: int = 32) -> nn.Module:
+    return torch.export.unflatten(torch.export.export(network.eval(), (torch.zeros(2, 3, size, size),)))
+
+
+def small(width: int = 16, *, norms: bool = True, classes: int = 10) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for ins, outs in ((3, width), (width, width), (width, width)):
+        layers += [nn.Conv2d(ins, outs, 3, padding=1), nn.BatchNorm2d(outs) if norms else nn.Identity(), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+
+
+def test_every_figure_is_a_number_or_unknown_and_the_network_stays_as_it_was(seeded):
+    network = seeded(resnet18)
+    before, state = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    found = weight_evidence(network, "layer2")
+    assert tuple(found.figures) == WEIGHT_FIGURES and 20 <= len(WEIGHT_FIGURES) <= 35
+    assert all(type(value) is float and not math.isinf(value) for value in found.figures.values())
+    assert repr(found) == repr(weight_evidence(network, "layer2")) and torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items()) and network.training
+
+
+@pytest.mark.parametrize("name", ["2", "9"], ids=["activation", "pool"])
+def test_a_module_without_weights_cannot_be_judged(name):
+    found = weight_evidence(small(), name)
+    assert found.untouched is None and not found.said and all(map(math.isnan, found.figures.values()))
+
+
+def test_a_module_that_is_not_there_is_named():
+    with pytest.raises(BackboneError, match="no module 'layer9'"):
+        weight_evidence(resnet18(), "layer9")
+
+
+BUILT = [resnet18, shufflenet_v2_x0_5, mobilenet_v3_small]
+
+
+@pytest.mark.parametrize("build", BUILT)
+def test_an_exported_network_says_what_the_eager_one_says(build, seeded):
+    network = seeded(build)
+    name = next(name for name in ("layer3", "stage3", "features") if hasattr(network, name))
+    assert weight_evidence(exported(network, 64), name).figures == pytest.approx(
+        weight_evidence(network, name).figures, nan_ok=True
+    )
+
+
+@pytest.mark.parametrize("build", BUILT)
+def test_as_the_library_builds_it_nothing_contradicts_that_it_is_untrained(build, seeded):
+    network = seeded(build, 1)
+    for each in (network, reinitialised(network, seed=2)):
+        found = weight_evidence(each, "")
+        assert found.untouched == 1 and "Its BatchNorm layers have seen no batch." in found.said
+
+
+def test_settled_statistics_change_words_and_nothing_else(seeded):
+    network = seeded(small)
+    before = weight_evidence(network, "")
+    network.train()(torch.rand(8, 3, 8, 8))
+    after = weight_evidence(network, "")
+    assert before.said[0].startswith("Its BatchNorm") and after.said == before.said[1:]
+    assert after.untouched == before.untouched == 1 and after.figures == pytest.approx(before.figures, nan_ok=True)
+
+
+INITIAL = {
+    "fan out": lambda w: nn.init.kaiming_normal_(w, mode="fan_out"),
+    "uniform": lambda w: nn.init.kaiming_uniform_(w, a=5**0.5),
+    "xavier": nn.init.xavier_uniform_,
+    "orthogonal": nn.init.orthogonal_,
+    "truncated": lambda w: nn.init.trunc_normal_(w, std=0.02, a=-0.04, b=0.04),
+    "normal": lambda w: nn.init.normal_(w, std=0.02),
+    "zeros": nn.init.zeros_,
+    "identity": lambda w: nn.init.dirac_(w) if w.dim() > 2 else nn.init.eye_(w),
+}
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (10, 512), (96, 96, 3, 3), (512, 64, 1, 1), (192, 1, 5, 5)], ids=str)
+@pytest.mark.parametrize("how", INITIAL)
+def test_a_draw_of_any_kind_is_known_as_one(how, shape):
+    torch.manual_seed(0)
+    layer = nn.Module()
+    layer.weight = nn.Parameter(torch.empty(shape))
+    INITIAL[how](layer.weight)
+    assert weight_evidence(layer, "").untouched == 1
+
+
+def train(network: nn.Module, steps: int, optimizer: torch.optim.Optimizer) -> None:
+    images = torch.rand(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels = (images.mean((2, 3)).argmax(1) * 3 + (images[:, 0, :4].mean((1, 2)) > 0.5)) % 10
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images), labels).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("norms", [True, False])
+def test_a_few_steps_of_training_show(norms, seeded):
+    network = seeded(lambda: small(32, norms=norms))
+    train(network, 30, torch.optim.Adam(network.parameters(), 3e-3))
+    assert weight_evidence(network, "").untouched < 0.5
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_norm_layers_are_known_by_their_numbers_however_they_are_kept(frozen):
+    norm = FrozenBatchNorm2d(16) if frozen else nn.GroupNorm(4, 16)
+    assert weight_evidence(norm, "").untouched == 1
+    with torch.no_grad():
+        norm.weight.copy_(torch.rand(16))
+    found = weight_evidence(norm, "")
+    assert found.untouched == 0.5 and found.figures["gain_constant"] == 0 < found.figures["gain_spread"]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    "wrap",
+    [hooks.weight_norm, hooks.spectral_norm, parametrizations.weight_norm, parametrizations.spectral_norm],
+    ids=["weight hook", "spectral hook", "weight", "spectral"],
+)
+def test_of_a_computed_weight_what_it_is_computed_from_is_judged(wrap):
+    torch.manual_seed(0)
+    layer = wrap(nn.Conv2d(16, 16, 3))
+    assert weight_evidence(layer, "").untouched == 1
+    with torch.no_grad():
+        for name, value in layer.named_parameters():
+            if "weight" in name and value.numel() == 16 * 16 * 9:
+                value[:, :4] += 0.2
+    assert weight_evidence(layer, "").untouched == 0.5
+
+
+def test_weights_that_are_not_finite_are_said():
+    network = small()
+    network[0].weight.data[0, 0, 0, 0] = float("nan")
+    found = weight_evidence(network, "0")
+    assert found.untouched == 0.5 and "Some of its weights are not finite." in found.said
+
+
+class Tokens(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pos_embed = nn.Parameter(torch.arange(64.0).view(1, 8, 8))
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_what_an_initialisation_may_leave_at_anything_is_not_judged():
+    assert weight_evidence(Tokens(), "").untouched is None

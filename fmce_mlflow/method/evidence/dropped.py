@@ -10,15 +10,17 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from fmce_mlflow.method.evidence.outputs import class_output, class_scores
+from fmce_mlflow.method.evidence.outputs import class_output, class_scores, some
 from fmce_mlflow.method.networks.batches import images_in
 from fmce_mlflow.method.networks.capture import locate, parts, shows_grid
 from fmce_mlflow.method.networks.forward import as_input, padded, told_if_refused
@@ -27,6 +29,7 @@ from fmce_mlflow.method.networks.model_forms import (
     Call,
     bare_name,
     call_of,
+    check_hookable,
     forms_of_modules,
     probing,
     unwrap_with_prefix,
@@ -40,6 +43,9 @@ DROP_FIGURES: tuple[str, ...] = tuple(
     f"drop {rate} {figure}" for rate in RATES for figure in ("distance", "changed", "moved")
 )
 _BATCH = 64
+_FLOATS = 2**12  # of each image, at which an output is looked at that is none of classes
+_MOST = 10.0  # of the logarithm of a ratio, in size
+_ROUNDED = 1e-13  # of the output, squared: what float32 makes of equal values
 Path = tuple[str, ...]  # of a tensor in a module's output
 Axes = tuple[int, int]  # of images and of channels
 
@@ -55,10 +61,14 @@ def dropped_change(
 ) -> dict[str, dict[str, float]]:
     """Drop channels of each module's maps in turn, other ones for each image, and compare the network's outputs.
 
+    An output that hardly differs from image to image moves little, too. So each figure is relative to how far the
+    outputs of two images are from each other:
+
     ========== ================================================================================================
-    distance   mean total variation distance between the predictions with and without, in [0, 1]
-    changed    share of predictions whose class is another, in [0, 1]
-    moved      ‖change‖ / ‖output‖, of class scores where there are some, otherwise of all floats of the output
+    distance   r / (1 + r), with r = root mean square distance of predictions, in [0, 1]
+    changed    share of predictions that are of another class, over the share of pairs of images that are
+    moved      log of the root mean square distance of logits, each less its mean over classes, in [−10, 10]; of
+               an output that is none of classes, of all of its floats
     ========== ================================================================================================
 
     Each is taken at the three :data:`RATES`. Maps may be (n, C, H, W) or (n, H, W, C), tokens, vectors, or parts of a
@@ -74,8 +84,9 @@ def dropped_change(
         seed: Which channels are dropped depends on it and the order of the images.
 
     Returns:
-        By name, figures by name of :data:`DROP_FIGURES`; NaN where the output is none of classes, has no floats or
-        another number of them, or the module is not called.
+        By name, figures by name of :data:`DROP_FIGURES`; NaN where there is one image, the module is not called, or the
+        output has no floats for each image; the first two also where it is none of classes, ``changed`` where all
+        images are taken for the same.
 
     Raises:
         BackboneError: A name that the model does not have.
@@ -92,46 +103,61 @@ def dropped_change(
     found = forms_of_modules(bare)
     inner = {name: bare_name(name, prefix) for name in names}
     heads = {name: locate(found, one) for name, one in inner.items()}
-    draws = {(name, rate): torch.Generator().manual_seed(seed) for name in names for rate in RATES}
-    changes = {key: _Change() for key in draws}
+    check_hookable(bare)
     caller, known = call_of(call), Known.of(bare)
+    changes: dict[str, dict[str, float]] = {name: dict.fromkeys(DROP_FIGURES, float("nan")) for name in names}
 
     def forward(images: Tensor) -> Any:
         with random_state_kept(bare, seed=seed), told_if_refused(images):
             return caller(bare, images)
 
-    with untouched(network), probing(bare), torch.no_grad():
-        for chunk in as_input(bare, pixels).split(fixed_batch or _BATCH):
+    def outputs(inside: Callable[[Tensor], AbstractContextManager[None]]) -> _Outputs:
+        made = []
+        for chunk in pixels.split(fixed_batch or _BATCH):
             images = padded(chunk, fixed_batch)
-            with _noted(found, set(heads.values()), Pass(images_in(images), known)) as made:
-                plain = _Output.of(forward(images), len(chunk), len(images))
-            for name, rate in draws:
-                chosen = _chosen(inner[name], heads[name], made.get(heads[name], []))
-                with _dropping(found[heads[name]], chosen, rate, draws[name, rate]):
-                    changes[name, rate].add(plain, _Output.of(forward(images), len(chunk), len(images)), bool(chosen))
-    return {
-        name: dict(zip(DROP_FIGURES, [x for rate in RATES for x in changes[name, rate].figures()], strict=True))
-        for name in names
-    }
+            with inside(images):
+                made.append(_Outputs.of(forward(images), len(images), len(chunk)))
+        return _Outputs.joined(made)
+
+    with untouched(network), probing(bare), torch.no_grad():
+        pixels = as_input(bare, pixels)
+        calls: dict[str, list[dict[Path, Axes]]] = {}
+        plain = outputs(partial(_noted, found, set(heads.values()), known, calls))
+        for name in names:
+            if chosen := _chosen(inner[name], heads[name], calls.get(heads[name], [])):
+                for rate in RATES:
+                    draw = torch.Generator().manual_seed(seed)
+                    other = outputs(partial(_dropping, found[heads[name]], chosen, rate, draw))
+                    changes[name] |= plain.change(other, rate)
+    return changes
 
 
 @contextmanager
-def _noted(found: Mapping[str, tuple[nn.Module, ...]], heads: set[str], now: Pass) -> Iterator[dict[str, Any]]:
-    """Of each call of the modules, which tensors it gives, with the axes of each."""
-    made: dict[str, list[dict[Path, Axes]]] = {}
+def _noted(
+    found: Mapping[str, tuple[nn.Module, ...]],
+    heads: set[str],
+    known: Known,
+    calls: dict[str, list[dict[Path, Axes]]],
+    images: Tensor,
+) -> Iterator[None]:
+    """Note which tensors each call of the modules gives, with the axes of each; of the first batch."""
+    now = Pass(images_in(images), known)
+    if calls:
+        heads = set()
+
+    def note(head: str, output: Any) -> None:
+        axes = {path: at for path, value in parts(output) if (at := _axes(value, now))}
+        calls.setdefault(head, []).append(axes)
+
     with ExitStack() as hooks:
         for head, forms in found.items():
             for module in forms:
                 if shows_grid(module):
                     hooks.callback(module.register_forward_hook(lambda _m, _i, output: now.see(output)).remove)
                 if head in heads:
-
-                    def note(_module: nn.Module, _inputs: Any, output: Any, head: str = head) -> None:
-                        axes = {path: found for path, value in parts(output) if (found := _axes(value, now))}
-                        made.setdefault(head, []).append(axes)
-
-                    hooks.callback(module.register_forward_hook(note).remove)
-        yield made
+                    hook = module.register_forward_hook(lambda _m, _i, output, head=head: note(head, output))
+                    hooks.callback(hook.remove)
+        yield
 
 
 def _axes(output: Tensor, now: Pass) -> Axes | None:
@@ -157,7 +183,11 @@ def _chosen(name: str, head: str, made: Sequence[Mapping[Path, Axes]]) -> dict[t
 
 @contextmanager
 def _dropping(
-    forms: Iterable[nn.Module], chosen: Mapping[tuple[int, Path], Axes], rate: float, draw: torch.Generator
+    forms: Iterable[nn.Module],
+    chosen: Mapping[tuple[int, Path], Axes],
+    rate: float,
+    draw: torch.Generator,
+    _images: Tensor,
 ) -> Iterator[None]:
     """Inside, channels of the chosen tensors are dropped."""
     number = -1
@@ -209,50 +239,70 @@ def _replaced(output: Any, other: Mapping[Path, Tensor], path: Path = ()) -> Any
 
 
 @dataclass(frozen=True, slots=True)
-class _Output:
-    """What of a network's output is compared."""
+class _Outputs:
+    """What of a network's outputs is compared, an image a row."""
 
-    floats: list[Tensor]  # the class scores where there are some, else all floats
-    scores: Tensor | None  # log-probabilities (n, P, K)
+    scores: Tensor | None  # log-probabilities float64 (n, P, K), of an output of classes
+    floats: Tensor | None  # float64 (n, D), of another
 
     @classmethod
-    def of(cls, output: Any, images: int, batch: int) -> _Output:
-        """Without what was added to fill a batch."""
-        of_classes = class_output(output)
-        found = [of_classes] if of_classes is not None else [v for _, v in parts(output) if v.is_floating_point()]
-        found = [value[:images] if value.dim() and len(value) == batch else value for value in found]
-        return cls([value.double().cpu() for value in found], class_scores(found[0]) if len(found) == 1 else None)
+    def of(cls, output: Any, batch: int, images: int) -> _Outputs:
+        """Of what a network gave for a batch that was filled up."""
+        scores = class_scores(class_output(output))
+        if scores is not None:
+            return cls(scores[:images], None)
+        rows = [
+            value[:images].reshape(images, -1).double().cpu()
+            for _, value in parts(output)
+            if value.is_floating_point() and value.dim() and len(value) == batch
+        ]
+        return cls(None, torch.cat([row[:, some(row.shape[1], _FLOATS)] for row in rows], 1) if rows else None)
 
+    @classmethod
+    def joined(cls, each: Sequence[_Outputs]) -> _Outputs:
+        """Of several batches."""
+        scores = [one.scores for one in each if one.scores is not None]
+        floats = [one.floats for one in each if one.floats is not None]
+        return cls(
+            torch.cat(scores) if len(scores) == len(each) else None,
+            torch.cat(floats) if len(floats) == len(each) else None,
+        )
 
-@dataclass(slots=True)
-class _Change:
-    """Sums over images of how far outputs differ."""
-
-    sums: list[float] = field(default_factory=lambda: [0.0] * 3)  # of distances, of other classes, of predictions
-    squares: list[float] = field(default_factory=lambda: [0.0] * 2)  # of the change, of the output
-
-    def add(self, plain: _Output, other: _Output, dropped: bool) -> None:
-        """Compare the outputs of one batch."""
-        nothing = float("nan")
-        if plain.scores is None or other.scores is None or plain.scores.shape != other.scores.shape or not dropped:
-            self.sums = [nothing] * 3
+    def change(self, other: _Outputs, rate: float) -> dict[str, float]:
+        """Figures of :func:`dropped_change`, as far as they are known."""
+        found: dict[str, float] = {}
+        if self.scores is not None and other.scores is not None and self.scores.shape == other.scores.shape:
+            moved = _moved(_centred(self.scores), _centred(other.scores))
+            one, two = self.scores.exp(), other.scores.exp()
+            distance = _moved(one, two)
+            found[f"drop {rate} distance"] = 1 / (1 + math.exp(-distance))
+            found[f"drop {rate} changed"] = _changed(one.argmax(2), two.argmax(2), one.shape[2])
+        elif self.floats is not None and other.floats is not None and self.floats.shape == other.floats.shape:
+            moved = _moved(self.floats, other.floats)
         else:
-            distance = (plain.scores.exp() - other.scores.exp()).abs().sum(2) / 2  # (n, P)
-            changed = plain.scores.argmax(2) != other.scores.argmax(2)
-            for place, value in enumerate((distance.sum(), changed.sum(), torch.tensor(distance.numel()))):
-                self.sums[place] += float(value)
-        shapes = [[value.shape for value in one.floats] for one in (plain, other)]
-        if shapes[0] != shapes[1] or not shapes[0] or not dropped:
-            self.squares = [nothing] * 2
-        else:
-            for one, two in zip(plain.floats, other.floats, strict=True):
-                self.squares[0] += float((one - two).square().sum())
-                self.squares[1] += float(one.square().sum())
+            return {}
+        return found | {f"drop {rate} moved": moved}
 
-    def figures(self) -> tuple[float, float, float]:
-        """Distance, changed, moved."""
-        distances, changed, predictions = self.sums
-        change, size = self.squares
-        moved = math.sqrt(change / size) if size else float("nan")
-        found = (distances / predictions, changed / predictions) if predictions else (float("nan"),) * 2
-        return found[0], found[1], moved if math.isfinite(moved) else float("nan")
+
+def _moved(one: Tensor, two: Tensor) -> float:
+    """Log of the root mean square distance of rows over that between two rows of the first; of (n, …)."""
+    n = len(one)
+    change = float((one - two).square().sum()) / n
+    apart = 2 * float((one - one.mean(0)).square().sum()) / max(n - 1, 1)
+    least = _ROUNDED * float(one.square().sum()) / n
+    if n < 2 or not math.isfinite(change + apart) or max(change, apart) <= least:
+        return float("nan")
+    ratio = math.log(max(change, least) / max(apart, least)) / 2 if least else _MOST
+    return max(-_MOST, min(_MOST, ratio))
+
+
+def _changed(one: Tensor, two: Tensor, classes: int) -> float:
+    """Share of predictions (n, P) that are others, over the share of pairs of images whose predictions are."""
+    n = len(one)
+    counts = F.one_hot(one, classes).sum(0).double()  # (P, K)
+    apart = float((1 - (counts / n).square().sum(1)).mean()) * n / max(n - 1, 1)
+    return float((one != two).double().mean()) / apart if apart > 0 else float("nan")
+
+
+def _centred(scores: Tensor) -> Tensor:
+    return scores - scores.mean(2, keepdim=True)

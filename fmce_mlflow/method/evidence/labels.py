@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fmce_mlflow.method.evidence.outputs import class_scores, thinned
+from fmce_mlflow.method.evidence.outputs import POSITIONS, class_scores, some
 
 LABEL_FIGURES: tuple[str, ...] = (
     "label loss",
@@ -24,6 +24,9 @@ LABEL_FIGURES: tuple[str, ...] = (
     "label nearest mean",
 )
 _MOST = 10.0  # of the logarithm of a ratio, in size
+_ALIKE = 1e-12  # of the largest value, squared
+_MAP_POSITIONS = 64  # of each image, where each has a class
+_IGNORED = 255  # what masks have where nothing is known
 
 
 def label_evidence(maps: Tensor, targets: Tensor, logits: Tensor | None) -> dict[str, float]:
@@ -40,9 +43,9 @@ def label_evidence(maps: Tensor, targets: Tensor, logits: Tensor | None) -> dict
     =========================== ======================================================================================
 
     Args:
-        maps: Of one module; the mean over positions is taken of each.
-        targets: Classes (n,). For a dense output (n, K, H, W) also (n, H, W), where those outside 0 … K − 1 are left
-            out; of maps each image then has no class.
+        maps: Of one module; the mean over positions is taken of each image.
+        targets: Classes (n,), integers. For a dense output (n, K, H, W), (n, H, W): those outside 0 … K − 1 are left
+            out, 255 and negative ones also of maps, whose positions then are the samples in place of images.
         logits: The network's output for these images, if it is known.
 
     Returns:
@@ -56,23 +59,20 @@ def label_evidence(maps: Tensor, targets: Tensor, logits: Tensor | None) -> dict
         (1.0, 1.0, 1.0)
     """
     figures = dict.fromkeys(LABEL_FIGURES, float("nan"))
+    if targets.is_floating_point() or targets.dtype == torch.bool:
+        return figures
+    targets = targets.detach().cpu().long()
     return figures | _of_output(targets, logits) | _of_maps(maps, targets)
 
 
 def _of_output(targets: Tensor, logits: Tensor | None) -> dict[str, float]:
     scores = class_scores(logits)  # (n, P, K)
-    if scores is None or logits is None or targets.is_floating_point():
+    if scores is None or logits is None or targets.shape != (len(logits), *logits.shape[2:]):
         return {}
     k = scores.shape[2]
-    right = targets.detach().cpu().long()
-    if right.dim() == 1 and scores.shape[1] == 1:
-        right = right[:, None]
-        fits = right.shape == scores.shape[:2] and bool(((right >= 0) & (right < k)).all())
-    else:
-        fits = right.shape == (len(logits), *logits.shape[2:])
-        right = right.flatten(1)[:, thinned(len(right), right[0].numel())] if fits else right
+    right = targets.flatten(1)[:, some(targets[0].numel(), POSITIONS)] if targets.dim() > 1 else targets[:, None]
     known = (right >= 0) & (right < k)
-    if not fits or not bool(known.any()):
+    if not bool(known.any() if targets.dim() > 1 else known.all()):
         return {}
     scores, right = scores[known], right[known]  # (m, K), (m,)
     accuracy = float((scores.argmax(1) == right).double().mean())
@@ -84,28 +84,46 @@ def _of_output(targets: Tensor, logits: Tensor | None) -> dict[str, float]:
 
 
 def _of_maps(maps: Tensor, targets: Tensor) -> dict[str, float]:
-    if targets.shape != maps.shape[:1] or targets.is_floating_point():
-        return {}
-    pooled = maps.detach().flatten(2).double().mean(2).cpu()  # (n, C)
-    size = float(pooled.abs().amax()) if pooled.numel() else 0.0
-    _, label, count = targets.detach().cpu().unique(return_inverse=True, return_counts=True)
-    n, k = len(pooled), len(count)
+    samples, label, count = _samples(maps, targets)
+    n, k = len(samples), len(count)
+    size = float(samples.abs().amax()) if samples.numel() else 0.0
     if k < 2 or n == k or size == 0 or not math.isfinite(size):
         return {}
-    pooled = pooled / size
-    pooled = pooled - pooled.mean(0)
-    sums = torch.zeros(k, pooled.shape[1], dtype=pooled.dtype).index_add_(0, label, pooled)
+    samples = samples / size
+    samples = samples - samples.mean(0)
+    sums = torch.zeros(k, samples.shape[1], dtype=samples.dtype).index_add_(0, label, samples)
     means = sums / count[:, None]  # (k, C)
-    within = float((pooled - means[label]).square().sum())
+    within = float((samples - means[label]).square().sum())
     between = float((means.square() * count[:, None]).sum())
-    if within + between <= 1e-12 * n:
+    if within + between <= _ALIKE * n:
         return {}
     ratio = math.log((within + 1e-12) / (between + 1e-12))
     return {
         "label scatter": max(-_MOST, min(_MOST, ratio)),
         "label variance": 1 - (within / (n - k)) / ((within + between) / (n - 1)),
-        "label nearest mean": _above_chance(_nearest(pooled, label, sums, count), k),
+        "label nearest mean": _above_chance(_nearest(samples, label, sums, count), k),
     }
+
+
+def _samples(maps: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors float64 (m, C) of known class, their classes numbered from 0 (m,), and how many of each there are.
+
+    An image is one, or where each position has a class, some of its positions are.
+    """
+    maps = maps.detach()
+    if targets.shape == maps.shape[:1]:
+        vectors, classes = maps.flatten(2).double().mean(2), targets
+    elif targets.dim() == 3 and len(targets) == len(maps):
+        at = some(maps[0, 0].numel(), _MAP_POSITIONS)
+        nearest = F.interpolate(targets[:, None].double(), maps.shape[2:]).long()  # (n, 1, H, W)
+        classes = nearest.flatten(1)[:, at].flatten()
+        classes[classes == _IGNORED] = -1
+        vectors = maps.flatten(2)[:, :, at.to(maps.device)].mT.flatten(0, 1).double()
+    else:
+        vectors, classes = maps.new_zeros(0, 1), targets[:0].flatten()
+    known = classes >= 0
+    _, label, count = classes[known].unique(return_inverse=True, return_counts=True)
+    return vectors.cpu()[known], label, count
 
 
 def _nearest(pooled: Tensor, label: Tensor, sums: Tensor, count: Tensor) -> float:

@@ -26,7 +26,7 @@ _RATIO = 1.15  # the most that a crop's width is larger against its height than 
 _SHIFT = 0.1  # of the width, to either side; what comes in is the border
 _CONTRAST = 0.2  # by how much it differs at most
 _BRIGHTNESS, _NOISE = 0.1, 0.05  # in standard deviations of the batch's pixels
-_DELTA = 1e-4  # of LiDAR, in units of the mean variance
+_LEAST_DELTA = 1e-9  # of the largest variance, where views do not differ
 
 
 def augmented(pixels: Tensor, *, seed: int) -> Iterator[Tensor]:
@@ -77,7 +77,7 @@ def view_agreement(maps: Tensor) -> dict[str, float]:
         >>> [round(value, 2) for value in found.values()]
         [1.0, 0.0, 1.0, 0.0, 1.0]
     """
-    pooled = maps.detach().flatten(3).double().mean(3).cpu()  # (v, n, C)
+    pooled = maps.detach().flatten(3).mean(3, dtype=torch.float64).cpu()  # (v, n, C)
     views, n = pooled.shape[:2]
     size = float(pooled.abs().amax()) if pooled.numel() else 0.0
     unknown = dict.fromkeys(VIEW_FIGURES, float("nan"))
@@ -92,40 +92,42 @@ def view_agreement(maps: Tensor) -> dict[str, float]:
         return unknown
     unit = F.normalize(centred, dim=2).transpose(0, 1).flatten(0, 1)  # (n·v, C), the views of an image in a row
     cosines = unit @ unit.T
-    same = torch.block_diag(*[torch.ones(views, views)] * n).bool()
-    others = same & ~torch.eye(n * views, dtype=torch.bool)
+    image = torch.arange(n * views) // views
+    others = (image == image[:, None]).fill_diagonal_(False)
     nearest = cosines.fill_diagonal_(-2.0).argmax(1)
     of_images = F.normalize(means, dim=1)
     figures = (
-        _lidar(pooled),
+        _lidar(centred),
         float((pooled - means).square().mean()) / total,
         float(cosines[others].mean()),
         (float(of_images.sum(0).square().sum()) - n) / (n * (n - 1)),
-        float((nearest // views == torch.arange(n * views) // views).double().mean()),
+        float((image[nearest] == image).double().mean()),
     )
     return dict(zip(VIEW_FIGURES, figures, strict=True))
 
 
-def _lidar(pooled: Tensor) -> float:
+def _lidar(centred: Tensor) -> float:
     """Effective rank of the matrix of linear discriminant analysis of (v, n, C), over the largest possible.
 
-    It is computed in the span of the data, outside of which nothing lies between images.
+    It is computed in the span of the data, outside of which nothing lies between images, so that it takes as long for
+    any number of channels. Few views say little of how images differ within: δ is the mean variance within images.
     """
-    views, n, channels = pooled.shape
-    centred = (pooled - pooled.mean((0, 1))).flatten(0, 1)  # (v·n, C)
-    _, values, basis = torch.linalg.svd(centred, full_matrices=False)
-    kept = values > values[0] * 1e-9
-    inside = (centred @ basis[kept].T).reshape(views, n, -1)  # (v, n, r)
+    views, n, channels = centred.shape
+    flat = centred.flatten(0, 1)  # (v·n, C)
+    size, axes = torch.linalg.eigh(flat @ flat.T)
+    kept = size > size[-1] * 1e-10
+    inside = (axes[:, kept] * size[kept].sqrt()).reshape(views, n, -1)  # (v, n, r)
     means = inside.mean(0)  # (n, r)
-    between = means.T @ means / n
     rest = (inside - means).flatten(0, 1)
     within = rest.T @ rest / len(rest)
-    delta = _DELTA * float(centred.square().mean())
-    scale, axes = torch.linalg.eigh(within)
-    whitened = axes / (scale.clamp_min(0) + delta).sqrt()  # (r, r)
-    spectrum = torch.linalg.eigvalsh(whitened.T @ between @ whitened).clamp_min(0)
-    shares = spectrum / spectrum.sum().clamp_min(1e-300)
-    return float(torch.special.entr(shares).sum().exp()) / min(n - 1, channels)
+    delta = float(within.diagonal().mean()) + _LEAST_DELTA * float(size[-1]) / len(flat)
+    size, axes = torch.linalg.eigh(within)
+    whitened = means @ (axes / (size.clamp_min(0) + delta).sqrt())  # (n, r)
+    spectrum = torch.linalg.eigvalsh(whitened @ whitened.T).clamp_min(0)
+    if float(spectrum.sum()) <= 1e-12:
+        return float("nan")  # images do not differ
+    shares = spectrum / spectrum.sum()
+    return float((-torch.xlogy(shares, shares).sum()).exp()) / min(n - 1, channels)
 
 
 def _cropped(pixels: Tensor, draw: torch.Generator) -> Tensor:

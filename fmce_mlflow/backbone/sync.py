@@ -16,6 +16,7 @@ from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import DataError, RunError
 from fmce_mlflow.recording import state
 from fmce_mlflow.recording.conclude import conclude, named
+from fmce_mlflow.recording.record import frozen_of
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.recordings import TAG, is_closed
 from fmce_mlflow.runs.run import ROLE_TAG, Run
@@ -117,6 +118,7 @@ def _end_recording(run: Run, held: spool.Spool) -> str:
         run.say(f"Run {run.id} is closed: {status}. Go on with: record(…, run_id={run.id!r})")
     else:
         about, record = before
+        record.frozen |= frozen_of(run.fetch().data.tags)  # its state may lack what was frozen after the last snapshot
         run.say(f"Run {run.id} was recorded to its end; completing it, without Grad-CAM, which needs its images.")
         conclude(named(run, about.name), about, record, finite=False)
         checkpoint_slots.remove(run)

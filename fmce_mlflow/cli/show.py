@@ -61,11 +61,12 @@ def show_command(ctx: click.Context, /, choices: Choices) -> None:
 
         html = model_page(client, options.model, images_for(client, options.model, config, which), config)
     path = Path(options.out).expanduser()
-    path.write_bytes(html.encode())
-    say(f"Wrote {path}, {len(html) / 1000:,.0f} kB. Open it in a browser.")
+    data = html.encode()
+    path.write_bytes(data)
+    say(f"Wrote {path}, {len(data) / 1000:,.0f} kB. Open it in a browser.")
     if options.log:
         run = Run(client, options.run, say)
-        run.log_bytes(html.encode(), PAGE)
+        run.log_bytes(data, PAGE)
         say(f"It is the run's artifact {PAGE} too.")
         say_where(run)
 

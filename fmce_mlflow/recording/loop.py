@@ -172,9 +172,8 @@ class LoopRecorder(Recorder):
             return ()
         if names and self.decisions is not None:
             self._warn(f"froze {names}", f"frozen after snapshot {self.snapshots - 1}: {', '.join(names)}.")
-            tag = partial(self.run.client.set_tag, self.run.id, FROZEN_TAG, json.dumps(self.record.frozen))
             try:
-                self.uploads.persist(tag)
+                self.uploads.tag(FROZEN_TAG, json.dumps(self.record.frozen), self.snapshots - 1)
             except Exception as error:  # the next snapshot has it too, and the end sets the tag again
                 self._warn("frozen tag", f"the run does not say yet what is frozen. {_short(error)}")
         return names

@@ -44,6 +44,9 @@ class Uploads(Protocol):
     def snapshot(self, index: int) -> AbstractContextManager[Sink]:
         """A sink for one snapshot, which is logged at the end of the block."""
 
+    def tag(self, key: str, value: str, snapshot: int) -> None:
+        """Set a tag that became known after a snapshot, at the latest before the next one is logged."""
+
     def drain(self) -> None:
         """Wait until all snapshots are logged."""
 

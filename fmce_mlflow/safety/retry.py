@@ -61,6 +61,7 @@ def retried(
     *,
     stop: Callable[[Any], bool] | None = None,
     failed: Callable[[BaseException], None] = lambda error: None,
+    pause: Callable[[float], Any] | None = None,
 ) -> T:
     """Call until it succeeds, waiting twice as long after every failure that may pass, with jitter.
 
@@ -69,6 +70,7 @@ def retried(
         stopped: Ends the waiting.
         stop: When else to end it.
         failed: Called with each failure that is followed by another try.
+        pause: Waits for so many seconds, or less; None: ``stopped.wait``.
 
     Returns:
         What ``call`` returns.
@@ -83,7 +85,7 @@ def retried(
             failed(error)
 
     def sleep(seconds: Any) -> None:
-        stopped.wait(seconds)
+        (pause or stopped.wait)(seconds)
 
     return Retrying(
         retry=retry_if_exception(passes),

@@ -58,7 +58,8 @@ def model(client, tmp_path):
     return ["--model", "models:/net/1", "--dataset", f"folder:{tmp_path / 'images'}"]
 
 
-def test_a_run_becomes_a_file(show, run_id, tmp_path):
+def test_a_run_becomes_a_file(show, client, run_id, tmp_path):
+    client.set_tag(run_id, "mlflow.runName", 1000 * "é")  # of two bytes each
     result = show("--run", run_id)
     size = (tmp_path / "feature_maps.html").stat().st_size
     assert result.output == f"Wrote feature_maps.html, {size / 1000:,.0f} kB. Open it in a browser.\n"

@@ -24,6 +24,8 @@ from tests.helpers.progress import ended
 from tests.helpers.recordings import EPOCHS, SOON, begun, loop, recording
 
 pytestmark = pytest.mark.usefixtures("impatient")
+AT_ONCE = {"patience": 0, "convergence": replace(SOON, threshold=9.0)}
+"""A module has converged by its second drift."""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,12 @@ def assert_whole(client, run_id, undisturbed, *, without=()):
     assert found == expected
     steps = [m.step for m in client.get_metric_history(run_id, "val_loss")]
     assert sorted(steps) == list(range(EPOCHS + 1))
+
+
+def frozen(client, run_id):
+    """What a run says is frozen."""
+    found = client.get_run(run_id).data.tags.get("fmce.frozen")
+    return found and json.loads(found)
 
 
 @pytest.mark.parametrize("store", ["sqlite", "server"])
@@ -91,11 +99,10 @@ def test_more_about_snapshot_0_waits_for_the_server_like_a_snapshot(server):
     with faulty_proxy(server) as proxy:
         client = MlflowClient(proxy.uri)
         run_id = experiment_run(client)
-        options = {"uploads": UploadOptions(patience=1)}
-        with pytest.raises(KeyError), begun(client, run_id, said.append, **options) as recorder:
+        with pytest.raises(KeyError), begun(client, run_id, said.append) as recorder:
             recorder.snapshot(miou=0.25)
             raise KeyError
-        with begun(client, run_id, said.append, **options) as recorder:
+        with begun(client, run_id, said.append) as recorder:
             proxy.down()
             recorder.snapshot(val_loss=7.0)
             proxy.up()
@@ -107,7 +114,7 @@ def test_more_about_snapshot_0_waits_for_the_server_like_a_snapshot(server):
 
 
 def test_a_server_that_is_away_when_a_module_freezes_loses_nothing(server):
-    said, options = [], {"patience": 0, "convergence": replace(SOON, threshold=9.0)}
+    said, there = [], MlflowClient(server)
     with faulty_proxy(server) as proxy:
         client = MlflowClient(proxy.uri)
         run_id = experiment_run(client)
@@ -116,13 +123,49 @@ def test_a_server_that_is_away_when_a_module_freezes_loses_nothing(server):
             if epoch == 3:
                 proxy.down()
                 assert recorder.freeze_converged() == ("stem",)
+                assert frozen(there, run_id) is None
+            if epoch == 4:
                 proxy.up()
 
-        with begun(client, run_id, said.append, uploads=UploadOptions(patience=5), **options) as recorder:
+        with begun(client, run_id, said.append, **AT_ONCE) as recorder:
             loop(recorder, at, epochs=5)
-    assert sum("does not say yet what is frozen" in line for line in said) == 1
-    assert json.loads(MlflowClient(server).get_run(run_id).data.tags["fmce.frozen"]) == {"stem": 3}
-    assert FeatureMapReader(MlflowClient(server), run_id).index.snapshots("stem") == tuple(range(6))
+            recorder.uploads.drain()
+            assert frozen(there, run_id) == {"stem": 3}, "before the end"
+    assert not any("does not say yet what is frozen" in line or "not be completed" in line for line in said), said
+    assert frozen(there, run_id) == {"stem": 3}
+    assert FeatureMapReader(there, run_id).index.snapshots("stem") == tuple(range(6))
+
+
+@pytest.mark.parametrize("by", ["sync", "record"])
+def test_what_was_frozen_after_the_last_snapshot_of_all_is_known_to_whoever_goes_on(server, by, monkeypatch):
+    """No snapshot's state has it, and the server did not hear of it."""
+    there = MlflowClient(server)
+    with faulty_proxy(server) as proxy:
+        client = MlflowClient(proxy.uri)
+        run_id = experiment_run(client)
+        recorder = begun(client, run_id, lambda line: None, **AT_ONCE).__enter__()
+        loop(recorder, epochs=3)
+        recorder.uploads.drain()
+        proxy.down()
+        assert recorder.freeze_converged() == ("stem",)
+        if by == "sync":
+            monkeypatch.setattr(recorder.uploads, "_options", UploadOptions(patience=0.1))
+            recorder.finish()
+        else:
+            recorder.uploads.release()  # as the end of the process does
+            recorder._stoppable.close()
+        assert frozen(there, run_id) is None
+        proxy.up()
+        if by == "sync":
+            folder = UploadOptions().root / run_id
+            ran = CliRunner().invoke(main, ["--tracking-uri", proxy.uri, "sync", str(folder)])
+            assert ran.exit_code == 0 and "completing it" in ran.output, ran.output
+            assert not folder.exists()
+        else:
+            with begun(client, run_id, lambda line: None, **AT_ONCE) as recorder:
+                assert recorder.frozen == ("stem",)
+                assert not any(parameter.requires_grad for parameter in recorder.model.stem.parameters())
+    assert frozen(there, run_id) == {"stem": 3}
 
 
 def test_a_server_that_stays_away_leaves_a_folder_that_sync_completes_the_run_from(server, undisturbed):
@@ -198,7 +241,7 @@ def test_a_folder_that_never_takes_anything_again_leaves_what_was_there(client):
 def test_a_run_that_is_deleted_stops_nothing(client, store, request):
     where, said = client if store == "sqlite" else MlflowClient(request.getfixturevalue("server")), []
     run_id = experiment_run(where)
-    with begun(where, run_id, said.append, uploads=UploadOptions(patience=1)) as recorder:
+    with begun(where, run_id, said.append) as recorder:
         loop(recorder, lambda epoch: where.delete_run(run_id) if epoch == 2 else None)
     assert recorder.ended
     told = [line for line in said if "deleted" in line or "must be in the 'active' state" in line]

@@ -19,11 +19,12 @@ them on a few connections, then the last index, then the last checkpoint and its
 removes a snapshot's folder when all that is done. So at any moment a snapshot is on the server, or whole on disk, or
 both. Each step can be done again: files are overwritten by the same bytes, metrics keep the time at which they were
 measured, which makes MLflow's databases take them once. Of snapshots that wait, only the last needs its checkpoint;
-the others' are dropped.
+the others' are dropped. A tag that becomes known between two snapshots, such as what was frozen, waits in the folder
+too, and is set before the next snapshot is uploaded.
 
-Failures that may pass are tried again for as long as training lasts. Where the folder's limit is reached, training
-waits. Where nothing at all has succeeded for ``patience`` seconds while somebody waits, the command ends with an
-:class:`~fmce_mlflow.errors.UploadError`; the folder stays. ``--resume`` and ``fmce sync`` begin with what the folder
-holds, except for what the run has from elsewhere: training is deterministic, so a run that has gone on on another
-machine has it all.
+Failures that may pass are tried again for as long as training lasts, more often while somebody waits. Where the
+folder's limit is reached, training waits. Where nothing at all has succeeded for ``patience`` seconds while somebody
+waits, the command ends with an :class:`~fmce_mlflow.errors.UploadError`; the folder stays. ``--resume`` and ``fmce
+sync`` begin with what the folder holds, except for what the run has from elsewhere: training is deterministic, so a run
+that has gone on on another machine has it all.
 """

@@ -80,6 +80,10 @@ class LocalUploads:
         """As the client does."""
         self._run.client.set_tag(run_id, key, value)
 
+    def tag(self, key: str, value: str, snapshot: int) -> None:
+        """At once."""
+        self._run.client.set_tag(self._run.id, key, value)
+
     def make_room(self) -> None:
         """There is as much as there is."""
 

@@ -12,7 +12,6 @@ from threading import Event
 from typing import Any
 
 from mlflow.entities import Metric
-from tenacity import stop_after_delay
 
 from fmce_mlflow.errors import ArtifactError, UploadError
 from fmce_mlflow.runs.checkpoint_slots import TAG, Pointer
@@ -24,6 +23,9 @@ from fmce_mlflow.runs.uploads.uploader import Uploader, replay
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 from fmce_mlflow.safety.retry import passes, retried, short
 from fmce_mlflow.wording import counted
+
+AT_ONCE = 5.0
+"""Seconds in which a server that is there sets a tag."""
 
 
 class RemoteUploads:
@@ -39,7 +41,7 @@ class RemoteUploads:
             raise self._no_folder(error) from None
         self._largest = 0
         try:
-            if self._spool.units:
+            if not self._spool.empty:
                 run.say(f"Uploading what waits in {self._spool.folder}: {self._waiting()}.")
             self.persist(lambda: replay(run, self._spool))
         except BaseException:
@@ -58,6 +60,14 @@ class RemoteUploads:
             self._spool.discard(index)
             raise self._no_folder(error) from None
 
+    def tag(self, key: str, value: str, snapshot: int) -> None:
+        """Keep it on disk for the thread, which has done it by the return unless the server is slow or away."""
+        try:
+            self._uploader.tag(key, value, snapshot)
+        except OSError as error:
+            raise self._no_folder(error) from None
+        self._uploader.wait(lambda: not self._spool.tags or self._uploader.hindered, AT_ONCE)
+
     def make_room(self) -> None:
         """Wait if another snapshot of the size of the largest one so far would exceed the limit.
 
@@ -73,23 +83,26 @@ class RemoteUploads:
         Raises:
             UploadError: If the server takes nothing for as long as the patience lasts, or refuses what it is given.
         """
-        self._wait(lambda: not self._spool.units, "while the last snapshots were uploaded")
+        self._wait(lambda: self._spool.empty, "while the last snapshots were uploaded")
 
     def persist(self, call: Callable[[], T]) -> T:
-        """Until it succeeds, or the patience ends.
+        """Until it succeeds, or the patience ends, which begins with the first failure.
 
         Raises:
             UploadError: If it ends.
         """
-        failures: list[BaseException] = []
+        since: list[float] = []
 
         def failed(error: BaseException) -> None:
-            if not failures:
+            if not since:
                 self._run.say(f"MLflow does not answer as it should; trying again. ({short(error)})")
-            failures.append(error)
+                since.append(time.monotonic())
+
+        def over(_: Any) -> bool:
+            return bool(since) and time.monotonic() - since[0] >= self._options.patience
 
         try:
-            return retried(call, Event(), failed=failed, stop=stop_after_delay(self._options.patience))
+            return retried(call, Event(), failed=failed, stop=over)
         except Exception as error:
             if not passes(error):
                 raise
@@ -132,12 +145,13 @@ class RemoteUploads:
     def _wait(self, done: Callable[[], bool], why: str, patience: float | None = None) -> None:
         limit = self._options.patience if patience is None else patience
         began = time.monotonic()
-        while not self._uploader.wait(done, 0.5):
-            if self._uploader.error is not None:
-                raise self._refused(self._uploader.error)
-            since = began if patience is not None else max(began, self._uploader.succeeded)
-            if time.monotonic() - since > limit:
-                raise self._away(self._uploader.failure, why)
+        with self._uploader.hurried(limit):
+            while not self._uploader.wait(done, 0.5):
+                if self._uploader.error is not None:
+                    raise self._refused(self._uploader.error)
+                since = began if patience is not None else max(began, self._uploader.succeeded)
+                if time.monotonic() - since > limit:
+                    raise self._away(self._uploader.failure, why)
 
     def _no_folder(self, error: OSError) -> ArtifactError:
         return ArtifactError(
@@ -148,7 +162,8 @@ class RemoteUploads:
         )
 
     def _waiting(self) -> str:
-        return f"{counted(len(self._spool.units), 'snapshot')}, {self._spool.bytes / 2**20:,.1f} MiB"
+        tags = f", {counted(len(self._spool.tags), 'tag')}" if self._spool.tags else ""
+        return f"{counted(len(self._spool.units), 'snapshot')}, {self._spool.bytes / 2**20:,.1f} MiB{tags}"
 
     def _away(self, error: BaseException | None, why: str) -> UploadError:
         reason = f"\nIts last failure: {short(error)}" if error is not None else ""

@@ -19,13 +19,15 @@ from fmce_mlflow.safety.locks import hold
 from fmce_mlflow.safety.private import make_private, only_ours
 from fmce_mlflow.safety.reading import parse_json, read_file, stay_within
 
-RUN, UNIT, CLOSE, LOCK = "run.json", "unit.json", "close.json", "lock"
+RUN, UNIT, TAGS, CLOSE, LOCK = "run.json", "unit.json", "tags.json", "close.json", "lock"
 CHECKPOINT = "checkpoint"
 FORMAT_VERSION = 1
 MAX_JSON_BYTES = 64 * 2**20
 STATUSES = ("FINISHED", "FAILED", "KILLED")
 MetricRow = tuple[str, float, int, int]
 """A metric: key, value, time in milliseconds, step."""
+Tags = dict[str, tuple[str, int]]
+"""Tags that wait: value, and the snapshot after which it became known, by key."""
 
 
 @dataclass(slots=True)
@@ -88,9 +90,15 @@ class Spool:
                 _refuse_link(path)
                 shutil.rmtree(path)
             self.units = [_read_unit(path) for path in sorted(folder.glob("snapshot_*"))]
+            self.tags = _read_tags(folder / TAGS)
         except BaseException:
             self._lock.release()
             raise
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self.units and not self.tags
 
     @property
     def bytes(self) -> int:
@@ -144,6 +152,19 @@ class Spool:
         unit.folder.rename(gone)
         self.units.remove(unit)
         shutil.rmtree(gone)
+
+    def keep_tag(self, key: str, value: str, snapshot: int) -> None:
+        """Keep a tag that the run is to be given, in place of an earlier value."""
+        tags = {**self.tags, key: (value, snapshot)}
+        rows = [(name, *one) for name, one in tags.items()]
+        _write_json(self.folder / TAGS, {"format_version": FORMAT_VERSION, "tags": rows})
+        self.tags = tags
+
+    def drop_tags(self, tags: Tags) -> None:
+        """Remove tags that have been set, unless they have another value by now."""
+        self.tags = {key: one for key, one in self.tags.items() if tags.get(key) != one}
+        if not self.tags:  # else those on disk would only be set again
+            (self.folder / TAGS).unlink(missing_ok=True)
 
     def close_later(self, status: str) -> None:
         """Keep the status that the run is to be given."""
@@ -226,6 +247,20 @@ def _read_unit(folder: Path) -> Unit:
         raise ArtifactError(
             f"{folder / UNIT} is not what fmce-mlflow wrote ({type(error).__name__}: {error!s:.300})."
         ) from None
+
+
+def _read_tags(path: Path) -> Tags:
+    if not path.exists():
+        return {}
+    value = _read_json(path)
+    try:
+        if value["format_version"] != FORMAT_VERSION:
+            raise ArtifactError(
+                f"{path} has format version {value['format_version']!r:.80}; upload it with its own release."
+            )
+        return {str(key): (str(text), _whole(snapshot)) for key, text, snapshot in value["tags"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path} is not what fmce-mlflow wrote ({type(error).__name__}: {error!s:.300}).") from None
 
 
 def _whole(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -21,10 +22,12 @@ from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.recordings import is_closed
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import T
-from fmce_mlflow.runs.uploads.spool import CHECKPOINT, MetricRow, Spool, Unit
+from fmce_mlflow.runs.uploads.spool import CHECKPOINT, MetricRow, Spool, Tags, Unit
 from fmce_mlflow.safety.retry import retried, short
 
 WEIGHTS = "weights"
+TRIES = 20
+"""So many are made while somebody waits, if each fails at once."""
 
 
 def replay(run: Run, spool: Spool) -> None:
@@ -36,9 +39,13 @@ def replay(run: Run, spool: Spool) -> None:
     if is_closed(run.fetch()):
         for unit in list(spool.units):
             spool.drop(unit)
+        spool.drop_tags(spool.tags)
         return
     pointer = checkpoint_slots.pointer(run)
     have = -1 if pointer is None else pointer.snapshot
+    # A run that is further on has a tag since before the next snapshot, or went on elsewhere and has its own.
+    set_tags(run, {key: one for key, one in spool.tags.items() if one[1] >= have})
+    spool.drop_tags(spool.tags)
     known = [unit for unit in spool.units if unit.snapshot <= have]
     new = [unit for unit in spool.units if unit.snapshot > have]
     upload_metrics(run, known, once=True)
@@ -112,6 +119,11 @@ def upload_metrics(run: Run, units: Sequence[Unit], *, once: bool) -> None:
     run.client.log_batch(run.id, metrics=metrics)  # in as many requests as it takes
 
 
+def set_tags(run: Run, tags: Tags) -> None:
+    """Set tags that waited."""
+    run.set_tags({key: value for key, (value, _) in tags.items()})
+
+
 class Uploader:
     """A thread that uploads what waits in a run's spool, on several connections, for as long as it takes."""
 
@@ -124,6 +136,7 @@ class Uploader:
         self._pointer: Pointer | None = None
         self._pointer_known = False
         self._repository: Any = None
+        self._longest = math.inf  # seconds between two tries
         self.closed = False
         self.error: BaseException | None = None  # that will not pass
         self.failure: BaseException | None = None  # the last one, where nothing has succeeded since
@@ -140,6 +153,26 @@ class Uploader:
             for earlier in before:
                 self._spool.drop_checkpoint(earlier)
         return size
+
+    def tag(self, key: str, value: str, snapshot: int) -> None:
+        """Let a tag be set, before any snapshot that is added later."""
+        with self._change():
+            self._spool.keep_tag(key, value, snapshot)
+
+    @contextmanager
+    def hurried(self, seconds: float) -> Iterator[None]:
+        """While somebody waits so long at most, try more often: a pause of an earlier failure may last longer."""
+        with self._change():
+            self._longest = max(seconds / TRIES, 0.1)
+        try:
+            yield
+        finally:
+            self._longest = math.inf
+
+    @property
+    def hindered(self) -> bool:
+        """Whether the last thing that was tried has failed."""
+        return self.failure is not None or self.error is not None
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
         """Wait until something holds, at most for some seconds; whether it does."""
@@ -168,14 +201,16 @@ class Uploader:
             while not self._stopped.is_set():
                 with self._changed:
                     self._changed.wait_for(
-                        lambda: self._stopped.is_set() or self._spool.units or (self._status and not self.closed)
+                        lambda: self._stopped.is_set() or not self._spool.empty or (self._status and not self.closed)
                     )
                     self._claimed = list(self._spool.units)
                 if self._stopped.is_set():
                     return
+                if self._spool.tags:
+                    self._set_tags()
                 if self._claimed:
                     self._upload(self._claimed)
-                elif self._status and not self.closed:
+                elif self._spool.empty and self._status and not self.closed:
                     self._try(partial(self._run.client.set_terminated, self._run.id, self._status))
                     with self._change():
                         self.closed = True
@@ -183,6 +218,17 @@ class Uploader:
             if not self._stopped.is_set():
                 with self._change():
                     self.error = error
+
+    def _set_tags(self) -> None:
+        def attempt() -> Tags:
+            tags = self._spool.tags
+            set_tags(self._run, tags)
+            return tags
+
+        tags = self._try(attempt)
+        with self._change():
+            if not self._stopped.is_set():  # as below
+                self._spool.drop_tags(tags)
 
     def _upload(self, units: list[Unit]) -> None:
         if self._repository is None:
@@ -226,7 +272,7 @@ class Uploader:
         """Call until it succeeds; it is no success without proof where what seemed to be one was none."""
         if self._stopped.is_set():
             raise InterruptedError  # nothing is begun any more: another process may have the folder
-        result = retried(call, self._stopped, failed=self._failed)
+        result = retried(call, self._stopped, failed=self._failed, pause=self._pause)
         with self._changed:
             known = proof or not isinstance(self.failure, NotStoredError)
             back = known and self.failure is not None
@@ -236,8 +282,16 @@ class Uploader:
             self._run.say("MLflow takes uploads again.")
         return result
 
-    def _failed(self, error: BaseException) -> None:
+    def _pause(self, seconds: float) -> None:
+        began = time.monotonic()
         with self._changed:
+            while not self._stopped.is_set():
+                if (left := began + min(seconds, self._longest) - time.monotonic()) <= 0:
+                    return
+                self._changed.wait(left)
+
+    def _failed(self, error: BaseException) -> None:
+        with self._change():
             first, self.failure = self.failure is None, error
         if first:
             self._run.say(

@@ -27,9 +27,12 @@ from fmce_mlflow.runs.uploads import spool
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.runs.uploads.remote import RemoteUploads
 from fmce_mlflow.runs.uploads.spool import Spool
+from fmce_mlflow.runs.uploads.uploader import replay
+from fmce_mlflow.safety import retry
 from tests.conftest import fast_options
 from tests.helpers.faults import everything, experiment_run
 from tests.helpers.faulty_proxy import MODES, Fault, faulty_proxy
+from tests.helpers.progress import until
 
 
 @pytest.fixture(autouse=True)
@@ -350,6 +353,70 @@ def test_a_wait_for_room_ends_with_the_patience(out, proxy, tmp_path):
     record(out, 0, 600_000, tmp_path)
     with pytest.raises(UploadError, match=r"1 s and the folder's limit is reached(.|\n)*1 snapshot, 0\.6 MiB"):
         out.make_room()
+
+
+def test_who_waits_does_not_wait_for_the_pause_after_an_earlier_failure(out, proxy, tmp_path, monkeypatch):
+    monkeypatch.setattr(retry, "FIRST_WAIT", 1000.0)
+    proxy.down()
+    record(out, 0, 10, tmp_path)
+    until(lambda: out._uploader.failure is not None)
+    proxy.up()
+    out.drain()
+    assert out._spool.empty
+
+
+@pytest.mark.parametrize("out", [0.01], indirect=True)
+def test_patience_begins_with_the_first_failure(out, proxy):
+    """What is completed at the end may take longer than the patience, and then fail once."""
+    run_id, tries = out._run.id, []
+
+    def slow():
+        tries.append(time.sleep(0.05))
+        out._run.client.set_tag(run_id, "tried", len(tries))
+
+    proxy.faults.append(Fault("500", "set-tag", times=2))  # for MLflow tries twice
+    out.persist(slow)
+    assert out._run.fetch().data.tags["tried"] == "2"
+
+
+def test_tags_wait_on_disk_and_are_set_before_the_next_snapshot(out, proxy, tmp_path):
+    proxy.down()
+    out.tag("fmce.a", "1", 0)
+    out.tag("fmce.b", "2", 0)
+    out.tag("fmce.a", "3", 1)
+    record(out, 1, 10, tmp_path)
+    assert spool._read_tags(spool_of(out._run.id) / spool.TAGS) == {"fmce.a": ("3", 1), "fmce.b": ("2", 0)}
+    proxy.seen.clear()
+    proxy.up()
+    out.drain()
+    tags = out._run.fetch().data.tags
+    assert (tags["fmce.a"], tags["fmce.b"]) == ("3", "2")
+    assert not (spool_of(out._run.id) / spool.TAGS).exists()
+    first = next(i for i, request in enumerate(proxy.seen) if request.startswith("PUT"))
+    assert sum("set-tag" in request for request in proxy.seen[:first]) == 2, proxy.seen
+
+
+def test_tags_that_wait_do_not_take_the_place_of_those_of_a_run_that_went_on_elsewhere(remote, tmp_path):
+    run = Run(remote, experiment_run(remote), lambda _: None)
+    run.set_tags({checkpoint.TAG: Pointer("slot_0.safetensors", 4, "0" * 64).to_json(), "fmce.a": "theirs"})
+    for key, snapshot in (("fmce.a", 3), ("fmce.b", 4)):
+        held = Spool(tmp_path / "spool" / run.id, run.id, remote.tracking_uri)
+        held.keep_tag(key, "ours", snapshot)
+        held.release()
+        held = Spool(tmp_path / "spool" / run.id, run.id, remote.tracking_uri)
+        replay(run, held)
+        assert held.empty and not (held.folder / spool.TAGS).exists()
+        held.release()
+    tags = run.fetch().data.tags
+    assert (tags["fmce.a"], tags["fmce.b"]) == ("theirs", "ours")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"format_version": 1, "tags": [["a", "b"]]}', '{"format_version": 2}'])
+def test_tags_that_wait_and_are_damaged_are_an_error_that_names_them(tmp_path, text):
+    Spool(tmp_path, "run", "http://there").release()
+    (tmp_path / spool.TAGS).write_text(text)
+    with pytest.raises(ArtifactError, match=r"tags\.json"):
+        Spool(tmp_path, "run", "http://there")
 
 
 def test_one_snapshot_larger_than_the_limit_may_wait(out, proxy, tmp_path):

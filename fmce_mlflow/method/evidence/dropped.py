@@ -17,8 +17,10 @@ from functools import partial
 from typing import Any
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import box_iou, generalized_box_iou
 
 from fmce_mlflow.method.evidence.outputs import class_output, class_scores, some
 from fmce_mlflow.method.networks.batches import images_in
@@ -37,12 +39,13 @@ from fmce_mlflow.method.networks.model_forms import (
 from fmce_mlflow.method.networks.take_maps import random_state_kept
 from fmce_mlflow.method.networks.untouched import untouched
 
-RATES = (0.1, 0.3, 0.5)
+RATES = (0.1, 0.3)
 """Shares of the channels that are dropped; those that stay are multiplied by 1 / (1 − rate)."""
 DROP_FIGURES: tuple[str, ...] = tuple(
-    f"drop {rate} {figure}" for rate in RATES for figure in ("distance", "changed", "moved")
+    f"drop {rate} {figure}" for rate in RATES for figure in ("distance", "changed", "moved", "boxes")
 )
 _BATCH = 64
+_BOXES = 100  # of each image, at which is looked
 _FLOATS = 2**12  # of each image, at which an output is looked at that is none of classes
 _MOST = 10.0  # of the logarithm of a ratio, in size
 _ROUNDED = 1e-13  # of the output, squared: what float32 makes of equal values
@@ -61,17 +64,19 @@ def dropped_change(
 ) -> dict[str, dict[str, float]]:
     """Drop channels of each module's maps in turn, other ones for each image, and compare the network's outputs.
 
-    An output that hardly differs from image to image moves little, too. So each figure is relative to how far the
-    outputs of two images are from each other:
+    An output that hardly differs from image to image moves little, too. So each figure but the last is relative to how
+    far the outputs of two images are from each other:
 
     ========== ================================================================================================
     distance   r / (1 + r), with r = root mean square distance of predictions, in [0, 1]
     changed    share of predictions that are of another class, over the share of pairs of images that are
     moved      log of the root mean square distance of logits, each less its mean over classes, in [−10, 10]; of
                an output that is none of classes, of all of its floats
+    boxes      1 − BoS: 1 less the mean over images of the mean overlap (IoU) of their boxes with those that they
+               are matched with, by generalised IoU, in [0, 1]; a box without a match overlaps with nothing
     ========== ================================================================================================
 
-    Each is taken at the three :data:`RATES`. Maps may be (n, C, H, W) or (n, H, W, C), tokens, vectors, or parts of a
+    Each is taken at both :data:`RATES`. Maps may be (n, C, H, W) or (n, H, W, C), tokens, vectors, or parts of a
     tuple or dict. The network is in eval mode meanwhile; its modes, buffers and all random states are afterwards what
     they were.
 
@@ -86,7 +91,8 @@ def dropped_change(
     Returns:
         By name, figures by name of :data:`DROP_FIGURES`; NaN where there is one image, the module is not called, or the
         output has no floats for each image; the first two also where it is none of classes, ``changed`` where all
-        images are taken for the same.
+        images are taken for the same. ``boxes`` is known where the output is a list of dicts with ``boxes`` (m, 4) for
+        each image, as of torchvision's detectors, and there are some; then the others are not.
 
     Raises:
         BackboneError: A name that the model does not have.
@@ -96,7 +102,7 @@ def dropped_change(
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
         >>> found = dropped_change(net, ["0"], torch.rand(16, 3, 8, 8))["0"]
-        >>> found["drop 0.1 distance"] < found["drop 0.5 distance"] < 1
+        >>> found["drop 0.1 distance"] < found["drop 0.3 distance"] < 1
         True
     """
     bare, prefix = unwrap_with_prefix(network)
@@ -243,14 +249,17 @@ class _Outputs:
     """What of a network's outputs is compared, an image a row."""
 
     scores: Tensor | None  # log-probabilities float64 (n, P, K), of an output of classes
-    floats: Tensor | None  # float64 (n, D), of another
+    floats: Tensor | None = None  # float64 (n, D), of another
+    boxes: tuple[Tensor, ...] = ()  # float32 (m, 4) of each image, of a detector
 
     @classmethod
     def of(cls, output: Any, batch: int, images: int) -> _Outputs:
         """Of what a network gave for a batch that was filled up."""
         scores = class_scores(class_output(output))
         if scores is not None:
-            return cls(scores[:images], None)
+            return cls(scores[:images])
+        if isinstance(output, (list, tuple)) and all(isinstance(one, Mapping) and "boxes" in one for one in output):
+            return cls(None, None, tuple(one["boxes"][:_BOXES].float().cpu() for one in output[:images]))
         rows = [
             value[:images].reshape(images, -1).double().cpu()
             for _, value in parts(output)
@@ -266,6 +275,7 @@ class _Outputs:
         return cls(
             torch.cat(scores) if len(scores) == len(each) else None,
             torch.cat(floats) if len(floats) == len(each) else None,
+            tuple(boxes for one in each for boxes in one.boxes),
         )
 
     def change(self, other: _Outputs, rate: float) -> dict[str, float]:
@@ -280,7 +290,7 @@ class _Outputs:
         elif self.floats is not None and other.floats is not None and self.floats.shape == other.floats.shape:
             moved = _moved(self.floats, other.floats)
         else:
-            return {}
+            return {f"drop {rate} boxes": _unstable(self.boxes, other.boxes)}
         return found | {f"drop {rate} moved": moved}
 
 
@@ -302,6 +312,18 @@ def _changed(one: Tensor, two: Tensor, classes: int) -> float:
     counts = F.one_hot(one, classes).sum(0).double()  # (P, K)
     apart = float((1 - (counts / n).square().sum(1)).mean()) * n / max(n - 1, 1)
     return float((one != two).double().mean()) / apart if apart > 0 else float("nan")
+
+
+def _unstable(one: Sequence[Tensor], two: Sequence[Tensor]) -> float:
+    """1 less the box stability score of the boxes of each image before and after."""
+    scores = []
+    for before, after in zip(one, two, strict=True):
+        if len(before) and len(after):
+            matched = linear_sum_assignment(-generalized_box_iou(before, after).nan_to_num(-1).numpy())
+            scores.append(float(box_iou(before, after).nan_to_num(0)[matched].sum()) / len(before))
+        elif len(before):
+            scores.append(0.0)
+    return 1 - sum(scores) / len(scores) if scores else float("nan")
 
 
 def _centred(scores: Tensor) -> Tensor:

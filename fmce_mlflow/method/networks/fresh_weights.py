@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 from zlib import crc32
 
 import torch
@@ -15,7 +16,10 @@ from torch.nn import functional as F
 from fmce_mlflow.method.networks.copies import copied
 from fmce_mlflow.method.networks.model_forms import bare_name, type_name, unwrap
 
+Scheme = Literal["torch", "fan-out", "truncated"]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 PRELU_SLOPE = 0.25
+LAYER_SCALE = 1e-5
 POWER_STEPS = 30  # of spectral norm's power iteration
 _INSIDE = re.compile(r"(?:^|\.)(?:parametrizations\.(\w+)\.|(\w+)_)(?P<part>original1?|orig|v)$")
 """Name of a parameter from which another is computed, by a parametrization or a hook."""
@@ -23,7 +27,7 @@ _NORMS, _VECTORS = ("g", "original0"), (("u", "v"), ("0._u", "0._v"))
 """What it has beside it: a parameter of weight norm, or buffers of spectral norm."""
 
 
-def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
+def reinitialised(model: nn.Module, *, seed: int = 0, scheme: Scheme = "torch") -> nn.Module:
     """A copy of a network with new random weights.
 
     What is drawn depends on the seed and on a parameter's role alone: its name and its module's, its shape, the name of
@@ -47,6 +51,14 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
     running mean, running variance         0, 1
     ====================================== ==========================================================
 
+    That is how PyTorch's layers begin. Libraries draw weights of their networks in other ways, of which two are common;
+    in both a bias is 0, and what is not named is as above:
+
+    - ``fan-out``, as residual and efficient networks: Kaiming normal by fan-out in convolutions, by that of one channel
+      in depthwise ones; in linear layers normal with deviation 0.01.
+    - ``truncated``, as transformers and ConvNeXts: truncated normal with deviation 0.02; a scale of a whole layer,
+      ``gamma`` or ``layer_scale`` without a bias beside it, 1e-5.
+
     Of a weight under spectral or weight norm, by hook or by parametrization, the weight inside is drawn; its norm, and
     the singular vectors that spectral norm keeps, are computed from that. Weights that are shared stay shared. Buffers
     that are no statistics, such as a grid of positions, stay as they are; the given network is left alone, and so are
@@ -55,9 +67,13 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
     Args:
         model: An eager network or one from ``load_exported``, also wrapped.
         seed: Of the new weights.
+        scheme: Which initialisation, one of :data:`SCHEMES`.
 
     Returns:
         The copy, on the same device, in eval mode.
+
+    Raises:
+        ValueError: Another scheme.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
@@ -65,13 +81,16 @@ def reinitialised(model: nn.Module, *, seed: int = 0) -> nn.Module:
         >>> torch.equal(one[0].weight, two[0].weight), torch.equal(one[0].weight, net[0].weight)
         (True, False)
     """
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme is one of {', '.join(SCHEMES)}, got {scheme!r}")
     made = copied(unwrap(model))
     with torch.no_grad():
         for key, parameters in _by_module(parameters_of(made)).items():
-            generator = Generator().manual_seed(crc32(f"{seed} {key}".encode()))
-            weight = next((one.value for one in parameters if one.role == "weight"), None)
+            drawn = f"{seed} {key}" if scheme == "torch" else f"{seed} {scheme} {key}"
+            generator = Generator().manual_seed(crc32(drawn.encode()))
+            beside = {one.role: one.value for one in parameters}
             for one in sorted(parameters, key=lambda one: one.role != "weight"):
-                _fill(one, weight, generator)
+                _fill(one, beside, scheme, generator)
         for module in made.modules():
             _reset_statistics(module)
     return made.eval()
@@ -137,13 +156,13 @@ def _by_module(parameters: Iterable[Parameter]) -> dict[str, list[Parameter]]:
     }
 
 
-def _fill(one: Parameter, weight: Tensor | None, generator: Generator) -> None:
+def _fill(one: Parameter, beside: Mapping[str, Tensor], scheme: Scheme, generator: Generator) -> None:
     """Give a parameter its fresh value, and what belongs to it the values that follow."""
     value = one.value
     if value.is_complex():
-        value.copy_(torch.complex(_drawn(one, weight, generator), _drawn(one, weight, generator)))
+        value.copy_(torch.complex(*(_drawn(one, beside, scheme, generator) for _ in range(2))))
     elif value.is_floating_point():
-        fresh = _drawn(one, weight, generator)
+        fresh = _drawn(one, beside, scheme, generator)
         value.copy_(fresh)
         if one.norm is not None:
             kept = [place for place, size in enumerate(one.norm.shape) if size == 1]
@@ -152,22 +171,38 @@ def _fill(one: Parameter, weight: Tensor | None, generator: Generator) -> None:
             _align(fresh, *one.vectors, transposed="Transpose" in one.kind)
 
 
-def _drawn(one: Parameter, weight: Tensor | None, generator: Generator) -> Tensor:
-    """Initial values of a parameter, float32 on the CPU."""
+def _drawn(one: Parameter, beside: Mapping[str, Tensor], scheme: Scheme, generator: Generator) -> Tensor:
+    """Initial values of a parameter, float32 on the CPU; ``beside`` are those of its module by their names."""
     name, shape = one.role.lower(), one.value.shape
     value = torch.empty(shape, dtype=torch.float32, device="cpu")
     if name == "weight" and one.kind in ("Embedding", "EmbeddingBag"):
         return value.normal_(generator=generator)
     if name == "weight" and one.kind == "PReLU":
         return value.fill_(PRELU_SLOPE)
+    if scheme == "truncated" and _is_layer_scale(name, one.value, beside):
+        return value.fill_(LAYER_SCALE)
     if is_token(name, one.value):
         return value.normal_(generator=generator) * 0.02
     if len(shape) >= 2 and not _is_scale(name, one.value):
-        return nn.init.kaiming_uniform_(value, a=math.sqrt(5), generator=generator)
-    if name == "bias" and weight is not None and weight.dim() >= 2 and weight[0].numel():
+        return _weight(value, scheme, generator)
+    weight = beside.get("weight")
+    if scheme == "torch" and name == "bias" and weight is not None and weight.dim() >= 2 and weight[0].numel():
         bound = 1 / math.sqrt(weight[0].numel())
         return value.uniform_(-bound, bound, generator=generator)
     return value.fill_(0 if name.endswith("bias") else 1)
+
+
+def _weight(value: Tensor, scheme: Scheme, generator: Generator) -> Tensor:
+    """A weight of two and more dimensions."""
+    if scheme == "torch":
+        return nn.init.kaiming_uniform_(value, a=math.sqrt(5), generator=generator)
+    if scheme == "truncated":
+        return nn.init.trunc_normal_(value, std=0.02, generator=generator)
+    if value.dim() == 2:
+        return value.normal_(std=0.01, generator=generator)
+    depthwise = value.shape[1] == 1
+    fan_out = math.prod(value.shape[2:]) * (1 if depthwise else value.shape[0])
+    return value.normal_(std=math.sqrt(2 / max(1, fan_out)), generator=generator)
 
 
 def is_token(name: str, parameter: Tensor) -> bool:
@@ -180,6 +215,12 @@ def is_token(name: str, parameter: Tensor) -> bool:
 def _is_scale(name: str, parameter: Tensor) -> bool:
     """A gain or an offset of channels, shaped to be multiplied with a weight or a map, as of NFNets."""
     return parameter.dim() > 3 and max(parameter.shape) == parameter.numel() and "weight" not in name
+
+
+def _is_layer_scale(name: str, parameter: Tensor, beside: Mapping[str, Tensor]) -> bool:
+    """A scale of a branch as a whole, which libraries begin near 0 so that the branch hardly counts; no norm's gain."""
+    wide_in_one = max(parameter.shape, default=0) == parameter.numel()
+    return wide_in_one and name.startswith(("gamma", "layer_scale")) and not {"bias", "beta"} & set(beside)
 
 
 def _align(weight: Tensor, left: Tensor, right: Tensor, *, transposed: bool) -> None:

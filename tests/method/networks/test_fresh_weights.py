@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from torchvision.models import mobilenet_v3_small, resnet18, shufflenet_v2_x0_5
 from torchvision.ops import FrozenBatchNorm2d
 
-from fmce_mlflow.method.networks.fresh_weights import reinitialised
+from fmce_mlflow.method.networks.fresh_weights import SCHEMES, reinitialised
 from tests.helpers.nets import Tied, tiny
 
 
@@ -268,3 +268,60 @@ def test_tokens_and_positions_are_small_and_other_buffers_stay():
 
 def test_a_wrapper_is_taken_off():
     assert isinstance(reinitialised(nn.DataParallel(tiny())), nn.Sequential)
+
+
+class LibraryBlock(nn.Module):
+    """A block as libraries have it: depthwise and plain convolution, norm, linear layers, a scale of the branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise, self.norm = nn.Conv2d(64, 64, 3, padding=1, groups=64), nn.BatchNorm2d(64)
+        self.conv, self.head = nn.Conv2d(64, 32, 3, padding=1), nn.Linear(32, 200)
+        self.gamma = nn.Parameter(torch.full((32, 1, 1), 7.0))
+        self.scaled_norm = nn.ParameterDict({"gamma": torch.full((32,), 7.0), "beta": torch.full((32,), 7.0)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(self.norm(self.depthwise(x))) * self.gamma
+        return self.head(x.mean((2, 3)) * self.scaled_norm["gamma"] + self.scaled_norm["beta"])
+
+
+DEVIATIONS = {
+    "fan-out": {"depthwise": (2 / 9) ** 0.5, "conv": (2 / (9 * 32)) ** 0.5, "head": 0.01},
+    "truncated": {"depthwise": 0.02, "conv": 0.02, "head": 0.02},
+}
+
+
+@pytest.mark.parametrize("scheme", DEVIATIONS)
+def test_schemes_of_libraries(scheme):
+    made = reinitialised(trained(LibraryBlock()), scheme=scheme)
+    for name, deviation in DEVIATIONS[scheme].items():
+        layer = made.get_submodule(name)
+        assert layer.weight.detach().std() == pytest.approx(deviation, rel=0.1) and (layer.bias == 0).all(), name
+    assert (made.norm.weight == 1).all() and (made.norm.running_var == 1).all()
+    assert (made.scaled_norm["gamma"] == 1).all()
+    assert ((made.gamma == 1e-5).all()) == (scheme == "truncated")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_is_the_same_in_every_form_and_has_draws_of_its_own(scheme):
+    net = trained(LibraryBlock())
+    program = torch.export.export(net, (torch.zeros(2, 64, 4, 4),))
+    fresh, made = reinitialised(net, scheme=scheme), reinitialised(torch.export.unflatten(program), scheme=scheme)
+    assert all(torch.equal(value, made.state_dict()[name]) for name, value in fresh.state_dict().items())
+    for other in {*SCHEMES} - {scheme}:
+        one, two = fresh.conv.weight, reinitialised(net, scheme=other).conv.weight
+        assert abs(torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1]) < 0.05
+
+
+TORCH_OF_SEED_3 = [-0.0554451, 0.171956, -0.0629367, 0.0377207, 0.4627352, 0.4968863]
+
+
+def test_pytorchs_own_scheme_draws_what_it_always_did():
+    """Predictors were fitted with these references."""
+    net = trained(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Linear(2, 2)))
+    assert reinitialised(net, seed=3)[0].weight.flatten().tolist() == pytest.approx(TORCH_OF_SEED_3, abs=1e-6)
+
+
+def test_a_scheme_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match="scheme is one of torch, fan-out, truncated, got 'xavier'"):
+        reinitialised(tiny(), scheme="xavier")

@@ -50,6 +50,10 @@ def settled(
     Batches are pooled: means and variances are those of all images, however they were split. A layer that is called
     several times in a pass, as a head on several levels, gets the average over its calls.
 
+    Give as many images at a time as fit: those of a batch of few are normalised by few, and each layer's statistics
+    then spoil the next one's. An untrained ShuffleNet v2's maps of 32 images differ by 0.14 (one minus CKA) between one
+    batch and two, and by 0.7 from batches of one.
+
     What stays as it was: layers that are not called, that have seen a single value per channel, or that keep no
     running statistics; those that are frozen into a scale and an offset, as torchvision's ``FrozenBatchNorm2d``, whose
     statistics are constants that their network was fitted to; ``num_batches_tracked`` and momentum. The given network

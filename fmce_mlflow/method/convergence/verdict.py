@@ -64,8 +64,9 @@ class Convergence:
         text = f"Converged at snapshot {self.point} of {last}: by the {name}, CQI {when} below {threshold:g} from there"
         if self.config.rule == "first":
             text = text.removesuffix(" from there")
-        if self.smoothed[self.point] >= self.smoothed[0]:
-            text += f", but the smoothed value there is no lower than at snapshot 0 ({self.smoothed[0]:.3g})"
+        first = self.markers[0] if self.markers else 0
+        if self.smoothed[self.point] >= self.smoothed[first]:
+            text += f", but the smoothed value there is no lower than at snapshot {first} ({self.smoothed[first]:.3g})"
         elif self.point == last:
             text += ", but as that is the last snapshot only a longer training can confirm it"
         return f"{text}."

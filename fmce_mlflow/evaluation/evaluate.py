@@ -178,7 +178,7 @@ def _findings(
             far=is_far(scored.modules[name].distance, predictor.predictor.info),
             early=name in early,
             weightless=name in plain,
-            measured=training.fmcs if training else None,
+            measured=training.measured(name) if training else None,
             image_focus=unseen,
         )
         for name in ordered

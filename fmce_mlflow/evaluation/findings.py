@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmce_mlflow.errors import ConfigError
+from fmce_mlflow.errors import ConfigError, FmceError
+from fmce_mlflow.method.convergence.config import Signal
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
+from fmce_mlflow.recording.signals import Signals
 from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.wording import counted, some
@@ -90,6 +92,18 @@ class TrainingRun:
     snapshot: int  # its snapshot that the model is
     fmcs: float | None = None  # from the run's losses; None where the run has no label for the snapshot
     convergence: Convergence | None = None  # None where the run does not say how its losses were judged
+    signals: Signals | None = None  # what the run recorded, with the changes of each module's weights
+    signal: Signal = "train"  # the one that labels it
+
+    def measured(self, module: str) -> float | None:
+        """The label of one module, by its own weights; None where it has none."""
+        try:
+            found = None if self.signals is None else self.signals.labels(module, self.signal).fmcs
+        except FmceError:
+            return self.fmcs
+        if found is None or self.snapshot >= len(found):
+            return self.fmcs
+        return None if np.isnan(found[self.snapshot]) else float(found[self.snapshot])
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +173,8 @@ class Findings:
             found |= {f"fmcs_predicted/{key}": module.fmcs, f"fmcs_std/{key}": module.std}
             if module.focus is not None:
                 found[f"focus/{key}"] = module.focus
-        if self.training is not None and self.training.fmcs is not None:
-            found["fmcs_measured"] = self.training.fmcs
+        if self.training is not None and self.least.measured is not None:
+            found["fmcs_measured"] = self.least.measured
         if self.images.accuracy is not None:
             found["fmce_accuracy"] = self.images.accuracy
         return found
@@ -172,7 +186,7 @@ class Findings:
         for module in self.modules:
             line = f"{module.name}: FMCS {module.fmcs:.2f} ± {module.std:.2f}, "
             line += f"level {module.level} of {len(module.levels) - 1}"
-            line += "" if module.measured is None else f"; {module.measured:.2f} from its losses"
+            line += "" if module.measured is None else f"; {module.measured:.2f} by its training"
             lines.append(line if module.known else f"{line}; the predictor does not know such modules")
         if not self.deciding:
             lines.append("There is no verdict and no fmcs_predicted: the predictor knows no module of these.")

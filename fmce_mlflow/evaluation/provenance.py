@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.evaluation.choices import Notes
 from fmce_mlflow.evaluation.findings import ModelFacts, PredictorFacts, TrainingRun
+from fmce_mlflow.method.convergence.config import Signal
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
 from fmce_mlflow.method.fmce_net.kinds import kind_named
 from fmce_mlflow.method.networks.fingerprint import Fingerprint, fingerprint, same_weights
@@ -65,7 +66,8 @@ def find_training_run(client: MlflowClient, model: TorchModel, notes: Notes) -> 
     try:
         run = client.get_run(facts.source_run)
         if (found := _ended(client, run)) is not None:
-            return _at(run, facts.snapshot, found[1])
+            return _at(run, facts.snapshot, found[1:])
+        told = _told(client, run)
         labels = {m.step: m.value for m in client.get_metric_history(facts.source_run, "fmcs")}
         convergence = _convergence(client, run)
     except MlflowException as error:
@@ -76,7 +78,8 @@ def find_training_run(client: MlflowClient, model: TorchModel, notes: Notes) -> 
             f"{without_credentials(client.tracking_uri)}; there is no fmcs_measured."
         )
         return None
-    return TrainingRun(facts.source_run, facts.snapshot, labels.get(facts.snapshot), convergence)
+    own = told[1:] if told else ()
+    return TrainingRun(facts.source_run, facts.snapshot, labels.get(facts.snapshot), convergence, *own)
 
 
 def _recording(client: MlflowClient, model: TorchModel, notes: Notes) -> TrainingRun | None:
@@ -91,7 +94,7 @@ def _recording(client: MlflowClient, model: TorchModel, notes: Notes) -> Trainin
         return None
     if run is None or found is None:
         return None
-    (weights, convergence), mine = found, fingerprint(model.network)
+    weights, mine = found[0], fingerprint(model.network)
     same = [snapshot for snapshot, other in enumerate(weights) if same_weights(mine, other)]
     if not same:
         notes.choices.append(
@@ -99,27 +102,32 @@ def _recording(client: MlflowClient, model: TorchModel, notes: Notes) -> Trainin
             "the snapshots; there is no fmcs_measured."
         )
         return None
-    return _at(run, same[-1], convergence)
+    return _at(run, same[-1], found[1:])
 
 
-def _ended(client: MlflowClient, run: Run) -> tuple[list[Fingerprint], Convergence] | None:
-    """Of a run with a recording that has ended: the weights at each snapshot, and what labels it."""
-    if RecordingTag.of(run.data.tags) is None:
-        return None
+def _ended(client: MlflowClient, run: Run) -> tuple[list[Fingerprint], Signals, Signal] | None:
+    """Of a run with a recording of another loop that has ended: as :func:`_told`."""
+    return None if RecordingTag.of(run.data.tags) is None else _told(client, run)
+
+
+def _told(client: MlflowClient, run: Run) -> tuple[list[Fingerprint], Signals, Signal] | None:
+    """Of a run that has ended: the weights at each snapshot, what each signal says, and the one that labels it."""
     try:
         told = recorded_signals(client, run)
         if told is None:
             return None
         weights = [(float(a), float(b)) for a, b in told["weights"]]
-        return weights, Signals.from_dict(told).primary(told["signal"])
+        signals = Signals.from_dict(told)
+        return weights, signals, signals.primary(told["signal"]).signal
     except (FmceError, LookupError, TypeError, ValueError, AttributeError):
         return None
 
 
-def _at(run: Run, snapshot: int, convergence: Convergence) -> TrainingRun:
+def _at(run: Run, snapshot: int, told: tuple[Signals, Signal]) -> TrainingRun:
+    convergence = told[0].primary(told[1])
     known = convergence.fmcs is not None and snapshot < len(convergence.fmcs)
     label = float(convergence.fmcs[snapshot]) if known else None  # type: ignore[index]
-    return TrainingRun(run.info.run_id, snapshot, label, convergence)
+    return TrainingRun(run.info.run_id, snapshot, label, convergence, *told)
 
 
 def _convergence(client: MlflowClient, run: Run) -> Convergence | None:

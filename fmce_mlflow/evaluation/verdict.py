@@ -157,7 +157,7 @@ def trust(findings: Findings) -> list[str]:
 
 def _disagreement(module: ModuleFinding) -> str:
     return (
-        f"Find out why {module.name} scores {module.fmcs:.2f} where the losses of its run say {module.measured:.2f}. "
+        f"Find out why {module.name} scores {module.fmcs:.2f} where its training says {module.measured:.2f}. "
         "If the validation loss of that run has not fallen, BatchNorm statistics lag and the score is right; otherwise "
         "trust the losses: the predictor may not know modules like this one."
     )

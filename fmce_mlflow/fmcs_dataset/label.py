@@ -14,7 +14,8 @@ from fmce_mlflow.fmcs_dataset.options import Unconverged
 from fmce_mlflow.fmcs_dataset.table import COLUMNS, known_run
 from fmce_mlflow.fmcs_dataset.told import ToldRun, told_by
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
-from fmce_mlflow.method.convergence.verdict import Convergence, assess
+from fmce_mlflow.method.convergence.moving import ModuleLabels, label_module
+from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.runs.feature_index import Index, matching
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.recordings import TAG, has_ended
@@ -55,12 +56,14 @@ def build_fmcs_dataset(
 ) -> FmcsDataset:
     """Label the feature maps of backbone runs, of any backbones and data; a snapshot without maps has no row.
 
+    Each module has the label of :func:`~fmce_mlflow.method.convergence.moving.label_module`, by its own weights.
+
     Args:
         client: MLflow client.
         source_runs: Ids of the runs.
         config: The constants of convergence.
         signal: ``train`` or ``val`` loss, or each module's own ``drift``.
-        unconverged: ``drop`` runs that cannot be labelled, or ``keep`` them without a label.
+        unconverged: ``drop`` runs, modules and snapshots that cannot be labelled, or ``keep`` them without a label.
         modules: Only these modules, names or globs; all where empty.
 
     Raises:
@@ -75,17 +78,17 @@ def build_fmcs_dataset(
         run = _backbone_run(client, run_id)
         index = FeatureMapReader(client, run_id).index
         told = told_by(client, run)
-        verdict: Convergence | None = None
+        losses: list[float] | None = None
         for module in matching(index.modules, modules, run_id):
-            if verdict is None or signal == "drift":  # a loss says the same of all modules
-                verdict = _convergence(told, module, config, signal)
-            found[f"{run_id}/{module}" if signal == "drift" else run_id] = verdict
-            if verdict.fmcs is None:
-                reason = verdict.verdict()
-                reasons.setdefault(run_id, []).append(f"{module}: {reason}" if signal == "drift" else reason)
-                if unconverged == "drop":
-                    continue
-            rows += _rows(told, index, module, verdict)
+            if losses is None or signal == "drift":  # a loss is that of all modules
+                losses = told.losses(signal, module)
+            labels = _labels(told, module, losses, config, signal)
+            own = signal == "drift" or bool(labels.moved_from)  # no other module need have this verdict
+            found[f"{run_id}/{module}" if own else run_id] = labels.judged
+            if labels.problem is not None:
+                told_of = f"{module}: {labels.problem}" if own or labels.labelled else labels.problem
+                reasons.setdefault(run_id, []).append(told_of)
+            rows += _rows(told, index, module, labels, keep=unconverged == "keep")
     why = {run_id: " ".join(dict.fromkeys(texts)) for run_id, texts in reasons.items()}
     if not rows:
         lines = "\n".join(f"  {run_id}: {reason}" for run_id, reason in why.items())
@@ -111,20 +114,26 @@ def _backbone_run(client: MlflowClient, run_id: str) -> Run:
     return run
 
 
-def _convergence(told: ToldRun, module: str, config: ConvergenceConfig, signal: Signal) -> Convergence:
+def _labels(
+    told: ToldRun, module: str, losses: Sequence[float], config: ConvergenceConfig, signal: Signal
+) -> ModuleLabels:
+    changes = told.changes(module, len(losses))
     try:
-        return assess(told.losses(signal, module), config, signal=signal)
+        return label_module(losses, changes, config, signal=signal, starts_trained=told.starts_trained)
     except NonFiniteLossError as error:
         what = f"{SIGNAL_NAMES[signal]} of run {told.run_id}"
         raise NonFiniteLossError(error.snapshot, error.value, what) from None
 
 
-def _rows(told: ToldRun, index: Index, module: str, verdict: Convergence) -> list[dict[str, Any]]:
-    """One row per snapshot whose maps and losses are both there."""
+def _rows(told: ToldRun, index: Index, module: str, labels: ModuleLabels, *, keep: bool) -> list[dict[str, Any]]:
+    """One row per snapshot whose maps and losses are both there, and that has a label or is to be kept without."""
     rows = []
     for snapshot in index.snapshots(module):
-        if snapshot >= len(verdict.losses):
+        if snapshot >= len(labels.fmcs):
             continue  # the run died between its maps and its metrics
+        fmcs = float(labels.fmcs[snapshot])
+        if np.isnan(fmcs) and not keep:
+            continue
         entry = index.entries[module, snapshot]
         n, channels, height, width = entry.shape
         rows.append(
@@ -136,8 +145,10 @@ def _rows(told: ToldRun, index: Index, module: str, verdict: Convergence) -> lis
                 "module": module,
                 "snapshot": snapshot,
                 "epoch": told.epochs.get(snapshot, np.nan),
-                "fmcs": np.nan if verdict.fmcs is None else float(verdict.fmcs[snapshot]),
-                "level": verdict.level(snapshot),
+                "fmcs": fmcs,
+                "level": labels.levels[snapshot],
+                "moved_from": labels.moved_from,
+                "moved_until": labels.moved_until,
                 "n": n,
                 "channels": channels,
                 "height": height,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES
+from fmce_mlflow.method.convergence.moving import how_it_moved
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.report.loss_chart import loss_chart
 from fmce_mlflow.report.svg import histogram_chart
@@ -57,6 +59,7 @@ def dataset_page(
         steps=_steps(table, run_id, incomplete=bool(left_out or unlabelled)),
         columns=COLUMNS,
         groups=groups,
+        moves=[group.moved for group in groups if group.moved],
         histogram=histogram,
         curves=list(curves.values())[:MOST_CURVES],
         more_curves=len(curves) - MOST_CURVES,
@@ -74,6 +77,7 @@ class _Group:
     key: str
     name: str
     convergence: Convergence | None
+    moved: str  # how its weights did, in a sentence; empty where they moved all the time, or that is not known
 
     @property
     def caption(self) -> str:
@@ -89,8 +93,13 @@ def _group(run_id: str, module: str, rows: pd.DataFrame, convergences: Mapping[s
     by_module = f"{run_id}/{module}"
     key = by_module if by_module in convergences else run_id
     found, first = convergences.get(key), rows.iloc[0]
-    markers = rows.dropna(subset="level").sort_values("level")["snapshot"].tolist()
-    point = "none" if found is None or found.point is None else str(found.point)
+    moved_from, moved_until = (_whole(first, name) for name in ("moved_from", "moved_until"))
+    never = moved_from is None and moved_until is not None
+    last = int(rows["snapshot"].max()) if found is None else len(found.losses) - 1
+    story = how_it_moved(moved_from, moved_until, last)
+    marked = rows.dropna(subset="level").sort_values(["level", "snapshot"])
+    markers = [] if never else marked.drop_duplicates("level", keep="last")["snapshot"].tolist()
+    point = "none" if found is None or found.point is None or never else str(found.point)
     name = f"{first.backbone} on {first.dataset}, seed {first.seed}"
     row = {
         "run": run_id[:8],
@@ -103,7 +112,14 @@ def _group(run_id: str, module: str, rows: pd.DataFrame, convergences: Mapping[s
         "markers": ", ".join(map(str, markers)) or "none",
         "snapshots": str(len(rows)),
     }
-    return _Group(row, key, f"{name}, {module}" if key == by_module else name, found)
+    title = f"{name}, {module}" if key == by_module else name
+    return _Group(row, key, title, found, f"`{module}` of run {run_id[:8]} {story}." if story else "")
+
+
+def _whole(row: Any, column: str) -> int | None:
+    """A whole number of a row, None where it has none."""
+    value = row.get(column)
+    return None if value is None or pd.isna(value) else int(value)
 
 
 def _summary(table: pd.DataFrame, left_out: Mapping[str, str], unlabelled: Mapping[str, str]) -> list[str]:
@@ -114,8 +130,13 @@ def _summary(table: pd.DataFrame, left_out: Mapping[str, str], unlabelled: Mappi
     ]
     if left_out:
         texts.append(f"{counted(len(left_out), 'requested run')} could not be used, wholly or in part: see “Left out”.")
-    if unlabelled:
-        texts.append(f"{counted(len(unlabelled), 'run')} in it {'has' if len(unlabelled) == 1 else 'have'} no label.")
+    labelled_runs = set(table.loc[table["fmcs"].notna(), "run_id"])
+    for what, runs in (
+        ("no label", [one for one in unlabelled if one not in labelled_runs]),
+        ("rows without a label", [one for one in unlabelled if one in labelled_runs]),
+    ):
+        if runs:
+            texts.append(f"{counted(len(runs), 'run')} in it {'has' if len(runs) == 1 else 'have'} {what}.")
     return texts
 
 

@@ -31,8 +31,10 @@ MAX_TEXT_BYTES = 2 * 2**30
 as a number, and packs what is alike. These bounds are of memory, of which a table takes up to three times as much."""
 
 
-def read_table(data: bytes, columns: Mapping[str, str]) -> pd.DataFrame:
+def read_table(data: bytes, columns: Mapping[str, str], later: Collection[str] = ()) -> pd.DataFrame:
     """Some columns of a parquet file, by their pandas types, and nothing of any other.
+
+    Those of ``later`` may be missing, and then have nothing in them.
 
     Raises:
         ValueError: If it is no such file, lacks a column, or would be larger than what is read.
@@ -45,18 +47,19 @@ def read_table(data: bytes, columns: Mapping[str, str]) -> pd.DataFrame:
     """
     try:
         file = pq.ParquetFile(io.BytesIO(data), read_dictionary=[n for n, kind in columns.items() if kind == "string"])
-        if missing := [name for name in columns if name not in file.schema_arrow.names]:
+        there = {name: kind for name, kind in columns.items() if name in file.schema_arrow.names}
+        if missing := [name for name in columns if name not in there and name not in later]:
             raise ValueError(f"it has no column {', '.join(missing)}")
         if file.metadata.num_rows > MAX_ROWS:
             raise ValueError(f"it has {file.metadata.num_rows:,} rows, and at most {MAX_ROWS:,} are read")
         if (size := _unpacked(file.metadata, columns)) > MAX_TEXT_BYTES:
             raise ValueError(f"its columns have {size:,} bytes unpacked, and at most {MAX_TEXT_BYTES:,} are read")
-        table = file.read(columns=list(columns))
+        table = file.read(columns=list(there))
         size = sum(_text_bytes(column) for column in table.columns)
         if size > MAX_TEXT_BYTES:
             raise ValueError(f"its texts have {size:,} bytes, and at most {MAX_TEXT_BYTES:,} are read")
-        found: pd.DataFrame = table.to_pandas(ignore_metadata=True)[list(columns)].astype(dict(columns))
-        return found
+        found: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+        return found.reindex(columns=list(columns)).astype(dict(columns))
     except (pa.ArrowException, OSError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as error:
         raise ValueError(f"{error!s:.300}") from None
 
@@ -89,6 +92,8 @@ COLUMNS: dict[str, str] = {
     "epoch": "float64",
     "fmcs": "float64",
     "level": "Int64",
+    "moved_from": "Int64",
+    "moved_until": "Int64",
     "n": "int64",
     "channels": "int64",
     "height": "int64",
@@ -96,8 +101,12 @@ COLUMNS: dict[str, str] = {
     "artifact_path": "string",
     "sha256": "string",
 }
-"""Columns of an FMCS-dataset with their pandas types. ``level`` is set at the marker snapshots only; ``fmcs`` is NaN
-in runs that have not converged and were kept on request. Maps stand at ``artifact_path`` of the run ``run_id``."""
+"""Columns of an FMCS-dataset with their pandas types. ``level`` is set at the marker snapshots only, and is 0 while a
+module has not moved; ``fmcs`` is NaN where a snapshot has no label and was kept on request. ``moved_from`` is the last
+snapshot before the module's weights changed first, ``moved_until`` the last one at which they had changed: null and 0
+if they never did, both null if that is not known. Maps stand at ``artifact_path`` of the run ``run_id``."""
+LATER = ("moved_from", "moved_until")
+"""Columns that tables of releases before lack: nothing is known of these."""
 
 
 def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
@@ -115,7 +124,7 @@ def load_fmcs_dataset(client: MlflowClient, run_id: str) -> pd.DataFrame:
         data = read_file(path, MAX_FILE_BYTES, name)
     check_seal(run.data.tags, PARQUET, data, name)
     try:
-        return _checked(read_table(data, COLUMNS))
+        return _checked(read_table(data, COLUMNS, LATER))
     except ValueError as error:
         raise ArtifactError(f"{PARQUET} of run {run_id} cannot be read: {error}. Build it again.") from None
 
@@ -124,7 +133,8 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
     """A table whose labels and sizes can be; ValueError says which are not."""
     if table.empty:
         raise ValueError("it has no rows")
-    bounds = {"fmcs": (0, 1), "level": (0, MOST_LEVELS - 1), "snapshot": (0, 2**53)}
+    bounds = {"fmcs": (0, 1), "level": (0, MOST_LEVELS - 1)}
+    bounds |= {name: (0, 2**53) for name in ("snapshot", *LATER)}
     bounds |= {name: (1, 2**53) for name in ("n", "channels", "height", "width")}
     for name, (low, high) in bounds.items():
         values = table[name].dropna()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from fmce_mlflow.errors import ArtifactError, ConfigError, ConvergenceError, RunError
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, Signal
 from fmce_mlflow.method.convergence.drift import drift_sequence
-from fmce_mlflow.recording.signals import Signals
+from fmce_mlflow.recording.signals import WEIGHTS, Signals
 from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.runs.recordings import CONVERGENCE, RecordingTag, recorded_signals
 
@@ -25,6 +26,7 @@ class ToldRun:
     Attributes:
         epochs: Trained so far, by snapshot.
         prefix: Before the names of its metrics.
+        starts_trained: Whether its snapshot 0 has trained weights.
         recorded: What its ``convergence.json`` says, if it is a recording that has ended: other metrics of the run may
             have the names of the recording's.
     """
@@ -37,6 +39,7 @@ class ToldRun:
     epochs: Mapping[int, float]
     prefix: str
     recorded: Signals | None
+    starts_trained: bool = False
 
     def losses(self, signal: Signal, module: str) -> list[float]:
         """The sequence of a signal over the snapshots from 0 on, without a gap.
@@ -51,6 +54,14 @@ class ToldRun:
             what = f"{SIGNAL_NAMES[signal]}{f' of {module}' if signal == 'drift' else ''}"
             raise RunError(f"Run {self.run_id} recorded no {what} at every snapshot. Name another signal.")
         return [float(value) for value in found.losses]
+
+    def changes(self, module: str, snapshots: int) -> list[float] | None:
+        """How far a module's weights moved before each snapshot, NaN where that is not known; None: nothing is."""
+        if self.recorded is not None:
+            found = self.recorded.changes.get(module)
+            return None if found is None else found.tolist()
+        history = dict(_history(self.client, self.run_id, f"{self.prefix}{WEIGHTS}{metric_name(module)}"))
+        return [history.get(snapshot, math.nan) for snapshot in range(snapshots)] if history else None
 
     def _metrics(self, signal: Signal, module: str) -> list[float]:
         name = self.prefix + (f"drift/{metric_name(module)}" if signal == "drift" else f"{signal}_loss")
@@ -92,7 +103,9 @@ def told_by(client: MlflowClient, run: Run) -> ToldRun:
             signals = Signals.from_dict(value)
     except (ConfigError, ConvergenceError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{CONVERGENCE} of run {run_id} cannot be read: {error}") from None
-    return ToldRun(client, run_id, tag.backbone, tag.dataset, _seed(params), epochs, tag.prefix, signals)
+    return ToldRun(
+        client, run_id, tag.backbone, tag.dataset, _seed(params), epochs, tag.prefix, signals, tag.starts_trained
+    )
 
 
 def _history(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:

@@ -57,7 +57,7 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
     options, given = about.options, record
     record = replace(given, metrics=[dict(one) for one in given.metrics])  # again after a failure it is the same
     assumed = _complete(record)
-    signals = run_convergence(record.metrics, options.convergence, finite=finite)
+    signals = run_convergence(record.metrics, options.convergence, finite=finite, starts_trained=options.starts_trained)
     signal = options.signal if finite else signals.nearest(options.signal)
     primary, note = signals.primary(signal), signals.disagreement
     if signal != options.signal:
@@ -65,7 +65,7 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
             f"The {SIGNAL_NAMES[options.signal]} was not recorded at every snapshot: the {SIGNAL_NAMES[signal]} tells."
         )
     run.say(primary.verdict())
-    for line in filter(None, (f"note: {note}" if note else None, signals.order())):
+    for line in filter(None, (f"note: {note}" if note else None, signals.order(), signals.movements())):
         run.say(line)
     for step in range(len(primary.losses)):
         labels = {"cqi": primary.cqi[step]} | ({} if primary.fmcs is None else {"fmcs": primary.fmcs[step]})

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fmce_mlflow.errors import ArtifactError, RunError
+from fmce_mlflow.errors import ArtifactError, FmceError, RunError
+from fmce_mlflow.method.convergence.config import SIGNAL_NAMES
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.maps.bounds import MOST_MODULES, Bounds, bounds, side_in_memory
 from fmce_mlflow.method.maps.pictures import ModulePictures, module_pictures, pooled
@@ -78,7 +79,7 @@ def run_page(client: MlflowClient, run_id: str, modules: Sequence[str] = ()) -> 
     for module in chosen:
         pictures, labels = _pictures(reader, module, choice)
         shown.append(_module(reader.index, module, pictures, recorded, choice))
-    loss, n, own = recorded.loss, choice.limits.images, recorded.signal == "drift" and not recorded.note
+    loss, n = recorded.loss, choice.limits.images
     page = MapsPage(
         title=_title(run),
         facts=_facts(run, reader.index, wanted, there),
@@ -91,7 +92,7 @@ def run_page(client: MlflowClient, run_id: str, modules: Sequence[str] = ()) -> 
         notes=[
             *notes,
             *([recorded.note] if recorded.note else []),
-            *(["FMCS is each module's own here, by its feature drift."] if own else []),
+            *_own_labels(recorded, chosen),
             *left_out("module", len(chosen), len(wanted)),
             *left_out("snapshot", len(choice.snapshots), len(there)),
             *left_out("probe image", n, reader.index.probe.n),
@@ -152,14 +153,41 @@ def _pictures(reader: FeatureMapReader, module: str, choice: _Choice) -> tuple[M
     return module_pictures(maps), labels[:images]
 
 
+def _own_labels(recorded: Recorded, modules: Sequence[str]) -> list[str]:
+    """What the page says of labels that are not the run's."""
+    if recorded.note:
+        return []
+    if recorded.signal == "drift":
+        return ["FMCS is each module's own here, by its feature drift."]
+    if any(recorded.signals.story(module) for module in modules):
+        return ["Modules whose weights did not move all the time have an FMCS of their own."]
+    return []
+
+
 def _module(index: Index, module: str, pictures: ModulePictures, recorded: Recorded, choice: _Choice) -> ShownModule:
-    drift = recorded.signals.drift.get(module)
-    own = drift if recorded.signal == "drift" and not recorded.note else None
     shape = index.entries[module, choice.snapshots[0]].shape[1:]
-    scores = tuple(_score(own, snapshot) for snapshot in choice.snapshots)
+    scores, story = _scores(recorded, module, choice.snapshots), recorded.signals.story(module)
     frozen = recorded.frozen.get(module)
-    state = "" if frozen is None else f"frozen after snapshot {frozen}"
+    state = f"its weights {story}" if story else ""
+    state = state if frozen is None else f"frozen after snapshot {frozen}"
+    drift = recorded.signals.drift.get(module)
     return ShownModule(module, shape, pictures, scores if any(scores) else (), drift, state)
+
+
+def _scores(recorded: Recorded, module: str, snapshots: Sequence[int]) -> tuple[str, ...]:
+    """A module's own labels as they are written, where they are others than the run's; else none."""
+    signals = recorded.signals
+    signal = next((one for one in SIGNAL_NAMES if one == recorded.signal), None)
+    if recorded.note or signal is None or not (signal == "drift" or signals.story(module)):
+        return ()
+    try:
+        labels = signals.labels(module, signal).fmcs
+    except FmceError:
+        return ()
+    return tuple(
+        "" if snapshot >= len(labels) or np.isnan(labels[snapshot]) else f"{labels[snapshot]:.2f}"
+        for snapshot in snapshots
+    )
 
 
 def _moment(snapshot: int, recorded: Recorded) -> Moment:

@@ -42,6 +42,10 @@ class RecordingOptions(Options):
     patience: PatienceOption = 3
     prefix: Annotated[str, Option("Put before the names of metrics, where a run has others of these names.")] = ""
     page: Annotated[bool, Option("Log a page to look at the maps on.")] = False
+    starts_trained: Annotated[
+        bool,
+        Option("Snapshot 0 has trained weights, as in fine-tuning: there are no labels before T, and 1 from T on."),
+    ] = False
     convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
 
     @classmethod

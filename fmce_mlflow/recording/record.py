@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fmce_mlflow.method.networks.fingerprint import Fingerprint
 from fmce_mlflow.runs.feature_index import Entry, checked_entry, fields_of
 from fmce_mlflow.safety.reading import parse_json
 
@@ -32,6 +33,7 @@ class Record:
         steps: How many losses the loop has told.
         named: The last epoch that the loop named.
         frozen: Modules that the recording froze, in order, each with the snapshot after which.
+        weights_of: Fingerprints of each module's weights at the last snapshot.
         grams: Centred Gram matrices (n, n) of the last snapshot's maps by module, for the next drift.
         saliency: Grad-CAM by module, uint8 (S, n, h, w), of the last S snapshots.
     """
@@ -44,6 +46,7 @@ class Record:
     steps: int = 0
     named: float | None = None
     frozen: dict[str, int] = field(default_factory=dict)
+    weights_of: dict[str, Fingerprint] = field(default_factory=dict)
     grams: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
     saliency: dict[str, NDArray[np.uint8]] = field(default_factory=dict, compare=False)
 
@@ -57,6 +60,7 @@ class Record:
             "steps": self.steps,
             "named": self.named,
             "frozen": self.frozen,
+            "weights_of": self.weights_of,
         }
         return f'{json.dumps(rest)[:-1]}, "entries": [{", ".join(map(_text_of, self.entries.values()))}]}}'
 
@@ -86,6 +90,7 @@ class Record:
             steps=int(value.get("steps", 0)),
             named=None if value.get("named") is None else float(value["named"]),
             frozen={str(module): int(snapshot) for module, snapshot in dict(value.get("frozen", {})).items()},
+            weights_of={str(m): (float(a), float(b)) for m, (a, b) in dict(value.get("weights_of", {})).items()},
             grams=_named(tensors or {}, _GRAM),
             saliency=_named(tensors or {}, _SALIENCY),
         )

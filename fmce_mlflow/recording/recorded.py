@@ -10,7 +10,7 @@ from fmce_mlflow.errors import FmceError
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.recording.record import frozen_of
-from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals, run_convergence
+from fmce_mlflow.recording.signals import DRIFT, LOSSES, WEIGHTS, Signals, run_convergence
 from fmce_mlflow.runs.metric_names import logged_name
 from fmce_mlflow.runs.recordings import CONVERGENCE, RecordingTag, recorded_signals
 
@@ -50,7 +50,8 @@ def read_recording(client: MlflowClient, run: Run, modules: Sequence[str]) -> Re
     """What a run has logged of its snapshots; where it has no verdict of its own, one is made of its metrics."""
     tag, run_id = RecordingTag.of(run.data.tags), run.info.run_id
     signal, config = judged_by(run) or ("train", ConvergenceConfig())
-    names = ["epoch", *LOSSES, "val_accuracy", *(f"{DRIFT}{module}" for module in modules)]
+    names = ["epoch", *LOSSES, "val_accuracy"]
+    names += [f"{kind}{module}" for module in modules for kind in (DRIFT, WEIGHTS)]
     metrics: dict[int, dict[str, float]] = {}
     for name in names:
         for one in client.get_metric_history(run_id, (tag.prefix if tag else "") + logged_name(name)):

@@ -23,6 +23,7 @@ from fmce_mlflow.method.networks.fingerprint import fingerprint
 from fmce_mlflow.method.networks.model_forms import bare_name, call_of, unwrap, unwrap_with_prefix
 from fmce_mlflow.method.networks.take_maps import TakenMaps, take_maps
 from fmce_mlflow.method.networks.untouched import untouched
+from fmce_mlflow.method.networks.weight_change import WeightChange
 from fmce_mlflow.method.saliency.history import SaliencyHistory, spread_snapshots
 from fmce_mlflow.recording.conclude import conclude, log_figure, log_missing, metric_rows, named
 from fmce_mlflow.recording.decisions import Decisions
@@ -32,7 +33,7 @@ from fmce_mlflow.recording.options import RecordingOptions
 from fmce_mlflow.recording.probe import NO_LABEL, ProbeImages
 from fmce_mlflow.recording.probe_pictures import log_probe
 from fmce_mlflow.recording.record import Record
-from fmce_mlflow.recording.signals import DRIFT, LOSSES, Signals
+from fmce_mlflow.recording.signals import DRIFT, LOSSES, WEIGHTS, Signals
 from fmce_mlflow.recording.state import About
 from fmce_mlflow.report.saliency_figure import history_figure
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
@@ -95,6 +96,8 @@ class Recorder(Deciding):
         self.freezing = Freezing(model, lambda: look(model, self.modules, probe, self.options.token_grid))
         self.decisions = Decisions(self.options.convergence, self.options.patience, self.options.signal, self.modules)
         self._saliency = self._history()
+        self._once = run.saying_once()
+        self._weights = WeightChange(model, self.modules, self._upstream, self.record.weights_of)
         self._owns_uploads = uploads is None
         self.uploads = uploads or open_uploads(run)
 
@@ -187,7 +190,7 @@ class Recorder(Deciding):
         metrics = {**metrics, "epoch": float(index) if epoch is None else float(epoch)}
         self.uploads.make_room()
         with interrupts.held(), self._or_as_it_was(), self.uploads.snapshot(index) as sink:
-            metrics |= self._drift(maps) | self._focus()
+            metrics |= self._drift(maps) | self._focus() | self._moved()
             writer = FeatureMapWriter(sink, self.run.id, self.probe.identity, self.probe.labels, record.entries)
             writer.write(index, maps.maps, maps.clipped, maps.exponents)
             record.metrics.append(metrics)
@@ -208,16 +211,18 @@ class Recorder(Deciding):
         """Forget a snapshot of which a part could not be written."""
         before, record = copy(self.record), self.record
         metrics, lists = [dict(m) for m in record.metrics[-1:]], (len(record.metrics), len(record.fingerprints))
-        grams, saliency = dict(record.grams), dict(record.saliency)
+        of_modules: tuple[dict[str, Any], ...] = (record.grams, record.saliency, record.weights_of)
+        as_it_was = [(one, dict(one)) for one in of_modules]
         try:
             yield
         except BaseException:
             record.entries, record.steps, record.named = before.entries, before.steps, before.named
             del record.metrics[lists[0] :], record.epochs[lists[0] :], record.fingerprints[lists[1] :]
             record.metrics[-1:] = metrics
-            for now, then in ((record.grams, grams), (record.saliency, saliency)):
+            for now, then in as_it_was:
                 now.clear()
                 now.update(then)
+            self._weights.forget()
             raise
 
     def _drift(self, taken: TakenMaps) -> dict[str, float]:
@@ -229,6 +234,29 @@ class Recorder(Deciding):
                 found[f"{DRIFT}{module}"] = float(np.clip(1 - gram_cka(self.record.grams[module], gram), 0, 1))
             self.record.grams[module] = gram
         return found
+
+    def _moved(self) -> dict[str, float]:
+        """How far each module's weights have moved since the last snapshot, where that is known."""
+        try:
+            return {f"{WEIGHTS}{module}": value for module, value in self._weights.look().items()}
+        except Exception as error:  # such as a GPU that has no room for a copy
+            self._weights.forget()
+            self._once.say(
+                f"{self.name}: how far weights moved cannot be found out, and counts as a movement: "
+                f"{type(error).__name__}: {error!s:.300}"
+            )
+            return {}
+
+    def _upstream(self) -> dict[str, tuple[str, ...]]:
+        """Names of the weights before each module; of none where that cannot be found out."""
+        try:
+            return {module: one.parameters for module, one in self.freezing.known.items()}
+        except Exception as error:
+            self._once.say(
+                f"{self.name}: it is not known from which weights modules without any are computed, so these count as "
+                f"moving: {type(error).__name__}: {error!s:.300}"
+            )
+            return {}
 
     def _focus(self) -> dict[str, float]:
         """How concentrated each module's Grad-CAM is; empty where there is none."""

@@ -77,8 +77,8 @@ def record(
         dataset: Where the probe images come from.
         uploads: How snapshots wait for a server.
         say: Prints a line for the user.
-        options: ``map_size``, ``token_grid``, ``keep``, ``signal``, ``patience``, ``prefix``, ``page`` and
-            ``convergence`` of :class:`~fmce_mlflow.recording.options.RecordingOptions`.
+        options: ``map_size``, ``token_grid``, ``keep``, ``signal``, ``patience``, ``prefix``, ``page``,
+            ``starts_trained`` and ``convergence`` of :class:`~fmce_mlflow.recording.options.RecordingOptions`.
 
     Returns:
         A context manager: snapshot 0 is taken on entering, convergence found on leaving.
@@ -193,7 +193,9 @@ def frozen_before(run: Run) -> dict[str, int]:
 
 def _describe(run: Run, made: LoopRecorder, probe: ProbeImages) -> None:
     options = made.options
-    told = RecordingTag(made.name, probe.name, options.prefix, options.signal, asdict(options.convergence))
+    told = RecordingTag(
+        made.name, probe.name, options.prefix, options.signal, asdict(options.convergence), options.starts_trained
+    )
     run.set_role("backbone")
     run.set_tags({PROBE_TAG: probe.sha256, TAG: told.to_json()})
     if run.fetch().info.status != "RUNNING":

@@ -30,6 +30,7 @@ class RecordingTag:
     prefix: str = ""
     signal: str = "train"
     convergence: Mapping[str, Any] = field(default_factory=dict)
+    starts_trained: bool = False
 
     def to_json(self) -> str:
         """The tag's text."""
@@ -42,7 +43,7 @@ class RecordingTag:
             value = parse_json(tags[TAG])
             return cls(
                 str(value["backbone"]), str(value["dataset"]), str(value["prefix"]), str(value["signal"]),
-                dict(value["convergence"]),
+                dict(value["convergence"]), bool(value.get("starts_trained", False)),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError):
             return None

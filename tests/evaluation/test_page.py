@@ -30,7 +30,7 @@ def test_a_page_says_what_was_found():
         "conv5 is about 62% of the way to convergence (90% interval 50–74%); it is not yet trained enough to build on.",
         "Converged at snapshot 15 of 24",
         "this model, snapshot 9",
-        "FMCS, measured by losses 0.60, inside",
+        "FMCS, measured in training 0.60, inside",
         "By its features, the model lies within that corpus (distance 1.1; about 1 inside).",
         "34 runs of 10 backbones on digits, MNIST and CIFAR-10.",
         "backbones that it was not fitted to 0.16 0.93 47% 88% 83%",

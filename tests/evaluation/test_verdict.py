@@ -51,7 +51,7 @@ def test_next_steps_follow_from_the_findings():
     assert next_steps(mature)[0].startswith("Let it through")
     assert not any(step.startswith(("Train", "Let")) for step in next_steps(report(finding("x", 0.95, far=True))))
     disagreeing = report(finding("x", 0.2, 0.02, measured=1.0))
-    assert "Find out why x scores 0.20 where the losses of its run say 1.00" in " ".join(next_steps(disagreeing))
+    assert "Find out why x scores 0.20 where its training says 1.00" in " ".join(next_steps(disagreeing))
     few = replace(mature, images=some_images(8))
     assert "8 are few" in " ".join(next_steps(few))
     unconverged = assess(reports.losses(), ConvergenceConfig(threshold=1e-9))

@@ -159,7 +159,8 @@ def test_columns_and_their_types(client):
     run_id = written_run(client, FALLING, seed=7)
     dataset = build_fmcs_dataset(client, [run_id], config=CONFIG)
     names = (
-        "run_id backbone dataset seed module snapshot epoch fmcs level n channels height width artifact_path sha256"
+        "run_id backbone dataset seed module snapshot epoch fmcs level moved_from moved_until n channels height width "
+        "artifact_path sha256"
     ).split()
     assert list(dataset.table.columns) == names == list(COLUMNS)
     assert {n: str(t) for n, t in dataset.table.dtypes.items()} == COLUMNS

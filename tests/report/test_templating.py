@@ -10,7 +10,7 @@ import pytest
 from fmce_mlflow.report.templating import code, plain, render
 
 LINES = [
-    "conv5: FMCS 0.50 ± 0.07, level 2 of 4; 0.62 from its losses",
+    "conv5: FMCS 0.50 ± 0.07, level 2 of 4; 0.62 by its training",
     "![x](http://host.example/x.png)",
     "![x][y]",
     "[x]: http://host.example/x.png",

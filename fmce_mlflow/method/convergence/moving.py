@@ -53,6 +53,20 @@ class ModuleLabels:
         return how_it_moved(self.moved_from, self.moved_until, len(self.fmcs) - 1)
 
 
+def movement(changes: ArrayLike) -> tuple[int | None, int]:
+    """When a module moved: ``moved_from`` and ``moved_until``, as :class:`ModuleLabels` has them.
+
+    Args:
+        changes: As :func:`label_module` takes them, (E+1,).
+
+    Example:
+        >>> movement([0, 0, 0.1, 0.2, 0]), movement([0, 0, 0])
+        ((1, 3), (None, 0))
+    """
+    steps = np.flatnonzero(_moved(np.asarray(changes, dtype=np.float64)))
+    return (int(steps[0]) - 1, int(steps[-1])) if len(steps) else (None, 0)
+
+
 def how_it_moved(moved_from: int | None, moved_until: int | None, last: int) -> str:
     """When a module moved in a run of snapshots 0 … ``last``, as the rest of a sentence; empty: to the end, or unknown.
 
@@ -117,30 +131,27 @@ def label_module(
         [0.0, 0.25, 0.5, 0.5]
     """
     whole = assess(losses, config, signal=signal, finite=False)
-    moved = None if changes is None else _moved(changes, len(whole.losses))
-    if moved is None or moved[1:].all():
-        judged = assess(losses, config, signal=signal)
-        ends = (None, None) if moved is None else (0, len(moved) - 1)
-        return _labels(judged, np.arange(len(judged.losses)), ends, starts_trained)
-    if not moved.any():
+    snapshots = np.arange(len(whole.losses))
+    if changes is None:
+        return _labels(assess(losses, config, signal=signal), snapshots, (None, None), starts_trained)
+    values = np.array(changes, dtype=np.float64)
+    if values.shape != snapshots.shape:
+        raise ConvergenceError(
+            f"Weights change once per snapshot: expected shape {snapshots.shape}, for {len(snapshots)} losses, got "
+            f"{values.shape}. Pass those of the same snapshots."
+        )
+    first, last = movement(values)
+    if first is None:
         return _never(whole, starts_trained)
-    steps = np.flatnonzero(moved)
-    first, last = int(steps[0]) - 1, int(steps[-1])
     judged = assess(losses, config, signal=signal) if first == 0 else _from(whole, first)
-    held = np.maximum.accumulate(np.where(moved, np.arange(len(moved)), 0))  # (E+1,), 0 up to a
+    held = np.maximum.accumulate(np.where(_moved(values), snapshots, 0))  # (E+1,), 0 up to a
     return _labels(judged, held, (first, last), starts_trained)
 
 
-def _moved(changes: ArrayLike, snapshots: int) -> NDArray[np.bool_]:
+def _moved(changes: Floats) -> NDArray[np.bool_]:
     """At which snapshots the weights are others than at the one before, bool (E+1,)."""
-    values = np.array(changes, dtype=np.float64)
-    if values.shape != (snapshots,):
-        raise ConvergenceError(
-            f"Weights change once per snapshot: expected shape ({snapshots},), as there are {snapshots} losses, got "
-            f"{values.shape}. Pass those of the same snapshots."
-        )
-    moved = ~(values <= MOVED)  # NaN too
-    moved[0] = False
+    moved = ~(changes <= MOVED)  # NaN too
+    moved[:1] = False
     return moved
 
 

@@ -26,18 +26,18 @@ def in_order(model: nn.Module, names: Sequence[str], *, example: Any, call: Call
         >>> in_order(net, ["1", "1.1", "0"], example=torch.zeros(1, 3, 4, 4))
         ('0', '1.1', '1')
     """
-    network, heads = _heads(model, names)
+    network, found = heads(model, names)
     ended: list[nn.Module] = []
 
     def hook(module: nn.Module, _args: Any, _output: Any) -> None:
         ended.append(module)
 
     with torch.no_grad(), probing(network), ExitStack() as hooks:
-        for module in {id(one): one for one in heads.values()}.values():
+        for module in {id(one): one for one in found.values()}.values():
             hooks.callback(module.register_forward_hook(hook).remove)
         call(network, example)
     places = {id(module): place for place, module in reversed(list(enumerate(ended)))}
-    return tuple(sorted(names, key=lambda name: places.get(id(heads[name]), len(ended))))
+    return tuple(sorted(names, key=lambda name: places.get(id(found[name]), len(ended))))
 
 
 def weightless(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
@@ -47,8 +47,8 @@ def weightless(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
         >>> weightless(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.MaxPool2d(2)), ["0", "1", "2"])
         ('1', '2')
     """
-    _, heads = _heads(model, names)
-    return tuple(name for name in names if next(heads[name].parameters(), None) is None)
+    _, found = heads(model, names)
+    return tuple(name for name in names if next(found[name].parameters(), None) is None)
 
 
 def namesakes(model: nn.Module, asked: Sequence[str], found: Iterable[str]) -> list[str]:
@@ -74,14 +74,14 @@ def namesakes(model: nn.Module, asked: Sequence[str], found: Iterable[str]) -> l
     ]
 
 
-def _heads(model: nn.Module, names: Sequence[str]) -> tuple[nn.Module, dict[str, nn.Module]]:
+def heads(model: nn.Module, names: Sequence[str]) -> tuple[nn.Module, dict[str, nn.Module]]:
     """The bare network, and by name the module that it is, or is an output of."""
     network, prefix = unwrap_with_prefix(model)
-    found = {"": network, **named_modules(network)}
-    heads = {}
+    modules = {"": network, **named_modules(network)}
+    found = {}
     for name in names:
         head = bare_name(name, prefix)
-        while head not in found:
+        while head not in modules:
             head = head.rpartition(".")[0]
-        heads[name] = found[head]
-    return network, heads
+        found[name] = modules[head]
+    return network, found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Fingerprint: TypeAlias = tuple[float, float]
 """Sum and sum of squares of all parameters of floats."""
@@ -14,7 +15,6 @@ Fingerprint: TypeAlias = tuple[float, float]
 _SAME = 1e-7  # relative; float64 sums differ by 1e-13 between devices, one training step by more than 1e-6
 
 
-@torch.no_grad()
 def fingerprint(network: nn.Module) -> Fingerprint:
     """Sum and sum of squares of a network's parameters, in float64, whatever their order, names and device.
 
@@ -22,7 +22,13 @@ def fingerprint(network: nn.Module) -> Fingerprint:
         >>> fingerprint(nn.Linear(2, 1, bias=False).requires_grad_(False).apply(lambda m: m.weight.fill_(2.0)))
         (4.0, 8.0)
     """
-    values = [p.detach() for p in network.parameters() if p.is_floating_point() and p.numel()]
+    return fingerprint_of(network.parameters())
+
+
+@torch.no_grad()
+def fingerprint_of(parameters: Iterable[Tensor]) -> Fingerprint:
+    """As :func:`fingerprint`, of some parameters."""
+    values = [p.detach() for p in parameters if p.is_floating_point() and p.numel()]
     if not values:
         return 0.0, 0.0
     values = [p.cpu() if p.device.type == "mps" else p for p in values]

@@ -35,7 +35,7 @@ class ModuleFinding:
         early: Whether it lies earlier in its network than any module of the net's training corpus.
         weightless: Whether it has no weights, as a pool or an activation.
         image_focus: Per image, the focus of Grad-CAM, float64 (n,); NaN where it was not taken.
-        measured: FMCS from the losses of the run that trained the model, where they are known.
+        measured: FMCS by the run that trained the model, from its losses and the module's own weights, where known.
     """
 
     name: str

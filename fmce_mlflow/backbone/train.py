@@ -151,8 +151,14 @@ def _snapshots(
     config, state = options.training, resume.state if resume else None
     index = first = state.snapshot if state else 0
     started = time.monotonic()
-    again = partial(freeze_again, recorder, options) if resume else None
-    snapshots = train(model, data, config, resume=state, accelerator=accelerator, progress=bar, begin=again)
+
+    def again() -> None:
+        freeze_again(recorder, options)
+        recorder.recall_weights()
+
+    snapshots = train(
+        model, data, config, resume=state, accelerator=accelerator, progress=bar, begin=again if resume else None
+    )
     with contextlib.closing(snapshots):
         for snapshot in snapshots:
             index = snapshot.index

@@ -70,6 +70,7 @@ class LoopRecorder(Recorder):
         self._stoppable.enter_context(interrupts.stoppable())
         try:
             self._safely("what was frozen", lambda: self.freezing.freeze(self.frozen_parts()))
+            self.recall_weights()
             if not self.snapshots:
                 with told(self.probe):  # nothing is trained yet, so what the probe cannot be is an error
                     maps = self._without_nan(self.take_maps())
@@ -252,6 +253,7 @@ class LoopRecorder(Recorder):
     def _pass_over(self, last: str) -> None:
         """Leave out a snapshot that was recorded before the cut, with the losses before it."""
         self._losses.take()
+        self.recall_weights()
         self._warn("again", f"snapshots up to {last} are there already: not taken again.")
 
     def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -353,6 +355,9 @@ class IdleRecorder(LoopRecorder):
         """Nothing."""
 
     def snapshot(self, **_: Any) -> None:
+        """Nothing."""
+
+    def recall_weights(self) -> None:
         """Nothing."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -247,6 +247,13 @@ class Recorder(Deciding):
             )
             return {}
 
+    def recall_weights(self) -> None:
+        """In a recording that goes on, know the weights of its last snapshot if the network has them again."""
+        try:
+            self._weights.recall()
+        except Exception:  # the next snapshot says it
+            self._weights.forget()
+
     def _upstream(self) -> dict[str, tuple[str, ...]]:
         """Names of the weights before each module; of none where that cannot be found out."""
         try:

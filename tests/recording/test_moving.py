@@ -17,7 +17,7 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import assess
 from fmce_mlflow.runs.recordings import recorded_signals
 from tests.conftest import new_run
-from tests.helpers.recordings import IMAGES, LABELS, PROBE, PROBE_LABELS
+from tests.helpers.recordings import IMAGES, LABELS, PROBE
 from tests.helpers.small_training import history
 
 CONFIG = ConvergenceConfig(levels=3, threshold=0.05, smoothing=0, window=1)
@@ -58,10 +58,16 @@ def trained(model: Net, recorder, trains=lambda epoch: True, first: int = 1, las
 
 
 def recorded(client, model, run_id=None, said=None, **options):
-    options = {"labels": PROBE_LABELS, "convergence": CONFIG, **options}
     say = (lambda line: None) if said is None else said.append
     return fmce_mlflow.record(
-        model, MODULES, probe=PROBE, run_id=run_id or new_run(client), client=client, say=say, **options
+        model,
+        MODULES,
+        probe=PROBE,
+        run_id=run_id or new_run(client),
+        client=client,
+        say=say,
+        convergence=CONFIG,
+        **options,
     )
 
 
@@ -95,25 +101,18 @@ def test_a_frozen_backbone_has_0_and_the_head_on_it_the_label_of_the_loss(client
     assert any("By their weights, backbone never moved; pool never moved. Such a module has FMCS 0" in s for s in said)
 
 
-def test_what_convergence_json_says_of_weights_is_what_was_logged(client):
+def test_a_late_thaw_counts_from_there(client):
+    """In a run that has metrics of its own; ``convergence.json`` says of weights what was logged."""
     model = net()
     with recorded(client, model, prefix="fmce/") as recorder:
         trained(model, recorder, lambda epoch: epoch > 5)
-    run = client.get_run(recorder.run.id)
-    told = recorded_signals(client, run)
-    for module in MODULES:
-        logged = history(client, run.info.run_id, f"fmce/weight_change/{module}")
-        assert told["weight_change"][module] == [None, *logged.values()] and list(logged) == [*range(1, EPOCHS + 1)]
-    assert told["starts_trained"] is False
-
-
-def test_a_late_thaw_counts_from_there(client):
-    model = net()
-    with recorded(client, model) as recorder:
-        trained(model, recorder, lambda epoch: epoch > 5)
     run_id = recorder.run.id
+    told = recorded_signals(client, client.get_run(run_id))
+    for module in MODULES:
+        logged = history(client, run_id, f"fmce/weight_change/{module}")
+        assert told["weight_change"][module] == [None, *logged.values()] and list(logged) == [*range(1, EPOCHS + 1)]
     _, rows = labels_of(client, run_id)
-    losses = losses_of(client, run_id)
+    losses = list(history(client, run_id, "fmce/train_loss").values())
     own = assess(losses[5:], CONFIG)
     assert own.fmcs is not None
     assert rows["backbone"]["fmcs"].tolist() == rows["pool"]["fmcs"].tolist() == [*[0.0] * 5, *own.fmcs]
@@ -142,10 +141,28 @@ def test_a_recording_that_was_cut_off_knows_still_what_never_moved(client):
         trained(model, recorder, lambda epoch: False, first=5)
     changes = {module: history(client, run_id, f"weight_change/{module}") for module in MODULES}
     assert changes["backbone"] == changes["pool"] == dict.fromkeys(range(1, EPOCHS + 1), 0.0)
-    assert list(changes["head"]) == [1, 2, 3, 4, *range(6, EPOCHS + 1)], "how far it moved in between is not known"
+    assert list(changes["head"]) == [*range(1, EPOCHS + 1)], "it went on from the weights of the last snapshot"
     _, rows = labels_of(client, run_id)
     assert set(rows["backbone"]["fmcs"]) == {0.0}
     assert set(rows["head"]["moved_from"]) == {0} and set(rows["head"]["moved_until"]) == {EPOCHS}
+
+
+def test_weights_between_two_processes_that_are_not_known_count_as_moving(client):
+    model = net()
+    with pytest.raises(KeyboardInterrupt), recorded(client, model) as recorder:
+        trained(model, recorder, last=4)
+        raise KeyboardInterrupt
+    model.head.weight.data.mul_(1.1)
+    with recorded(client, model, run_id := recorder.run.id) as recorder:
+        trained(model, recorder, lambda epoch: False, first=5)
+    changes = {module: history(client, run_id, f"weight_change/{module}") for module in MODULES}
+    assert list(changes["head"]) == [1, 2, 3, 4, *range(6, EPOCHS + 1)] and set(changes["backbone"]) == {
+        *range(1, EPOCHS + 1)
+    }
+    told = recorded_signals(client, client.get_run(run_id))["weight_change"]
+    assert told["head"][5] is None
+    _, rows = labels_of(client, run_id)
+    assert set(rows["head"]["moved_until"]) == {EPOCHS} and set(rows["backbone"]["moved_until"]) == {4}
 
 
 def test_a_snapshot_that_could_not_be_written_does_not_make_frozen_weights_move(client):

@@ -54,8 +54,7 @@ class WeightChange:
         and after :meth:`forget` or in another process unless its weights are the same still.
         """
         with torch.inference_mode(False), torch.no_grad():
-            parameters = {name: p.detach() for name, p in unwrap(self.model).named_parameters()}
-            parts = {m: names for m, names in self._all_parts().items() if all(n in parameters for n in names)}
+            parameters, parts = self._here()
             steps = self._moved(parameters, dict.fromkeys(name for names in parts.values() for name in names))
             found = {}
             for module, names in parts.items():
@@ -67,9 +66,24 @@ class WeightChange:
                 self.last[module] = now
             return {module: change for module, change in found.items() if math.isfinite(change)}
 
+    def recall(self) -> None:
+        """In another process than the last look, know the weights of that look if the network has them again."""
+        with torch.inference_mode(False), torch.no_grad():
+            parameters, parts = self._here()
+            for module, names in parts.items():
+                if module not in self.last or all(name in self._kept for name in names):
+                    continue
+                if same_weights(self.last[module], fingerprint_of(parameters[name] for name in names)):
+                    self._kept |= {name: _numbers(parameters[name]).clone() for name in names}
+
     def forget(self) -> None:
         """Let go of the copies, as where the last look is not to count."""
         self._kept.clear()
+
+    def _here(self) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
+        """The network's parameters by name, and by module the names of those that decide, where all are there."""
+        parameters = {name: p.detach() for name, p in unwrap(self.model).named_parameters()}
+        return parameters, {m: names for m, names in self._all_parts().items() if all(n in parameters for n in names)}
 
     def _all_parts(self) -> dict[str, tuple[str, ...]]:
         """Names of the parameters that decide, by module; of one that is not known, none has a say."""
@@ -88,11 +102,12 @@ class WeightChange:
         norms: dict[str, Tensor] = {}
         for name in names:
             now, before = _numbers(parameters[name]), self._kept.get(name)
-            if before is not None and before.shape == now.shape and before.device == now.device:
-                norms[name] = torch.stack([_norm(now - before), _norm(before)])
-                before.copy_(now)
-            else:
+            if before is None or before.shape != now.shape:
                 self._kept[name] = now.clone()
+                continue
+            self._kept[name] = before = before.to(now.device)
+            norms[name] = torch.stack([_norm(now - before), _norm(before)])
+            before.copy_(now)
         by_device: dict[torch.device, list[str]] = {}
         for name, value in norms.items():
             by_device.setdefault(value.device, []).append(name)

@@ -100,6 +100,17 @@ def test_another_process_knows_the_same_weights_again_and_no_others():
     assert WeightChange(model, ["stage", "head"], last=last).look() == {"stage": 0.0}
 
 
+def test_another_process_recalls_the_weights_of_the_last_look_if_it_has_them():
+    model, last = net(), {}
+    WeightChange(model, ["stage", "stage.0", "head"], last=last).look()
+    shaken(model.head)
+    change = WeightChange(model, ["stage", "stage.0", "head"], last=last)
+    change.recall()
+    shaken(model)
+    assert set(change.look()) == {"stage", "stage.0"}
+    assert set(change.look()) == {"stage", "stage.0", "head"}
+
+
 def test_after_it_forgot_only_what_stayed_is_known():
     model = net()
     change = WeightChange(model, ["stage", "head"])

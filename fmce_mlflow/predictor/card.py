@@ -62,6 +62,7 @@ def _failures(scores: Mapping[str, Scores]) -> list[dict[str, Any]]:
         return []
     each = net.by_run.groupby(["backbone", "dataset"], sort=False, observed=True)
     found = each.agg(runs=("run_id", "nunique"), mae=("mae", "mean"), spearman=("spearman", "mean"))
+    found["spearman"] = found["spearman"].fillna(0.0)  # of modules that never moved alone
     return _records(found[found["mae"] >= _FAILS].sort_values("mae", ascending=False))
 
 

@@ -23,6 +23,7 @@ from fmce_mlflow.fmcs_dataset.log import describe, log_fmcs_dataset
 from fmce_mlflow.fmcs_dataset.plugin import FmcsDatasetSource
 from fmce_mlflow.fmcs_dataset.table import COLUMNS, load_fmcs_dataset
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
+from fmce_mlflow.method.convergence.verdict import assess
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapReader, FeatureMapWriter
 from fmce_mlflow.runs.run import Run
@@ -64,7 +65,17 @@ def history(client, run_id, name):
 
 
 def written_run(
-    client, losses, *, modules=("stage",), drifts=None, val=None, status="FINISHED", role="backbone", maps=None, seed=0
+    client,
+    losses,
+    *,
+    modules=("stage",),
+    drifts=None,
+    weights=None,
+    val=None,
+    status="FINISHED",
+    role="backbone",
+    maps=None,
+    seed=0,
 ):
     """A run with the losses that a test needs, written the way a backbone run writes them."""
     run_id = new_run(client, **{"fmce.role": role})
@@ -79,6 +90,8 @@ def written_run(
     metrics += [Metric("epoch", i / 2, 0, i) for i in range(len(losses))]
     for module, values in (drifts or {}).items():
         metrics += [Metric(f"drift/{module}", v, 0, i + 1) for i, v in enumerate(values)]
+    for module, values in (weights or {}).items():
+        metrics += [Metric(f"weight_change/{module}", v, 0, i + 1) for i, v in enumerate(values)]
     params = {"backbone": "tests.helpers.nets:tiny", "dataset": "digits", "seed": str(seed)}
     client.log_batch(run_id, metrics=metrics, params=[Param(k, v) for k, v in params.items()])
     client.set_terminated(run_id, status)
@@ -374,10 +387,58 @@ def test_a_damaged_or_missing_parquet_is_an_error_that_says_so(client, tmp_path)
         load_fmcs_dataset(client, parent)
 
 
+def test_a_table_of_before_weights_were_measured_is_read(client, tmp_path):
+    run_id = written_run(client, FALLING)
+    dataset = build_fmcs_dataset(client, [run_id], config=CONFIG)
+    path = tmp_path / "fmcs_dataset.parquet"
+    dataset.table.drop(columns=["moved_from", "moved_until"]).to_parquet(path)
+    client.log_artifact(run_id, str(path))
+    pd.testing.assert_frame_equal(load_fmcs_dataset(client, run_id), dataset.table)
+    assert dataset.table["moved_until"].isna().all()
+
+
+def test_each_module_has_the_label_of_its_own_weights(client):
+    still, late = [0.0] * 8, [0.0] * 2 + [0.1] * 6
+    changes = {"still": still, "late": late, "moving": [0.1] * 8}
+    run_id = written_run(client, FALLING, modules=(*changes, "unknown"), weights=changes)
+    dataset = build_fmcs_dataset(client, [run_id], config=CONFIG)
+    run, own = (assess(losses, CONFIG) for losses in (FALLING, FALLING[2:]))
+    expected = {
+        "still": ([0.0] * 9, None, 0),
+        "late": ([0.0] * 2 + own.fmcs.tolist(), 2, 8),
+        "moving": (run.fmcs.tolist(), 0, 8),
+        "unknown": (run.fmcs.tolist(), None, None),
+    }
+    for module, rows in dataset.table.groupby("module"):
+        fmcs, moved_from, moved_until = expected[module]
+        assert rows["fmcs"].tolist() == fmcs
+        found = rows[["moved_from", "moved_until"]].drop_duplicates().astype(object).values.tolist()
+        assert [[None if pd.isna(v) else v for v in one] for one in found] == [[moved_from, moved_until]]
+    assert set(dataset.convergences) == {run_id, f"{run_id}/late"} and not dataset.left_out
+    assert dataset.convergences[run_id].point == run.point
+
+
+def test_a_module_that_never_moved_is_in_it_though_its_run_has_not_converged(client):
+    run_id = written_run(client, STILL_FALLING, modules=("still", "moving"), weights={"still": [0.0] * 5})
+    dataset = build_fmcs_dataset(client, [run_id], config=CONFIG)
+    assert set(dataset.table["module"]) == {"still"} and set(dataset.table["fmcs"]) == {0.0}
+    assert "Not converged" in dataset.left_out[run_id]
+
+
+def test_snapshots_without_a_label_are_dropped_or_kept(client):
+    losses = [*FALLING, 0.06, 0.03, 0.0]
+    run_id = written_run(client, losses, weights={"stage": [0.0] * 8 + [0.1] * 3})
+    dropped = build_fmcs_dataset(client, [run_id], config=CONFIG)
+    assert dropped.table["snapshot"].tolist() == list(range(9)) and set(dropped.table["fmcs"]) == {0.0}
+    assert dropped.left_out[run_id].startswith("stage: Its weights moved from snapshot 8 on")
+    kept = build_fmcs_dataset(client, [run_id], config=CONFIG, unconverged="keep")
+    assert kept.table["fmcs"].isna().sum() == 3 and kept.unlabelled == dropped.left_out
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [("fmcs", 2.0), ("fmcs", -5.0), ("fmcs", np.inf), ("fmcs", 1 + 1e-6), ("level", -1), ("level", 10**12),
-     ("snapshot", -1), ("channels", 0), ("n", -3), ("rows", None)],
+     ("snapshot", -1), ("moved_from", -1), ("channels", 0), ("n", -3), ("rows", None)],
 )  # fmt: skip
 def test_a_dataset_of_another_program_is_checked_before_it_is_used(client, tmp_path, column, value):
     row = {name: 1 if kind.lower().startswith(("int", "float")) else "x" for name, kind in COLUMNS.items()}

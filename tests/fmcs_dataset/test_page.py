@@ -7,7 +7,9 @@ import pytest
 
 from fmce_mlflow.fmcs_dataset.build import PAGE, build_fmcs
 from fmce_mlflow.fmcs_dataset.page import MOST_CURVES, dataset_page
+from fmce_mlflow.fmcs_dataset.table import COLUMNS
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
+from fmce_mlflow.method.convergence.moving import label_module
 from fmce_mlflow.method.convergence.verdict import assess
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_run
@@ -24,6 +26,26 @@ def test_a_dataset_page_has_every_run_and_what_was_left_out():
     assert "f00d : Not converged: CQI is 0.03." in words and "Kept without a label" not in words
     assert "fmce train-fmce-net --fmcs-run ab12 --cross-validate" in words
     assert "05c0ffee resnet18 digits 5 layer4 256 × 1024 × 4 × 4 15 0, 4, 8, 11, 15 25" in words
+
+
+def test_a_dataset_page_says_which_modules_did_not_move():
+    table, found = reports.table(3)
+    run_ids = table["run_id"].drop_duplicates().tolist()
+    labels = [label_module(reports.losses(i), changes, found[run_id].config) for i, (run_id, changes) in enumerate(
+        zip(run_ids, ([0.0] * 25, [0.0] * 4 + [0.1] * 21, [0.1] * 25), strict=True)
+    )]  # fmt: skip
+    for run_id, one in zip(run_ids, labels, strict=True):
+        rows = table["run_id"] == run_id
+        table.loc[rows, "fmcs"], table.loc[rows, "level"] = one.fmcs, one.levels
+        table.loc[rows, "moved_from"], table.loc[rows, "moved_until"] = one.moved_from, one.moved_until
+    found[f"{run_ids[1]}/layer4"] = labels[1].judged
+    words = text(dataset_page(table.astype(COLUMNS), found, run_id="ab12"))
+    never, late = (f"layer4 of run {run_id[:8]}" for run_id in run_ids[:2])
+    assert f"{never} never moved." in words and f"{late} moved from snapshot 3 on." in words
+    assert "A label is about the module’s own weights" in words and words.count("moved from") == 1
+    assert "× 4 × 4 none none 25" in words, "no T and no markers of its own"
+    assert f"{labels[1].judged.point} 3, {labels[1].judged.markers[1]}, " in words
+    assert "A label is about" not in text(dataset_page(reports.table(3)[0], found, run_id="ab12"))
 
 
 def test_a_dataset_page_of_many_runs_stays_small():

@@ -17,8 +17,7 @@ from fmce_mlflow.method.convergence.verdict import Convergence, assess
 
 MOVED = 1e-7
 """A relative change of a module's weights above this is a movement. Weights that are not trained do not change by one
-bit, and the slowest training moves them by more between two snapshots; float32 numbers lie 1.2e-7 apart, so below it
-somebody has at most rounded them once."""
+bit; neighbouring float32 numbers lie 1.2e-7 apart, so below it somebody has at most rounded them once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -100,7 +100,8 @@ class Scores:
 
     Attributes:
         metrics: accuracy, precision, recall, f1 (macro over the K levels) and within_one at the marker snapshots; mae
-            over all snapshots; spearman, the median over runs and modules of Spearman's ρ over snapshots 0 … T;
+            over all snapshots; spearman, the median over runs and modules of Spearman's ρ over snapshots 0 … T (or the
+            last one at which the label rose; NaN, and left out, for modules whose label is the same throughout);
             coverage and width of the 90 % interval. ``level_<k>/…`` has precision, recall and f1 by level.
         confusion: Bags by true (rows) and predicted level, int64 (K, K).
         by_run: mae and spearman of each run and module.
@@ -138,8 +139,9 @@ def score(rows: pd.DataFrame, predictions: Sequence[Prediction], levels: int) ->
             metrics[name] = float(np.mean(values))
             metrics |= {f"level_{k}/{name}": float(value) for k, value in enumerate(values)}
     by_run = _by_run(rows, found, truth)
-    metrics["spearman"] = float(by_run["spearman"].median())
-    metrics["spearman_lowest"] = float(by_run["spearman"].min())
+    ordered = by_run["spearman"].dropna()
+    metrics["spearman"] = float(ordered.median()) if len(ordered) else 0.0
+    metrics["spearman_lowest"] = float(ordered.min()) if len(ordered) else 0.0
     if (high > low).any():
         metrics["coverage"] = float(((truth >= low - 1e-9) & (truth <= high + 1e-9)).mean())
         metrics["width"] = float((high - low).mean())
@@ -153,10 +155,11 @@ def _by_run(rows: pd.DataFrame, found: NDArray[Any], truth: NDArray[Any]) -> pd.
     frame = rows[["run_id", "backbone", "dataset", "module", "snapshot"]].assign(found=found, truth=truth)
     records = []
     for keys, part in frame.groupby(["run_id", "backbone", "dataset", "module"], sort=False, observed=True):
-        matured = part.loc[part["truth"] >= 1 - 1e-9, "snapshot"]
-        until = part[part["snapshot"] <= (matured.min() if len(matured) else np.inf)]
-        varied = until["found"].nunique() > 1 and until["truth"].nunique() > 1
-        rho = float(spearmanr(until["found"], until["truth"]).statistic) if varied else 0.0
+        highest = part["truth"].max()
+        until = part[part["snapshot"] <= part.loc[part["truth"] >= highest - 1e-9, "snapshot"].min()]
+        rho = 0.0 if part["truth"].nunique() > 1 else np.nan
+        if until["found"].nunique() > 1 and until["truth"].nunique() > 1:
+            rho = float(spearmanr(until["found"], until["truth"]).statistic)
         mae = float((part["found"] - part["truth"]).abs().mean())
         records.append((*keys, mae, rho, len(part)))
     return pd.DataFrame(records, columns=["run_id", "backbone", "dataset", "module", "mae", "spearman", "bags"])

@@ -80,6 +80,24 @@ def test_a_constant_prediction_has_no_order_and_no_interval_no_coverage():
     assert m["spearman"] == 0 and "coverage" not in m and m["accuracy"] == pytest.approx(0.2)
 
 
+def test_a_module_that_never_moved_has_no_order_and_takes_none_from_others():
+    table = bags_of_noise.table(runs=2, snapshots=5)
+    still = table["run_id"] == table["run_id"].iloc[0]
+    table.loc[still, "fmcs"], table.loc[still, "level"] = 0.0, 0
+    scores = score(table, [prediction(0.1 * s, 0) for s in table["snapshot"]], 5)
+    assert scores.by_run["spearman"].isna().tolist() == [True, False]
+    assert scores.metrics["spearman"] == pytest.approx(1)
+    alone = score(table[still], [prediction(0.1 * s, 0) for s in table["snapshot"][still]], 5)
+    assert alone.metrics["spearman"] == 0 and alone.metrics["mae"] == pytest.approx(0.2)
+
+
+def test_the_order_of_a_module_that_stopped_counts_up_to_where_it_did():
+    table = bags_of_noise.table(runs=1, snapshots=5)
+    table["fmcs"] = [0.0, 0.25, 0.5, 0.5, 0.5]
+    found = [prediction(f, 0) for f in (0.1, 0.2, 0.3, 0.0, 0.9)]
+    assert score(table, found, 5).metrics["spearman"] == 1
+
+
 def test_without_markers_there_is_no_accuracy():
     table = bags_of_noise.table(runs=1, snapshots=5)
     table["level"] = pd.array([None] * 5, dtype="Int64")

@@ -40,7 +40,7 @@ def test_a_dataset_page_says_which_modules_did_not_move():
         table.loc[rows, "moved_from"], table.loc[rows, "moved_until"] = one.moved_from, one.moved_until
     found[f"{run_ids[1]}/layer4"] = labels[1].judged
     words = text(dataset_page(table.astype(COLUMNS), found, run_id="ab12"))
-    never, late = (f"layer4 of run {run_id[:8]}" for run_id in run_ids[:2])
+    never, late = f"conv5 of run {run_ids[0][:8]}", f"layer4 of run {run_ids[1][:8]}"
     assert f"{never} never moved." in words and f"{late} moved from snapshot 3 on." in words
     assert "A label is about the module’s own weights" in words and words.count("moved from") == 1
     assert "× 4 × 4 none none 25" in words, "no T and no markers of its own"

@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fmce_mlflow.method.evidence.spectral_alpha import tail_exponent
+from fmce_mlflow.method.evidence.uniform_draw import is_moved
 
 SMALLEST_SIDE = 8
-MOST_ROWS, MOST_COLUMNS = 512, 1536
+MOST_ROWS, MOST_COLUMNS = 384, 1152
+_UNIFORM = math.log(1 - 1 / 3)  # a little above the figure of kurtosis of a uniform distribution
 CHANCE = 6.0  # standard deviations that chance does not reach
 DRAW_FIGURES = (
     "top", "second", "outside", "rank", "alpha", "kurtosis", "edge", "row_norms", "column_norms", "channel_norms",
     "row_sums", "column_sums", "taps", "neighbours", "row_correlation", "column_correlation", "bound", "size",
 )  # fmt: skip
-"""Of one matrix; ``top`` to ``column_correlation`` but ``alpha`` and ``kurtosis`` are 0 for a draw, up to chance."""
+"""Of one matrix, most as logarithms of a ratio to what a draw would give: 0, up to chance."""
 
 
 def draw_figures(weight: Tensor) -> tuple[dict[str, float], bool] | None:
@@ -41,7 +43,7 @@ def draw_figures(weight: Tensor) -> tuple[dict[str, float], bool] | None:
     m, n = len(kernels), kernels[0].numel()
     if min(m, n) < SMALLEST_SIDE:
         return None
-    matrix = kernels.reshape(m, n)
+    matrix = _without_accidents(kernels.reshape(m, n))
     scale = float(matrix.square().mean().sqrt())
     fan_in = weight[0].numel()
     sizes = {
@@ -60,13 +62,35 @@ def draw_figures(weight: Tensor) -> tuple[dict[str, float], bool] | None:
         found |= figures
         surprise |= against_chance
     orthogonal = spectrum[0] > 0 and spectrum[-1] / spectrum[0] < 1.01
-    return found | sizes, orthogonal or max(surprise.values()) < CHANCE
+    fan_out = len(weight) * kernels.shape[2]
+    moved = weight.dtype == torch.float32 and found["kurtosis"] < _UNIFORM and is_moved(kernels, fan_in, fan_out)
+    drawn = orthogonal or (max(surprise.values()) < CHANCE and not moved)
+    known = {name: float(value) for name, value in (found | sizes).items()}
+    return known, bool(drawn or _is_drawn_in_halves(weight))
+
+
+def _is_drawn_in_halves(weight: Tensor) -> bool:
+    """Whether a layer that makes values and their gates began with weights of two sizes."""
+    if len(weight) < 2 * SMALLEST_SIDE:
+        return False
+    halves = weight.detach().tensor_split(2)
+    sizes = [float(half.square().mean().sqrt()) for half in halves]
+    if max(sizes) < 10 * min(sizes):
+        return False
+    found = [draw_figures(half) for half in halves]
+    return all(one is not None and one[1] for one in found)
 
 
 def is_pattern(values: Tensor) -> bool:
     """Whether values are constants or a pattern: of those that are not 0, most equal others."""
-    some = values[values != 0]
+    some = values[values != 0][:4096]
     return len(some) < 2 or len(some.unique()) <= min(16, len(some) // 2)
+
+
+def _without_accidents(matrix: Tensor) -> Tensor:
+    """Without those single entries that ``trunc_normal_`` leaves at its far bound, one in 17 million."""
+    wild = matrix.abs() > 20 * matrix.abs().median()
+    return matrix.masked_fill(wild, 0) if 0 < wild.sum() <= 1 + 1e-6 * matrix.numel() else matrix
 
 
 def _sample(weight: Tensor) -> Tensor:
@@ -76,8 +100,6 @@ def _sample(weight: Tensor) -> Tensor:
         value = value[0]
     taps = value[0, 0].numel()
     value = value.reshape(len(value), -1, taps)
-    if value.shape[1] == 1 and taps >= SMALLEST_SIDE:
-        pass  # of a depthwise convolution
     rows = _evenly(len(value), MOST_ROWS)
     channels = _evenly(value.shape[1], max(1, MOST_COLUMNS // taps))
     return value[rows][:, channels].to("cpu", torch.float32)
@@ -108,10 +130,10 @@ def _of_spectrum(values: NDArray[np.float64], kernels: Tensor) -> tuple[dict[str
     entropy = -float((shares * np.log(shares)).sum())
     figures = {
         "top": math.log(values[-1] / edge),
-        "second": math.log(values[-2] / edge),
+        "second": math.log(max(values[-2] / edge, 1e-6)),
         "outside": float(values[values > edge + 3 * unit].sum() / values.sum()),
         "rank": entropy - (math.log(short) - short / (2 * long)),  # Page's mean entropy
-        "alpha": tail_exponent(values) if short >= 10 else float("nan"),
+        "alpha": min(tail_exponent(values, starts=64), 100.0) if short >= 10 else float("nan"),
         "row_correlation": math.log(max(of_rows, 1e-3)),
         "column_correlation": math.log(max(of_columns, 1e-3)),
     }
@@ -125,8 +147,8 @@ def _of_spectrum(values: NDArray[np.float64], kernels: Tensor) -> tuple[dict[str
 def _of_entries(kernels: Tensor) -> tuple[dict[str, float], dict[str, float]]:
     """Their distribution: heavier than normal, or lighter without the edge that a cut-off one has."""
     count = kernels.numel()
-    kurtosis = float(kernels.pow(4).mean()) - 3
-    figures = {"kurtosis": kurtosis, "edge": float("nan")}
+    kurtosis = float(kernels.square().square().mean()) - 3
+    figures = {"kurtosis": math.log(1 + kurtosis / 3), "edge": float("nan")}
     surprise = {"kurtosis": kurtosis / math.sqrt(24 / count)}
     if kurtosis < -0.25:
         sizes = kernels.abs()

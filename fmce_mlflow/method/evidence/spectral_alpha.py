@@ -38,11 +38,12 @@ def _eigenvalues(matrix: torch.Tensor) -> NDArray[np.float64]:
     return values
 
 
-def tail_exponent(values: NDArray[np.float64]) -> float:
-    """Maximum-likelihood exponent of a power law above the lower end that fits best."""
+def tail_exponent(values: NDArray[np.float64], *, starts: int | None = None) -> float:
+    """Maximum-likelihood exponent of a power law above the lower end that fits best; of a few ends or of all."""
     ordered = np.sort(values[values > 1e-12 * values.max()])
     best, exponent = np.inf, float("nan")
-    for start in range(len(ordered) - 4):
+    ends = max(0, len(ordered) - 4)
+    for start in range(ends) if starts is None else np.unique(np.linspace(0, ends, starts, endpoint=False, dtype=int)):
         tail = ordered[start:]
         logs = np.log(tail / tail[0])
         if logs.sum() <= 0:

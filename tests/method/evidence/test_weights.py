@@ -48,13 +48,13 @@ def test_a_module_that_is_not_there_is_named():
         weight_evidence(resnet18(), "layer9")
 
 
-BUILT = [resnet18, shufflenet_v2_x0_5, mobilenet_v3_small]
+BUILT = [shufflenet_v2_x0_5, mobilenet_v3_small]
 
 
 @pytest.mark.parametrize("build", BUILT)
 def test_an_exported_network_says_what_the_eager_one_says(build, seeded):
     network = seeded(build)
-    name = next(name for name in ("layer3", "stage3", "features") if hasattr(network, name))
+    name = next(name for name in ("stage3", "features") if hasattr(network, name))
     assert weight_evidence(exported(network, 64), name).figures == pytest.approx(
         weight_evidence(network, name).figures, nan_ok=True
     )
@@ -147,6 +147,62 @@ def test_weights_that_are_not_finite_are_said():
     network[0].weight.data[0, 0, 0, 0] = float("nan")
     found = weight_evidence(network, "0")
     assert found.untouched == 0.5 and "Some of its weights are not finite." in found.said
+
+
+def glu(weight: Tensor) -> Tensor:
+    """Gates that begin almost closed, as timm's gMixer has them."""
+    nn.init.normal_(weight[: len(weight) // 2], std=0.02)
+    return nn.init.normal_(weight[len(weight) // 2 :], std=1e-6)
+
+
+def with_accident(weight: Tensor) -> Tensor:
+    """PyTorch's trunc_normal_ leaves one entry of 17 million at its far bound."""
+    nn.init.normal_(weight, std=0.02)[0, 0] = 2
+    return weight
+
+
+@pytest.mark.parametrize("how", [glu, with_accident])
+def test_odd_initialisations_are_no_training(how):
+    layer = nn.Linear(64, 128, bias=False)
+    with torch.no_grad():
+        how(layer.weight)
+    assert weight_evidence(layer, "").untouched == 1
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Linear(64, 64, bias=False), nn.Conv2d(16, 32, 3, bias=False)], ids=["linear", "conv"]
+)
+def test_of_a_uniform_draw_the_smallest_step_shows(layer):
+    torch.manual_seed(0)
+    layer.reset_parameters()
+    assert weight_evidence(layer, "").untouched == 1
+    with torch.no_grad():
+        layer.weight -= 1e-5 * torch.randn_like(layer.weight)
+    assert weight_evidence(layer, "").untouched == 0
+
+
+def test_weights_rounded_to_a_short_format_are_still_a_draw():
+    torch.manual_seed(0)
+    network = small().bfloat16()
+    assert weight_evidence(network, "").untouched == weight_evidence(network.float(), "").untouched == 1
+
+
+def test_the_report_says_how_many_of_each_kind_have_moved(seeded):
+    network = seeded(lambda: small(32))
+    said = weight_evidence(network, "").said
+    assert "Its 3 norm layers still stand at 1 and 0." in said and "Its 4 weight matrices look randomly drawn." in said
+    assert said[-1].startswith("Spectral alpha ")
+    train(network, 20, torch.optim.Adam(network.parameters(), 3e-3))
+    assert "None of its 3 norm layers still stands at 1 and 0." in weight_evidence(network, "").said
+    assert weight_evidence(network, "1").said == ("Its norm layer no longer stands at 1 and 0.",)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_nfnet", "lcnet_035", "mobilenetv3_small_050", "levit_128s"])
+def test_as_timm_builds_it_nothing_contradicts_that_it_is_untrained(name):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = timm.create_model(name)
+    assert all(weight_evidence(network, part).untouched in (1, None) for part, _ in network.named_children())
 
 
 class Tokens(nn.Module):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from mlflow.data.evaluation_dataset import EvaluationDataset
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -17,12 +18,13 @@ from fmce_mlflow.evaluation.images import Labels, labels_of
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.image_dataset.dataset import inputs_of
 from fmce_mlflow.method.fitting.config import BagConfig
-from fmce_mlflow.method.images.input_batches import InputBatches
+from fmce_mlflow.method.images.input_batches import Batch, InputBatches
 from fmce_mlflow.method.images.preprocessing import InputShape, Preprocessing, as_preprocessing, of_bytes
 from fmce_mlflow.method.images.readers import ImageInputs
 from fmce_mlflow.method.networks.find_modules import earlier_modules, resolve_modules
 from fmce_mlflow.method.networks.forward import as_input, padded, told_if_refused
 from fmce_mlflow.method.networks.fresh_weights import reinitialised
+from fmce_mlflow.method.scoring.collect import IMAGES, Collected, collect
 from fmce_mlflow.predictor.flavor import Predictor
 from fmce_mlflow.runs.torch_models import TorchModel
 
@@ -150,6 +152,27 @@ def fresh_copy(setup: Setup, notes: Notes) -> nn.Module | None:
             "without the contrast and is less sure."
         )
         return None
+
+
+def collected(setup: Setup, modules: Sequence[str], first: Sequence[Batch]) -> Collected:
+    """What a predictor looks at beside the maps, from the first images."""
+    model = setup.model
+    places = np.concatenate([one.indices for one in first])[:IMAGES]
+    pixels = torch.cat([one.pixels for one in first])[:IMAGES]
+
+    def targets(outputs: int | None) -> Tensor | None:
+        labels = setup.labels.indices(outputs)
+        return None if labels is None else torch.from_numpy(labels[places])
+
+    return collect(
+        model.network,
+        modules,
+        list(pixels.split(setup.config.batch_size)),
+        targets=targets,
+        fixed_batch=model.fixed_batch,
+        token_grid=setup.config.token_grid,
+        seed=setup.config.seed,
+    )
 
 
 def _choose_preprocessing(

@@ -21,6 +21,7 @@ from fmce_mlflow.evaluation.choices import (
     choose_bag_size,
     choose_modules,
     choose_setup,
+    collected,
     entered,
     fresh_copy,
 )
@@ -31,12 +32,14 @@ from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.evaluation.provenance import find_training_run, model_facts, predictor_facts
 from fmce_mlflow.evaluation.saliency import Saliency, take_saliency
 from fmce_mlflow.evaluation.verdict import FEW_IMAGES
-from fmce_mlflow.method.images.input_batches import InputBatches
+from fmce_mlflow.method.fmce_net.set_net import SetNet
+from fmce_mlflow.method.images.input_batches import Batch, InputBatches
 from fmce_mlflow.method.networks.call_order import in_order, namesakes, weightless
 from fmce_mlflow.method.networks.copies import borrowed
 from fmce_mlflow.method.networks.forward import as_input, padded
 from fmce_mlflow.method.networks.model_forms import check_hookable
 from fmce_mlflow.method.networks.take_maps import random_state_kept
+from fmce_mlflow.method.scoring.collect import Collected
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, is_far
 from fmce_mlflow.method.scoring.score_modules import bag_order, score_modules
 from fmce_mlflow.predictor.find import NamedPredictor, find_predictor
@@ -239,16 +242,25 @@ def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) 
     outputs = Outputs()
     order, sizes = bag_order(len(setup.probe), bag_size=bag_size, seed=setup.config.seed)
     batches = setup.batches(setup.probe[order], hashed=True)
+    net = setup.predictor.net
+    looks = isinstance(net, SetNet) and net.wants_evidence
+
+    def evidence(first: list[Batch]) -> Collected:
+        found = collected(setup, modules, first)
+        notes.warnings.extend(found.notes)
+        return found
+
     scores = score_modules(
         setup.model.network,
         modules,
         batches,
-        setup.predictor.net,
+        net,
         images=len(setup.inputs),
         bag_sizes=[int(size) for size in sizes],
         fixed_batch=setup.model.fixed_batch,
         token_grid=setup.config.token_grid,
-        untrained=fresh_copy(setup, notes),
+        untrained=None if looks else fresh_copy(setup, notes),
+        evidence=evidence if looks else None,
         watch=outputs.see,
     )
     notes.warnings.extend(outputs.warnings(setup.labels.indices(outputs.count)))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -63,6 +62,4 @@ class FmcsBags:
 
 def first_training_bags(bags: Bags, drawn: int, wanted: int) -> Bags:
     """The bags that ``collect_bags`` draws for training at ``bags_per_map=wanted``, of those that it has drawn."""
-    kept = ~bags.test_images & (np.arange(len(bags.row)) % (2 * drawn) < wanted)
-    by_bag: dict[str, Any] = {f.name: getattr(bags, f.name)[kept] for f in fields(bags) if f.name != "table"}
-    return replace(bags, **by_bag)
+    return bags.taken(~bags.test_images & (np.arange(len(bags.row)) % (2 * drawn) < wanted))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from fmce_mlflow.errors import PredictorError
+from fmce_mlflow.method.evidence.groups import NAMES
 from fmce_mlflow.method.fitting.config import BagConfig
 from fmce_mlflow.method.fitting.row_store import Rows, let_go, new_rows
 from fmce_mlflow.method.fmce_net.statistics import FEATURES, bag_features, check_bag
@@ -37,6 +38,9 @@ class Bags:
     test_images: NDArray[np.bool_]  # (N,), of the images kept from training
     features: NDArray[np.float32]  # (N, FEATURES), see `bag_features`; of many bags a memory map of a file
     scalars: NDArray[np.float32]  # (N, 2), for baselines, see `SCALARS`
+    evidence: NDArray[np.float32] | None = None  # (N, E), a row of `evidence.groups.NAMES` each; NaN where unknown
+    references: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
+    """Features of fresh copies (G, FEATURES), and which of them is each bag's (N,); None: of snapshot 0."""
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of the table, by bag."""
@@ -49,6 +53,8 @@ class Bags:
 
     def _untrained(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """References (G, FEATURES) of each run, module and part of the images; which of them is each bag's (N,)."""
+        if self.references is not None:
+            return self.references
         untrained = self.column("snapshot") == 0
         keys = pd.DataFrame({name: self.column(name) for name in ("run_id", "module")}).assign(test=self.test_images)
         group = keys.groupby(["run_id", "module", "test"], sort=False).ngroup().to_numpy().astype(np.int64)  # (N,)
@@ -64,7 +70,20 @@ class Bags:
         means: NDArray[np.float32] = (sums / counts[:, None]).astype(np.float32)
         return means, group
 
-    def rows(self, *, reference: bool) -> Rows:
+    def taken(self, kept: NDArray[np.bool_]) -> Bags:
+        """Some of the bags, bool (N,), with the table as it is."""
+        known, groups = self.evidence, self.references
+        return replace(
+            self,
+            row=self.row[kept],
+            test_images=self.test_images[kept],
+            features=self.features[kept],
+            scalars=self.scalars[kept],
+            evidence=None if known is None else known[kept],
+            references=None if groups is None else (groups[0], groups[1][kept]),
+        )
+
+    def rows(self, *, reference: bool, evidence: bool = False) -> Rows:
         """What a ``set`` net sees of each bag, to be taken a batch at a time.
 
         With a reference, beside the contrast with the module before training: the mean of the bags of its snapshot 0,
@@ -73,7 +92,11 @@ class Bags:
         Raises:
             PredictorError: If a reference is asked for and snapshot 0 of a run is not in the table.
         """
-        return Rows(self.features, *self._untrained()) if reference else Rows(self.features)
+        known = None if not evidence else self.evidence
+        if evidence and known is None:
+            known = np.full((len(self.row), len(NAMES)), np.nan, np.float32)
+        references, group = self._untrained() if reference else (None, None)
+        return Rows(self.features, references, group, known)
 
 
 def collect_bags(

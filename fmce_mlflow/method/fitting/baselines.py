@@ -93,7 +93,7 @@ def monotone(
 
 def seen_bags(bags: Bags, shape: SetConfig) -> Bags:
     """Bags with the features that a ``set`` net of some shape sees and no others."""
-    rows, everything = bags.rows(reference=shape.reference), np.arange(len(bags.row))
+    rows, everything = bags.rows(reference=shape.reference, evidence=bool(shape.evidence)), np.arange(len(bags.row))
     width = seen_features(rows.take(everything[:1]), shape).shape[1]
     features = new_rows(len(rows), width)
     for part in in_parts(everything):

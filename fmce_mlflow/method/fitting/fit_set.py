@@ -19,16 +19,21 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fmce_mlflow.errors import PredictorError
+from fmce_mlflow.method.evidence.groups import columns
 from fmce_mlflow.method.fitting.bags import Bags
 from fmce_mlflow.method.fitting.config import FitConfig
 from fmce_mlflow.method.fitting.passes import AfterPass, Fitted, optimizer
 from fmce_mlflow.method.fitting.row_store import IN_MEMORY, Rows
 from fmce_mlflow.method.fmce_net.belief import KNOTS, NORMAL_90, Prediction, soft_labels
 from fmce_mlflow.method.fmce_net.config import SetConfig
-from fmce_mlflow.method.fmce_net.set_net import SetNet
+from fmce_mlflow.method.fmce_net.set_net import SetNet, seen_features
+from fmce_mlflow.method.fmce_net.statistics import FEATURES
 
 REFERENCE_DROPOUT = 0.15
 """Share of training bags whose contrast with the untrained module is hidden from a net that sees references."""
+
+HIDDEN = {"labels": 0.5}
+"""The same of groups of evidence that are often missing."""
 
 PART = 2**12  # bags whose features are read at a time
 SCALE_FLOOR = 1e-2
@@ -63,7 +68,7 @@ def fit_set(
     chosen = np.flatnonzero(train)
     if not len(chosen):
         raise PredictorError("There is no bag to train on. Check the protocol and the FMCS-dataset.")
-    rows, fmcs = bags.rows(reference=net_config.reference), torch.from_numpy(bags.fmcs).float()
+    rows, fmcs = _rows(bags, net_config), torch.from_numpy(bags.fmcs).float()
     folds = [(chosen[rest], chosen[held]) for rest, held in _folds(groups[chosen], config.folds)]
     curve: list[float] = []
     ratios: list[Tensor] = []
@@ -81,8 +86,12 @@ def fit_set(
 
 def predict_bags(net: SetNet, bags: Bags, index: NDArray[np.int64]) -> list[Prediction]:
     """Predictions of a set net in eval mode for the bags at some positions, int64 (B,)."""
-    rows = bags.rows(reference=net.config.reference)
+    rows = _rows(bags, net.config)
     return [found for part in in_parts(index) for found in net.predict_features(rows.take(part))]
+
+
+def _rows(bags: Bags, config: SetConfig) -> Rows:
+    return bags.rows(reference=config.reference, evidence=bool(config.evidence))
 
 
 def _folds(groups: NDArray[Any], most: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -155,14 +164,14 @@ def _training(
     averaged = AveragedModel(member, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
     steps, schedule = optimizer(member, config, -(-len(index) // config.batch_size))
     inputs = _inputs(net, rows, index)
+    hidden = _hidden_groups(net.config)
     for _ in range(passes):
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(state)
             for batch in torch.randperm(len(index)).split(config.batch_size):
                 chosen = index[batch.numpy()]
                 seen = net.normalize(rows.take(chosen)) if inputs is None else inputs[batch]
-                if net.config.reference:
-                    seen = _without_some_references(seen)
+                seen = _without_some_groups(seen, hidden)
                 if config.noise:
                     seen = seen + config.noise * torch.randn_like(seen)
                 loss = F.cross_entropy(member(seen), soft_labels(fmcs[chosen], config.label_width))
@@ -183,11 +192,32 @@ def _inputs(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> Tensor | None:
     return torch.cat([net.normalize(rows.take(part)) for part in in_parts(index)])
 
 
-def _without_some_references(inputs: Tensor) -> Tensor:
-    """Some bags without their contrast, the second half of a row, so that the net learns to do without."""
-    kept = torch.rand(len(inputs), 1) >= REFERENCE_DROPOUT
-    half = inputs.shape[1] // 2
-    return torch.cat([inputs[:, :half], inputs[:, half:] * kept], 1)
+def _hidden_groups(config: SetConfig) -> list[tuple[float, Tensor]]:
+    """What is hidden in some training bags, so that the net learns to do without: how often, and its columns."""
+    with torch.device("cpu"):
+        maps = seen_features(torch.zeros(1, 2 * FEATURES), replace(config, evidence=(), reference=False)).shape[1]
+    found, start = [], maps
+    if config.reference:
+        found.append((REFERENCE_DROPOUT, torch.arange(start, start + maps)))
+        start += maps
+    places = columns(config.evidence)
+    flags = start + len(places)
+    for group in config.evidence:
+        own = torch.tensor([start + places.index(place) for place in columns([group])])
+        found.append((HIDDEN.get(group, REFERENCE_DROPOUT), own))
+    if config.evidence:
+        found = [(share, torch.cat([own, torch.tensor([flags + i])])) for i, (share, own) in enumerate(found)]
+    return found
+
+
+def _without_some_groups(inputs: Tensor, hidden: list[tuple[float, Tensor]]) -> Tensor:
+    """Some bags without some groups of their columns."""
+    if hidden:
+        inputs = inputs.clone()
+    for share, own in hidden:
+        chosen = torch.rand(len(inputs), 1) < share
+        inputs[:, own] = torch.where(chosen, 0.0, inputs[:, own])
+    return inputs
 
 
 def _new_net(config: SetConfig, rows: Rows, index: NDArray[np.int64], seed: int) -> SetNet:

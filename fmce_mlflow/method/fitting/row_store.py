@@ -82,6 +82,7 @@ class Rows:
         table: float32 (N, F).
         references: float32 (G, F): what a row is also compared with, by group; None for rows alone.
         group: Group of each row, int64 (N,).
+        evidence: float32 (N, E), what else is known of a row; NaN where it is not.
     """
 
     def __init__(
@@ -89,18 +90,26 @@ class Rows:
         table: NDArray[np.float32],
         references: NDArray[np.float32] | None = None,
         group: NDArray[np.int64] | None = None,
+        evidence: NDArray[np.float32] | None = None,
     ) -> None:
         self._table, self._plain = table, np.asarray(table)
-        self._references, self._group = references, group
+        self._references, self._group, self._evidence = references, group, evidence
 
     def __len__(self) -> int:
         return len(self._plain)
 
     def take(self, index: NDArray[np.int64]) -> Tensor:
-        """Rows at some positions: float32 (B, F), or with references (B, 2·F), the rows and what they differ by."""
+        """Rows at some positions: float32 (B, F), or with references (B, 2·F), the rows and what they differ by.
+
+        With evidence (B, 2·F + E), in any case.
+        """
         found = self._read(index)
         if self._references is not None and self._group is not None:
             found = np.hstack([found, found - self._references[self._group[index]]])
+        elif self._evidence is not None:
+            found = np.hstack([found, np.full_like(found, np.nan)])
+        if self._evidence is not None:
+            found = np.hstack([found, self._evidence[index]])
         return torch.from_numpy(found)
 
     def _read(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -118,13 +127,28 @@ class Rows:
         """Mean and deviation over rows, float32 (F,) each; of many rows in parts."""
         if len(index) <= at_once:
             taken = self.take(index)
+            if self._evidence is not None:
+                return _known_moments(taken)
             return taken.mean(0), taken.std(0, correction=0)
         sums = StandardScaler()
         for start in range(0, len(index), chunk):
             sums.partial_fit(self.take(index[start : start + chunk]).double().numpy())
-        return torch.from_numpy(sums.mean_).float(), torch.from_numpy(sums.var_).sqrt().float()
+        return torch.from_numpy(sums.mean_).nan_to_num().float(), torch.from_numpy(
+            sums.var_
+        ).nan_to_num().sqrt().float()
 
     def quantiles(self, index: NDArray[np.int64], shares: Tensor, *, most: int = 2**14) -> Tensor:
         """Quantiles over rows, float32 (F, Q), interpolated; of many rows, those of ``most`` that are evenly spaced."""
         kept = index[np.linspace(0, len(index) - 1, min(most, len(index))).astype(np.int64)]
-        return torch.from_numpy(np.quantile(self.take(kept).numpy(), shares.numpy(), axis=0).T.astype(np.float32))
+        taken = self.take(kept).numpy()
+        if self._evidence is None:
+            return torch.from_numpy(np.quantile(taken, shares.numpy(), axis=0).T.astype(np.float32))
+        taken[:, np.isnan(taken).all(0)] = 0
+        found = np.nanquantile(taken, shares.numpy(), axis=0).T.astype(np.float32)
+        return torch.from_numpy(np.ascontiguousarray(found))
+
+
+def _known_moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of what is known of each column, 0 of what never is."""
+    mean = rows.nanmean(0).nan_to_num(0.0)
+    return mean, (rows - mean).square().nanmean(0).nan_to_num(0.0).sqrt()

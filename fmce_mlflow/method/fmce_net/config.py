@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fmce_mlflow.safety.options import Option, Options
+from fmce_mlflow.safety.options import Names, Option, Options
 
 Kind = Literal["set", "outline"]
 Statistics = Literal["both", "channels", "bag", "all"]
@@ -32,6 +32,10 @@ class SetConfig(Options):
             "Scaling of its figures: deviations from the corpus's mean, cut at ±5, or normal deviates of their rank."
         ),
     ] = "standard"
+    evidence: Annotated[
+        Names,
+        Option("Groups of evidence beside the maps that the set net sees, see `evidence.groups`.", command=False),
+    ] = ()
     width: Annotated[int, Option("Width of the set net's hidden layers.", ge=1, le=2**16)] = 64
     depth: Annotated[int, Option("Hidden layers of the set net.", ge=0, le=64)] = 2
     dropout: Annotated[float, Option("Dropout after each hidden layer.", ge=0, lt=1)] = 0.2

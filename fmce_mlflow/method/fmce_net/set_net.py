@@ -5,13 +5,17 @@ A bag in, any C, H, W; FMCS, levels and an uncertainty out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from fmce_mlflow.method.evidence.groups import NAMES, NEVER, columns
 from fmce_mlflow.method.fmce_net.belief import BINS, Prediction, level_shares, median, normal_deviates
 from fmce_mlflow.method.fmce_net.config import Kind, SetConfig
 from fmce_mlflow.method.fmce_net.statistics import BAG_STATISTICS, FEATURES, POOLED_STATISTICS, bag_features
@@ -23,14 +27,18 @@ _SEEN: dict[str, slice] = {
     "all": slice(0, FEATURES),
 }
 
+VARIES = 0.0101  # least scale of a column that varied over the training bags
+_NEVER_PLACE = 2 * FEATURES + NAMES.index(NEVER)
+
 
 class SetNet(nn.Module):
     """Predicts FMCS from a bag, whatever the order of its channels and images.
 
     The bag's features (:func:`~fmce_mlflow.method.fmce_net.statistics.bag_features`), which do not know that order,
     pass through an ensemble of small networks; each spreads its belief over :data:`BINS` bins of FMCS. Methods take
-    features of B bags, (B, FEATURES), or (B, 2·FEATURES) beside a reference, see :func:`with_reference`. It should be
-    in eval mode when it predicts.
+    features of B bags, (B, FEATURES), or (B, 2·FEATURES) beside a reference, see :func:`with_reference`, or with
+    evidence (B, 2·FEATURES + len(NAMES)), see :func:`with_evidence`; what is missing is NaN. A module whose weights
+    are as an initialisation left them scores 0, whatever its maps are. The net should be in eval mode when it predicts.
 
     Example:
         >>> net = SetNet(SetConfig(members=1)).eval()
@@ -52,7 +60,7 @@ class SetNet(nn.Module):
         super().__init__()
         self.config = config
         self.members = nn.ModuleList(_member(config) for _ in range(config.members))
-        inputs = FEATURES * (2 if config.reference else 1)
+        inputs = FEATURES * (2 if config.reference else 1) + (len(NAMES) if config.evidence else 0)
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(inputs))
         self.register_buffer("std_scale", torch.ones(()))
@@ -72,16 +80,24 @@ class SetNet(nn.Module):
         """Whether its interval was set on groups that were left out while it was fitted."""
         return bool(self.std_scale != 1)
 
+    @property
+    def wants_evidence(self) -> bool:
+        """Whether it looks at more than maps."""
+        return bool(self.config.evidence)
+
     def standardize(self, features: Tensor) -> Tensor:
         """Features that the net sees, in units of their deviation over the corpus, cut at ±5: (B, F).
 
-        A net that knows references takes the corpus's mean contrast where none is given.
+        What is missing has the corpus's mean.
         """
-        features = features.float()
-        if self.config.reference and features.shape[1] == FEATURES:
-            features = torch.cat([features, self.mean[FEATURES:].expand(len(features), -1)], 1)
-        scaled = ((features[:, : len(self.mean)] - self.mean) / self.scale).clamp(-5, 5)
+        known = self._whole(features)
+        scaled = ((known - self.mean) / self.scale).clamp(-5, 5).nan_to_num(0.0)
         return seen_features(scaled, self.config)
+
+    def _whole(self, features: Tensor) -> Tensor:
+        """Features float32 as wide as the net knows them, NaN where they are missing."""
+        width = len(self.mean)
+        return F.pad(features.float()[:, :width], (0, max(0, width - features.shape[1])), value=float("nan"))
 
     def normalize(self, features: Tensor) -> Tensor:
         """Features as the net's members take them in, (B, F); a contrast that is missing is 0.
@@ -89,16 +105,30 @@ class SetNet(nn.Module):
         As :meth:`standardize`, or with ``quantile`` normal deviates within ±2.42.
         """
         if self.config.scaling == "standard":
-            return self.standardize(features)
-        known = features[:, : len(self.mean)].float().T.contiguous()  # (f, B)
-        scaled = torch.zeros(len(self.mean), len(features), dtype=torch.float32, device=features.device)
-        scaled[: len(known)] = _interpolated(known, self.knots[: len(known)], self.deviates)
-        return seen_features(scaled.T, self.config)
+            seen = self.standardize(features)
+        else:
+            known = self._whole(features).T.contiguous()  # (f, B)
+            if self.config.evidence:  # what no training bag knew says nothing, whatever it is
+                known = torch.where(self.scale[:, None] > VARIES, known, torch.nan)
+            scaled = torch.where(known.isnan(), 0.0, _interpolated(known.nan_to_num(0.0), self.knots, self.deviates))
+            seen = seen_features(scaled.T, self.config)
+        return torch.cat([seen, self._known_groups(features)], 1) if self.config.evidence else seen
+
+    def _known_groups(self, features: Tensor) -> Tensor:
+        """Which of the groups of evidence there are, the contrast first where the net sees one: 0 or 1, (B, G)."""
+        known = self._whole(features).isfinite()
+        parts = [known[:, FEATURES : 2 * FEATURES]] if self.config.reference else []
+        parts += [known[:, -len(NAMES) :][:, columns([group])] for group in self.config.evidence]
+        return torch.stack([part.any(1) for part in parts], 1).float()
 
     def forward(self, features: Tensor) -> Tensor:
         """Belief over the bins of FMCS, averaged over members, float32 (B, BINS)."""
         seen = self.normalize(features)
-        return torch.stack([member(seen).softmax(1) for member in self.members]).mean(0)
+        belief = torch.stack([member(seen).softmax(1) for member in self.members]).mean(0)
+        if "weights" not in self.config.evidence:
+            return belief
+        untouched = self._whole(features)[:, _NEVER_PLACE] == 1  # (B,)
+        return torch.where(untouched[:, None], F.one_hot(untouched.long() * 0, BINS).float(), belief)
 
     def summarize(self, belief: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """FMCS, uncertainty and levels of a belief (B, BINS).
@@ -128,11 +158,23 @@ class SetNet(nn.Module):
         return self.score(maps, seen)[0]
 
     @torch.no_grad()
-    def score(self, maps: Tensor | NDArray[Any], reference: Tensor | None = None) -> tuple[Prediction, float]:
-        """As :meth:`predict`, with the reference's features (FEATURES,), and the bag's :meth:`distance`."""
+    def score(
+        self,
+        maps: Tensor | NDArray[Any],
+        reference: Tensor | None = None,
+        evidence: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Prediction, float]:
+        """As :meth:`predict`, with the reference's features (FEATURES,), and the bag's :meth:`distance`.
+
+        ``evidence`` gives what else is known of the bag, (len(NAMES),), from its features; only nets with
+        ``config.evidence`` look.
+        """
         features = bag_features(torch.as_tensor(maps))[None]
+        row = evidence(features[0])[None] if evidence is not None and self.wants_evidence else None
         if reference is not None and self.wants_reference:
             features = with_reference(features, reference)
+        if row is not None:
+            features = with_evidence(features, row)
         return self.predict_features(features)[0], self.distance(features)
 
     @torch.no_grad()
@@ -141,7 +183,11 @@ class SetNet(nn.Module):
 
         It is about 1 within the corpus.
         """
-        return float(self.standardize(features).square().mean().sqrt())
+        maps = FEATURES * (2 if self.config.reference else 1)
+        whole = self._whole(features)[:, :maps]
+        scaled = ((whole - self.mean[:maps]) / self.scale[:maps]).clamp(-5, 5).nan_to_num(0.0)
+        kept = seen_features(scaled, replace(self.config, evidence=()))
+        return float(kept.square().mean().sqrt())
 
     @torch.no_grad()
     def predict_features(self, features: Tensor) -> list[Prediction]:
@@ -166,6 +212,12 @@ def with_reference(features: Tensor, reference: Tensor) -> Tensor:
     return torch.cat([features, features - reference], 1)
 
 
+def with_evidence(features: Tensor, evidence: Tensor) -> Tensor:
+    """Features (B, FEATURES) or (B, 2·FEATURES) beside evidence (B, len(NAMES)): (B, 2·FEATURES + len(NAMES))."""
+    features = F.pad(features, (0, 2 * FEATURES - features.shape[1]), value=float("nan"))
+    return torch.cat([features, evidence.to(features)], 1)
+
+
 def seen_features(features: Tensor, config: SetConfig) -> Tensor:
     """Those of the features that a net of this shape sees: (B, F).
 
@@ -174,15 +226,20 @@ def seen_features(features: Tensor, config: SetConfig) -> Tensor:
         152
     """
     kept = _SEEN[config.statistics]
+    parts = [features[:, kept]]
     if config.reference:
-        return torch.cat([features[:, kept], features[:, FEATURES:][:, kept]], 1)
-    return features[:, kept]
+        parts.append(features[:, FEATURES:][:, kept])
+    if config.evidence:
+        parts.append(features[:, -len(NAMES) :][:, columns(config.evidence)])
+    return torch.cat(parts, 1)
 
 
 def _member(config: SetConfig) -> nn.Sequential:
     """One network of a :class:`SetNet`: standardised features (B, F) to logits (B, BINS)."""
     kept = _SEEN[config.statistics]
     inputs = (kept.stop - kept.start) * (2 if config.reference else 1)
+    if config.evidence:
+        inputs += len(columns(config.evidence)) + len(config.evidence) + config.reference
     layers: list[nn.Module] = [nn.Dropout(config.input_dropout)]
     for _ in range(config.depth):
         layers += [nn.Linear(inputs, config.width), nn.SiLU(), nn.Dropout(config.dropout)]

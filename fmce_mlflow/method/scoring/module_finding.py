@@ -35,6 +35,9 @@ class ModuleFinding:
         early: Whether it lies earlier in its network than any module of the net's training corpus.
         weightless: Whether it has no weights, as a pool or an activation.
         image_focus: Per image, the focus of Grad-CAM, float64 (n,); NaN where it was not taken.
+        untouched: Whether its weights look as an initialisation left them, so that its FMCS is 0 by that alone.
+        evidence: What else the net looked at, by the names of ``evidence.groups``; empty for a net of maps alone.
+        said: The evidence in sentences.
         measured: FMCS by the run that trained the model, from its losses and the module's own weights, where known.
     """
 
@@ -53,6 +56,9 @@ class ModuleFinding:
     early: bool = False
     weightless: bool = False
     image_focus: Floats = field(default_factory=NOTHING.copy)
+    untouched: bool = False
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
     measured: float | None = None
 
     @property

@@ -10,7 +10,8 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,13 @@ from torch import Tensor, nn
 
 from fmce_mlflow.errors import CaptureError, PredictorError
 from fmce_mlflow.method.fmce_net.kinds import FmceNet
+from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.method.fmce_net.statistics import bag_features
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.networks.capture import Forward, capture
 from fmce_mlflow.method.networks.forward import CHANNELS_LAST_FROM, run_network, takes_channels_last
 from fmce_mlflow.method.networks.layout import TokenGrid
+from fmce_mlflow.method.scoring.collect import Collected, ModuleEvidence, outputs_of
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, ScoredBag, merge_bags
 
 AHEAD = 2  # the most bags that wait to be reduced
@@ -69,6 +72,7 @@ def score_modules(
     fixed_batch: int | None = None,
     token_grid: TokenGrid | None = None,
     untrained: nn.Module | None = None,
+    evidence: Callable[[list[Batch]], Collected] | None = None,
     watch: Callable[[NDArray[np.int64], Sequence[Any]], None] | None = None,
 ) -> dict[str, ModuleFinding]:
     """Score functional modules on images.
@@ -83,6 +87,8 @@ def score_modules(
         fixed_batch: The only number of images that the network takes at a time, if there is one.
         token_grid: As :func:`~fmce_mlflow.method.networks.capture.capture` takes it.
         untrained: The network with fresh weights, for a net that looks at the contrast; it sees the first images only.
+        evidence: Collects what else the net looks at, from the first images; instead of ``untrained``. Where
+            BatchNorm's statistics lag, maps are those of the settled copy.
         watch: Is given the images of each batch, and what the network gave for it in each pass.
 
     Returns:
@@ -95,33 +101,49 @@ def score_modules(
     """
     cutter: _Cutter | None = None
     references: dict[str, Tensor] = {}
-    if untrained is not None:
+    known: Mapping[str, ModuleEvidence] = {}
+    judged = network
+    if evidence is not None:
         first, batches = _peek(batches, REFERENCE_IMAGES)
-        references = untrained_features(untrained, modules, first, fixed_batch, token_grid)
+        found_so_far = evidence(first)
+        known = found_so_far.modules
+        references = {name: one.reference for name, one in known.items() if one.reference is not None}
+        if found_so_far.lags:
+            judged = found_so_far.network
+    elif untrained is not None:
+        first, batches = _peek(batches, REFERENCE_IMAGES)
+        references = untrained_features(untrained, modules, [one.pixels for one in first], fixed_batch, token_grid)
     with (
         ThreadPoolExecutor(1, thread_name_prefix="fmce-bags") as pool,
-        capture(network, modules, token_grid=token_grid) as forward,
+        capture(judged, modules, token_grid=token_grid) as forward,
     ):
         layout: torch.memory_format | None = None
         for batch in batches:
             if layout is None:
                 faster = images >= CHANNELS_LAST_FROM and takes_channels_last(
-                    forward, network, batch.pixels, fixed_batch
+                    forward, judged, batch.pixels, fixed_batch
                 )
                 layout = torch.channels_last if faster else torch.preserve_format
             outputs: list[Any] = []
-            maps = run_network(_kept(forward, outputs), network, batch.pixels, fixed_batch, layout)
+            maps = run_network(_kept(forward, outputs), judged, batch.pixels, fixed_batch, layout)
             if watch is not None:
-                watch(batch.indices, outputs)
-            cutter = cutter or _Cutter(net, tuple(bag_sizes), pool, references)
+                watch(batch.indices, outputs if judged is network else outputs_of(network, batch.pixels, fixed_batch))
+            cutter = cutter or _Cutter(net, tuple(bag_sizes), pool, references, known)
             cutter.add(batch.indices, maps)
         found = cutter.finish(images) if cutter else {}
+        found = {name: _with_evidence(one, known.get(name)) for name, one in found.items()}
     if not found:
         seen = cutter.seen if cutter else 0
         raise PredictorError(
             f"A bag needs the feature maps of at least 2 images, got {seen}. Pass more images; 64 work well."
         )
     return found
+
+
+def _with_evidence(found: ModuleFinding, known: ModuleEvidence | None) -> ModuleFinding:
+    if known is None:
+        return found
+    return replace(found, untouched=known.untouched, evidence=dict(known.figures), said=known.said)
 
 
 def _kept(forward: Forward, outputs: list[Any]) -> Forward:
@@ -160,15 +182,15 @@ def untrained_features(
     return found
 
 
-def _peek(batches: Iterable[Batch], images: int) -> tuple[list[Tensor], Iterator[Batch]]:
-    """The pixels of the first images, at least so many if there are, and all batches as they were."""
+def _peek(batches: Iterable[Batch], images: int) -> tuple[list[Batch], Iterator[Batch]]:
+    """The first images, at least so many if there are, and all batches as they were."""
     rest, taken, count = iter(batches), [], 0
     for batch in rest:
         taken.append(batch)
         count += len(batch.indices)
         if count >= images:
             break
-    return [batch.pixels for batch in taken], itertools.chain(taken, rest)
+    return taken, itertools.chain(taken, rest)
 
 
 @dataclass(slots=True)
@@ -184,9 +206,15 @@ class _Cutter:
     """Cuts the maps that come into bags, and has each reduced as soon as it is complete."""
 
     def __init__(
-        self, net: FmceNet, sizes: tuple[int, ...], pool: ThreadPoolExecutor, references: Mapping[str, Tensor]
+        self,
+        net: FmceNet,
+        sizes: tuple[int, ...],
+        pool: ThreadPoolExecutor,
+        references: Mapping[str, Tensor],
+        evidence: Mapping[str, ModuleEvidence],
     ) -> None:
-        self.net, self.sizes, self.pool, self.references = net, sizes, pool, references
+        self.net, self.sizes, self.pool = net, sizes, pool
+        self.references, self.evidence = references, evidence
         self.number = 0  # of the bag that is being filled
         self.indices: list[NDArray[np.int64]] = []
         self.count = self.seen = 0
@@ -245,6 +273,11 @@ class _Cutter:
             raise PredictorError(f"Module {name}: the maps of images differ in shape: {given}.")
         try:
             whole = maps[0] if len(maps) == 1 else torch.cat(maps)
-            return ScoredBag(members, *self.net.score(whole, self.references.get(name)))
+            reference, known = self.references.get(name), self.evidence.get(name)
+            if known is None or not isinstance(self.net, SetNet):
+                return ScoredBag(members, *self.net.score(whole, reference))
+            return ScoredBag(
+                members, *self.net.score(whole, reference, partial(known.row, maps=whole, images=len(whole)))
+            )
         except PredictorError as error:
             raise PredictorError(f"Module {name}: {error}") from None

@@ -23,7 +23,7 @@ UNTOUCHED = "untouched"
 NEVER = "never trained"
 """1 where the module's weights are as an initialisation left them beyond doubt, else 0; NaN where there are none."""
 
-_EXACT = ("gain_constant", "offset_constant", "bias_zero")
+_EXACT = ("gain_constant", "offset_constant", "bias_zero", "grid")
 """Figures that a single step of training changes. That a few weights look drawn is no proof: a stem's still do after a
 whole training."""
 

@@ -112,8 +112,9 @@ def _bias(owner: str, value: Tensor, fan_in: int) -> Judged:
         "bias_bound": math.log1p(most / bound),
     }
     drawn = most <= bound * (1 + 1e-5) and _is_uniform(values.abs() / bound)
-    if drawn and value.dtype == torch.float32:
-        drawn = not is_moved(values, fan_in, fan_in)
+    moved = is_moved(values, fan_in, fan_in) if drawn and value.dtype == torch.float32 else None
+    figures["grid"] = math.nan if moved is None else float(not moved)
+    drawn = drawn and not moved
     return Judged(owner, "bias", drawn or is_pattern(values.masked_fill(values.abs() < _TINY, 0)), figures)
 
 

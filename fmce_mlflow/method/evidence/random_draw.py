@@ -24,8 +24,10 @@ CHANCE = 6.0  # standard deviations that chance does not reach
 DRAW_FIGURES = (
     "top", "second", "outside", "rank", "alpha", "kurtosis", "edge", "row_norms", "column_norms", "channel_norms",
     "row_sums", "column_sums", "taps", "neighbours", "row_correlation", "column_correlation", "bound", "size",
+    "grid",
 )  # fmt: skip
-"""Of one matrix, most as logarithms of a ratio to what a draw would give: 0, up to chance."""
+"""Of one matrix, most as logarithms of a ratio to what a draw would give: 0, up to chance. ``grid`` is 1
+where all entries are numbers that PyTorch draws, 0 where they were and are no more, NaN where that cannot be told."""
 
 
 def draw_figures(weight: Tensor) -> tuple[dict[str, float], bool] | None:
@@ -63,7 +65,9 @@ def draw_figures(weight: Tensor) -> tuple[dict[str, float], bool] | None:
         surprise |= against_chance
     orthogonal = spectrum[0] > 0 and spectrum[-1] / spectrum[0] < 1.01
     fan_out = len(weight) * kernels.shape[2]
-    moved = weight.dtype == torch.float32 and found["kurtosis"] < _UNIFORM and is_moved(kernels, fan_in, fan_out)
+    flat = weight.dtype == torch.float32 and found["kurtosis"] < _UNIFORM
+    moved = is_moved(kernels, fan_in, fan_out) if flat else None
+    found["grid"] = math.nan if moved is None else float(not moved)
     drawn = orthogonal or (max(surprise.values()) < CHANCE and not moved)
     known = {name: float(value) for name, value in (found | sizes).items()}
     return known, bool(drawn or _is_drawn_in_halves(weight))

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmce_mlflow.errors import FmceError
+from fmce_mlflow.method.evidence.views import augmented
 from fmce_mlflow.method.networks.capture import capture
 
 NAMES = ("rankme", "alpha_req", "activation_deviation", "lidar", "gdscore", "weightwatcher_alpha")
@@ -49,7 +50,7 @@ def baseline_scores(
     module_name: str,
     pixels: Tensor,
     *,
-    views: Sequence[Tensor],
+    views: Sequence[Tensor] | None = None,
     watch_weights: bool = True,
 ) -> dict[str, float]:
     """All baselines of one module of a network, by the names of :data:`NAMES`; NaN where one is not defined.
@@ -58,11 +59,13 @@ def baseline_scores(
         network: In any mode, which it keeps.
         module_name: A module with one feature map.
         pixels: Images (n, 3, H, W) as the network takes them, 64 or more.
-        views: Augmented views of them, each (n, 3, H, W): four, for LiDAR; none leaves it out.
+        views: Augmented views of them for LiDAR, each (n, 3, H, W); None: four of ``evidence.views``; an empty list
+            leaves it out.
         watch_weights: Whether to ask WeightWatcher, which takes up to some seconds.
     """
     features = pooled_maps(network, module_name, pixels)
-    seen = [pooled_maps(network, module_name, view) for view in views]
+    shown = augmented(pixels, seed=0) if views is None else views
+    seen = [pooled_maps(network, module_name, view) for view in shown]
     return {
         **of_features(features, torch.stack(seen, 1) if seen else None),
         "gdscore": gdscore(network, pixels),

@@ -132,6 +132,7 @@ def test_all_of_a_network_have_their_names_and_without_weightwatcher_it_is_said_
     assert tuple(found) == NAMES and math.isnan(found.pop("weightwatcher_alpha"))
     assert all(map(math.isfinite, found.values()))
     assert math.isnan(baseline_scores(net, "2", pixels, views=(), watch_weights=False)["lidar"])
+    assert baseline_scores(net, "2", pixels, watch_weights=False)["lidar"] > 1
     try:
         import weightwatcher  # noqa: F401
     except ImportError:

@@ -84,16 +84,25 @@ def cross_validate(
 
 def _seen(t: pd.DataFrame, chosen: str, last: bool = True) -> pd.Series:
     """Bags of trainings, not of copies, on a set of images: of last stages, or of those before."""
-    return (t["kind"] == "trained") & (t["chosen"] == chosen) & ((t["place"] == 0) == last)
+    return _role(t, "stage", chosen) & ((t["place"] == 0) == last)
+
+
+def _role(t: pd.DataFrame, role: str, chosen: str = "all") -> pd.Series:
+    """Bags of trainings, not of copies, on a set of images: of stages, or of necks or heads of dense networks."""
+    return (t["kind"] == "trained") & (t["chosen"] == chosen) & (t["role"] == role)
 
 
 SLICES = {
     "last stage": lambda t: _seen(t, "all"),
     "trained as a whole": lambda t: _seen(t, "all") & (t["part"] == "all"),
     "middle stages": lambda t: _seen(t, "all", last=False),
-    "few classes": lambda t: _seen(t, "few"),
+    "few classes": lambda t: _seen(t, "few") & ~t["dense"],
     "8 to 32 images": lambda t: _seen(t, "small"),
-    "trained on 2 to 5": lambda t: _seen(t, "all") & (t["classes"] <= 5),
+    "trained on 2 to 5": lambda t: _seen(t, "all") & (t["classes"] <= 5) & ~t["dense"],
+    "dense: last stage": lambda t: _seen(t, "all") & t["dense"],
+    "dense: middle stages": lambda t: _seen(t, "all", last=False) & t["dense"],
+    "dense: neck": lambda t: _role(t, "neck"),
+    "dense: head": lambda t: _role(t, "head"),
 }
 
 

@@ -47,7 +47,8 @@ def labels(facts: Mapping[str, Any], module: str, signal: str = "train") -> Modu
 def read(folder: Path = FOLDER, signal: str = "train") -> Bags:
     """All bags that have a label, and those with fresh weights; table columns say what each is.
 
-    ``held`` marks the networks on which nothing is chosen, ``place`` counts modules from the end, the last being 0.
+    ``held`` marks the networks on which nothing is chosen, ``dense`` segmenters and detectors, whose modules have other
+    roles than stages too. ``place`` counts stages from the end, the last being 0; necks and heads come after it.
     """
     tables, features, evidence, references, groups, count = [], [], [], [], [], 0
     for path in sorted(folder.glob("*.npz")):
@@ -68,14 +69,16 @@ def read(folder: Path = FOLDER, signal: str = "train") -> Bags:
             level = [np.nan if found.levels[s] is None else found.levels[s] for s in snapshots]
             table.loc[mine, "level"] = level
         table.loc[table["kind"].isin([KINDS.index("fresh"), KINDS.index("reset")]), "fmcs"] = 0.0
-        table["place"] = len(facts["modules"]) - 1 - table["module"]
+        roles = facts.get("roles", ["stage"] * len(facts["modules"]))
+        table["role"] = [roles[i] for i in table["module"]]
+        table["place"] = max(i for i, role in enumerate(roles) if role == "stage") - table["module"]
         table["module"] = [facts["modules"][i] for i in table["module"]]
         table["chosen"] = [SETS[i] for i in table["chosen"]]
         table["kind"] = [KINDS[i] for i in table["kind"]]
         table = table.assign(
             run_id=path.stem, backbone=item.backbone, dataset=item.dataset, part=item.part, seed=item.seed,
             recipe=item.recipe, classes=facts["classes"], random=item.backbone in RANDOM,
-            held=item.backbone in HELD_OUT,
+            held=item.backbone in HELD_OUT, dense="roles" in facts,
         )  # fmt: skip
         modules, fresh = len(facts["modules"]), own["references"].astype(np.float32)  # (sets, modules, copies, F)
         each = np.ascontiguousarray(halves.view(np.float16).T).astype(np.float32)

@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from fmce_mlflow.method.evidence.groups import NAMES
 from fmce_mlflow.method.fmce_net.statistics import bag_features
 from fmce_mlflow.method.networks.backbones import build_backbone
+from fmce_mlflow.method.networks.capture import locate
 from fmce_mlflow.method.networks.fresh_weights import SCHEMES, reinitialised
 from fmce_mlflow.method.scoring.collect import Collected, _fresh, _pass, collect
 
@@ -92,12 +93,24 @@ def reduced(facts: Mapping[str, Any], states: list[Any]) -> dict[str, np.ndarray
     data = images(item, PLACES)
     x, y = data.probe
     draw = np.random.default_rng(crc32(item.key.encode()))
-    model = network(item, data.classes).eval()
-    modules, rows, references = item.modules, Rows(), []
     factory = partial(build_backbone, item.backbone, num_classes=data.classes, image_size=32)
     build = factory if draw.random() < 0.5 else None  # not every model's is known
-    for number, index in enumerate(chosen_images(y.numpy(), data.classes, draw)):
-        pixels, targets = [x[index]], y[index]
+    sets = ((x[index], y[index]) for index in chosen_images(y.numpy(), data.classes, draw))
+    return evidence_rows(network(item, data.classes).eval(), facts, states, sets, draw, build)
+
+
+def evidence_rows(
+    model: nn.Module,
+    facts: Mapping[str, Any],
+    states: list[Any],
+    sets: Iterable[tuple[Tensor, Tensor | None]],
+    draw: np.random.Generator,
+    build: Callable[[], nn.Module] | None,
+) -> dict[str, np.ndarray]:
+    """All rows of a network's kept weights, on each of :data:`SETS` of images and what is known of these."""
+    modules, rows, references = tuple(facts["modules"]), Rows(), []
+    for number, (images_of_set, targets) in enumerate(sets):
+        pixels = [images_of_set]
         notes: list[str] = []
         model.load_state_dict(states[0])
         fresh = _fresh(model, modules, pixels, build, None, None, 0, notes)
@@ -109,12 +122,14 @@ def reduced(facts: Mapping[str, Any], states: list[Any]) -> dict[str, np.ndarray
             kinds: list[str],
             *,
             pixels: list[Tensor] = pixels,
-            targets: Tensor = targets,
+            targets: Tensor | None = targets,
             fresh: dict[str, Tensor] = fresh,
             number: int = number,
         ) -> None:
             found = collect(net, modules, pixels, targets=lambda _: targets, fresh=fresh)
             _add(rows, found, pixels[0], snapshot, number, kinds, modules)
+            for note in found.notes:
+                click.echo(f"  {note}")
 
         for turn, (snapshot, state) in enumerate(zip(facts["kept"], states, strict=True)):
             if number == 0 or turn % 2 == number % 2:
@@ -140,8 +155,9 @@ def reduced(facts: Mapping[str, Any], states: list[Any]) -> dict[str, np.ndarray
 @torch.no_grad()
 def _reset(model: nn.Module, module: str, scheme: Any, seed: int) -> None:
     """Give a module fresh weights, in place."""
-    fresh = reinitialised(model, seed=seed, scheme=scheme).get_submodule(module).state_dict()
-    model.get_submodule(module).load_state_dict(fresh)
+    name = locate(dict(model.named_modules()), module)
+    fresh = reinitialised(model, seed=seed, scheme=scheme).get_submodule(name).state_dict()
+    model.get_submodule(name).load_state_dict(fresh)
 
 
 def _add(

@@ -39,6 +39,7 @@ from fmce_mlflow.method.images.image_set import ImageSet
 from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.method.images.training_batches import loader
 from fmce_mlflow.method.networks.backbones import build_backbone
+from fmce_mlflow.method.networks.capture import locate
 from fmce_mlflow.method.networks.upstream import upstream
 
 VALIDATION, PROBE, RECORDED = 256, 256, 32
@@ -165,14 +166,17 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def changes(model: nn.Module, item: Plan, now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> dict[str, float]:
-    """Relative change of each module's own parameters."""
-    found = {}
-    for module in item.modules:
-        own = [f"{module}.{name}" for name, _ in model.get_submodule(module).named_parameters()]
-        moved = math.sqrt(sum(float((now[n] - before[n]).double().square().sum()) for n in own))
+def moved(
+    model: nn.Module, modules: Sequence[str], now: Mapping[str, Tensor], before: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Relative change of each module's own parameters; of a module, where a name is of one of its outputs."""
+    found, known = {}, dict(model.named_modules())
+    for module in modules:
+        name = locate(known, module)
+        own = [f"{name}.{each}" for each, _ in known[name].named_parameters()]
+        change = math.sqrt(sum(float((now[n] - before[n]).double().square().sum()) for n in own))
         size = math.sqrt(sum(float(before[n].double().square().sum()) for n in own))
-        found[module] = moved / max(size, 1e-12)
+        found[module] = change / max(size, 1e-12)
     return found
 
 
@@ -211,7 +215,7 @@ def run(item: Plan, places: Sequence[str], start: Mapping[str, Tensor] | None) -
         row = {"train_loss": float(np.mean(total)), "val_loss": loss, "val_accuracy": accuracy}
         if rows:
             states.append(weights(model))
-            row |= {"weight_change": changes(model, item, states[-1], states[-2])}
+            row |= {"weight_change": moved(model, item.modules, states[-1], states[-2])}
         rows.append(row)
 
     with (

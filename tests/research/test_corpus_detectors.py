@@ -84,6 +84,8 @@ def test_its_files_are_read_as_the_corpus_with_necks_and_heads_apart(nets, data,
     import corpus_read
 
     monkeypatch.setattr(nets, "PROBE", 24)
+    monkeypatch.setattr(corpus_detectors, "SNAPSHOTS", 6)
+    monkeypatch.setitem(corpus_detectors.EPOCHS, "camvid", 6)
     before, name = mlflow.get_tracking_uri(), "fcn_test_resnet_camvid_all_default_all-classes_0"
     words = ["--data", str(data)]
     try:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fmce_mlflow.errors import CaptureError, ConfigError
 from fmce_mlflow.evaluation.images import Labels, labels_of
 from fmce_mlflow.evaluation.options import EvaluationConfig
+from fmce_mlflow.evaluation.rebuild import rebuilder
 from fmce_mlflow.image_dataset.dataset import inputs_of
 from fmce_mlflow.method.fitting.config import BagConfig
 from fmce_mlflow.method.images.input_batches import Batch, InputBatches
@@ -169,6 +170,7 @@ def collected(setup: Setup, modules: Sequence[str], first: Sequence[Batch]) -> C
         modules,
         list(pixels.split(setup.config.batch_size)),
         targets=targets,
+        build=rebuilder(model, tuple(pixels.shape[2:])),
         fixed_batch=model.fixed_batch,
         token_grid=setup.config.token_grid,
         seed=setup.config.seed,
@@ -243,6 +245,8 @@ def _gives(read: Callable[[Any], Preprocessing | None], value: Any, wanted: Prep
 
 def _early_modules(setup: Setup, names: tuple[str, ...], example: Tensor, notes: Notes) -> tuple[str, ...]:
     """Those from earlier in the network than any module of the predictor's corpus, with a warning."""
+    if setup.predictor.info.get("depths") == "all":
+        return ()
     rows = setup.predictor.info.get("corpus")
     rows = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
     known = {(row.get("backbone"), row.get("module")) for row in rows}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,10 +21,10 @@ from fmce_mlflow.method.evidence.place import depths, of_bag
 from fmce_mlflow.method.evidence.settle import GAP_FIGURES, gap, settled
 from fmce_mlflow.method.evidence.settle import said as said_of_gap
 from fmce_mlflow.method.evidence.views import augmented, view_agreement
-from fmce_mlflow.method.evidence.weights import WeightEvidence, weight_evidence
+from fmce_mlflow.method.evidence.weights_before import weights_before
 from fmce_mlflow.method.fmce_net.statistics import bag_features
 from fmce_mlflow.method.networks.capture import capture
-from fmce_mlflow.method.networks.forward import run_network
+from fmce_mlflow.method.networks.forward import padded, run_network
 from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.networks.model_forms import probing, run, unwrap
 
@@ -99,7 +100,7 @@ def collect(
     batches: Sequence[Tensor],
     *,
     targets: Callable[[int | None], Tensor | None] = lambda outputs: None,
-    build: Callable[[], nn.Module] | None = None,
+    build: Callable[[int], nn.Module] | None = None,
     fixed_batch: int | None = None,
     token_grid: TokenGrid | None = None,
     fresh: Mapping[str, Tensor] | None = None,
@@ -113,7 +114,7 @@ def collect(
         batches: Images as the network takes them, (b, C, H, W) each, :data:`IMAGES` in all at most.
         targets: From the number of the network's outputs, None where unknown, to the images' classes, int64, where they
             count these; else None.
-        build: Makes the network anew, as its library draws it.
+        build: From the number of the network's outputs, makes it anew, as its library draws it.
         fixed_batch: How many images the network takes at a time, where it takes no other number.
         token_grid: As :func:`~fmce_mlflow.method.networks.capture.capture` takes it.
         fresh: Features of fresh copies by map, (R, FEATURES), where they are known already.
@@ -131,8 +132,9 @@ def collect(
     figures: dict[str, dict[str, float]] = {name: {} for name in names}
     said: dict[str, list[str]] = {name: [] for name in names}
     notes: list[str] = []
-    _safely(notes, "its depths", lambda: _into(figures, depths(judged, names, batches[0][:2], token_grid=token_grid)))
-    weights = _weights(network, names)
+    example = padded(batches[0], fixed_batch)[: fixed_batch or 2]
+    _safely(notes, "its depths", lambda: _into(figures, depths(judged, names, example, token_grid=token_grid)))
+    weights = weights_before(network, names, example, token_grid=token_grid)
     outputs = {} if seen.logits is None else output_evidence(seen.logits)
     classes = targets(None if seen.logits is None else seen.logits.shape[1])
     for name in names:
@@ -156,7 +158,8 @@ def collect(
         lambda: _into(figures, dropped_change(judged, names, dropped, fixed_batch=fixed_batch, seed=seed)),
     )
     if fresh is None:
-        fresh = _fresh(network, names, batches, build, fixed_batch, token_grid, seed, notes)
+        own = None if build is None or seen.logits is None else partial(build, seen.logits.shape[1])
+        fresh = _fresh(network, names, batches, own, fixed_batch, token_grid, seed, notes)
     found = {
         name: ModuleEvidence(figures[name], fresh.get(name, torch.zeros(0, 0)), tuple(said[name])) for name in names
     }
@@ -196,21 +199,6 @@ def _pass(
             for name, maps in run_network(kept, network, batch, fixed_batch).items():
                 seen.maps.setdefault(name, []).append(maps.float().cpu())
     return seen
-
-
-def _weights(network: nn.Module, names: Sequence[str]) -> dict[str, WeightEvidence]:
-    """Of each map's module: of the part of its name that is one."""
-    known = dict(network.named_modules())
-    found: dict[str, WeightEvidence] = {}
-    each: dict[str, WeightEvidence] = {}
-    for name in names:
-        module = name
-        while module not in known and "." in module:
-            module = module.rpartition(".")[0]
-        if module not in each:
-            each[module] = weight_evidence(network, module)
-        found[name] = each[module]
-    return found
 
 
 def _views(

@@ -21,9 +21,13 @@ from fmce_mlflow.safety.options import build
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from fmce_mlflow.evaluation.findings import Findings
+    from fmce_mlflow.evaluation.weight_findings import WeightFindings
+
 how_to_evaluate = options_of(
     EvaluationImages,
     EvaluationConfig,
+    without={"no_images"},
     changed={
         "saliency": {"type": Word()},
         "saliency_target": {"type": Word()},
@@ -91,6 +95,7 @@ def evaluation_images(options: ImageOptions, unreadable: Literal["raise", "skip"
 
 @click.command("evaluate", cls=Command, build=evaluation_options)
 @option("model", "", "Model URI: models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-…, runs:/ID/PATH, or a folder.")
+@options_of(EvaluationImages, only={"no_images"})
 @how_to_evaluate
 @click.pass_context
 def evaluate_command(ctx: click.Context, /, options: tuple[EvaluationConfig, EvaluationImages]) -> None:
@@ -101,18 +106,21 @@ def evaluate_command(ctx: click.Context, /, options: tuple[EvaluationConfig, Eva
       fmce evaluate --model models:/digits/1
       fmce evaluate --model models:/digits@champion --modules 'stage*,conv5' --predictor models:/fmcs/1
       fmce evaluate --model runs:/3f2a…/model --dataset folder:photos --preprocessing imagenet
+      fmce evaluate --model models:/digits/1 --no-images
     """
     config, which = options
     model = ctx.params["model"]
     client = make_client(ctx)
     from fmce_mlflow.evaluation.evaluate import evaluate_model
     from fmce_mlflow.evaluation.log import REPORT
+    from fmce_mlflow.evaluation.weights import evaluate_weights
 
-    data = images_for(client, model, config, which)
+    data = None if which.no_images else images_for(client, model, config, which)
     run = open_run(client, ctx, name=f"evaluation of {model}")
+    found: Findings | WeightFindings
     with run.closing():
         run.set_role("evaluation")
-        found = evaluate_model(run, model, data, config)
+        found = evaluate_model(run, model, data, config) if data is not None else evaluate_weights(run, model, config)
     for text in found.choices:
         say(text)
     for text in found.warnings:

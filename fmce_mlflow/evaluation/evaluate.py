@@ -25,13 +25,13 @@ from fmce_mlflow.evaluation.choices import (
     entered,
     fresh_copy,
 )
-from fmce_mlflow.evaluation.findings import EvaluatedImages, Findings
-from fmce_mlflow.evaluation.images import Outputs, identity, treatment
+from fmce_mlflow.evaluation.evidence import lag_warning
+from fmce_mlflow.evaluation.findings import FEW_IMAGES, Classes, EvaluatedImages, Findings
+from fmce_mlflow.evaluation.images import Outputs, classes_of, identity, treatment
 from fmce_mlflow.evaluation.log import log_findings, log_metrics
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.evaluation.provenance import find_training_run, model_facts, predictor_facts
 from fmce_mlflow.evaluation.saliency import Saliency, take_saliency
-from fmce_mlflow.evaluation.verdict import FEW_IMAGES
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.method.images.input_batches import Batch, InputBatches
 from fmce_mlflow.method.networks.call_order import in_order, namesakes, weightless
@@ -186,8 +186,10 @@ def _findings(
         )
         for name in ordered
     )
+    images = _evaluated_images(setup, bag_size, scored)
+    notes.warnings.extend(filter(None, [lag_warning(found, images.accuracy)]))
     for module in found:
-        if module.far:
+        if not module.known and module.far:
             notes.warnings.append(
                 f"Module {module.name} lies {module.distance:.1f} from the corpus that the predictor was trained on, "
                 "where 1 is usual: its score may mean little. Train an FMCE-Net on models and images like these."
@@ -196,7 +198,7 @@ def _findings(
         run_id=run.id,
         model=model_facts(run.client, model),
         predictor=predictor_facts(predictor),
-        images=_evaluated_images(setup, bag_size, scored),
+        images=images,
         modules=found,
         training=training,
         choices=tuple(notes.choices),
@@ -235,6 +237,7 @@ class _Scored:
     modules: dict[str, ModuleFinding]
     batches: InputBatches
     outputs: Outputs
+    classes: Classes | None
 
 
 def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) -> _Scored:
@@ -263,7 +266,8 @@ def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) 
         evidence=evidence if looks else None,
         watch=outputs.see,
     )
-    notes.warnings.extend(outputs.warnings(setup.labels.indices(outputs.count)))
+    classes = classes_of(setup.labels, setup.probe, outputs)
+    notes.warnings.extend(outputs.warnings(setup.labels.indices(outputs.count), classes))
     if len(setup.probe) < FEW_IMAGES:
         notes.warnings.append(f"{len(setup.probe)} images are few: scores are steadier from {2 * FEW_IMAGES} on.")
     if not setup.labels.problem and (unlike := setup.labels.unlike(outputs.count)):
@@ -276,7 +280,7 @@ def _score(setup: Setup, modules: tuple[str, ...], bag_size: int, notes: Notes) 
         notes.warnings.append(
             f"{counted(len(names), 'image')} cannot be read and {are} left out: {'; '.join(names[:MOST_NAMED])}{more}."
         )
-    return _Scored(scores, batches, outputs)
+    return _Scored(scores, batches, outputs, classes)
 
 
 def _evaluated_images(setup: Setup, bag_size: int, scored: _Scored) -> EvaluatedImages:
@@ -293,6 +297,7 @@ def _evaluated_images(setup: Setup, bag_size: int, scored: _Scored) -> Evaluated
         identity=identity(batches.content, inputs.targets, inputs.classes),
         treatment=treatment(batches, setup.preprocessing, setup.model.takes_bytes, setup.origin),
         accuracy=outputs.accuracy(labels.indices(outputs.count)),
+        of_classes=scored.classes,
     )
 
 

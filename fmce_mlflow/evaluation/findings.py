@@ -13,12 +13,28 @@ from numpy.typing import NDArray
 from fmce_mlflow.errors import ConfigError, FmceError
 from fmce_mlflow.method.convergence.config import Signal
 from fmce_mlflow.method.convergence.verdict import Convergence
+from fmce_mlflow.method.evidence.groups import GROUPS, UNTOUCHED
+from fmce_mlflow.method.evidence.settle import GAP_FIGURES
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 from fmce_mlflow.recording.signals import Signals
 from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.safety.credentials import hide_credentials
 from fmce_mlflow.wording import counted, some
 
+FEW_IMAGES = 32
+UNTRAINED = "its weights are as an initialisation left them: it was never trained"
+GROUP_NAMES: Mapping[str, str] = {
+    "weights": "weights",
+    "fresh": "fresh copies",
+    "gap": "BatchNorm's statistics computed anew",
+    "place": "place in the network",
+    "outputs": "the network's outputs",
+    "views": "augmented views",
+    "dropped": "maps dropped out",
+    "labels": "labels",
+}
+"""What groups of evidence are called in sentences."""
+_EVIDENCE_COLUMNS = {"untouched": UNTOUCHED, "gap_drift": GAP_FIGURES[0], "alpha": "alpha"}
 MATURE = 0.9  # FMCS from which a module counts as trained enough to build on; a bar of ours, not the paper's
 
 
@@ -45,6 +61,25 @@ class PredictorFacts:
     limits: tuple[str, ...] = ()  # what its kind cannot do, as sentences
     corpus: str = ""  # what it was trained on, in a few words
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by protocol (run …), mae, spearman …
+    evidence: tuple[str, ...] = ()  # groups that it looks at beside the maps
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Classes that there are among the images."""
+
+    there: float  # how many; by outputs, as many as would be there if all were equally frequent
+    outputs: int | None = None  # how many the model knows
+    by_labels: bool = True  # else by the model's outputs
+    few: bool = False  # whether they are fewer than scores should be based on
+
+    @property
+    def text(self) -> str:
+        """How many there are, of how many, and who says so."""
+        there = f"{self.there:,.0f}" if self.by_labels else f"about {self.there:,.0f}"
+        one = "class" if self.outputs is None and self.there == 1 else "classes"
+        known = f" of the model's {self.outputs:,}" if self.outputs is not None else ""
+        return f"{there}{known} {one} by {'their labels' if self.by_labels else 'its outputs'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,13 +96,28 @@ class EvaluatedImages:
     identity: str = ""  # what distinguishes their content and labels from any others
     treatment: str = ""  # what was done to them, in words
     accuracy: float | None = None  # of the model's classes, where their labels count these
+    of_classes: Classes | None = None  # those among them, where labels or outputs tell
 
     @property
     def told(self) -> str:
         """Which images they are, what was done to them and how many the model gets right, in a line."""
         told = [f"Evaluated on {self.text}.", f"Their pixels: {self.treatment}." if self.treatment else ""]
+        told.append(f"They are of {self.of_classes.text}." if self.of_classes else "")
         told.append(f"Accuracy on them: {self.accuracy:.2f}." if self.accuracy is not None else "")
         return " ".join(filter(None, told))
+
+    @property
+    def depends(self) -> str:
+        """Why a score on other images may be another, as a sentence; empty where nothing speaks for it."""
+        few = len(self.indices) < FEW_IMAGES
+        if not few and not (self.of_classes and self.of_classes.few):
+            return ""
+        which = counted(len(self.indices), "image")
+        which += f" of {self.of_classes.text}" if self.of_classes and self.of_classes.few else ""
+        return (
+            f"This is on {which}: on more images{' of all classes' * bool(self.of_classes and self.of_classes.few)} the "
+            "scores may be others."
+        )
 
     @property
     def text(self) -> str:
@@ -153,26 +203,51 @@ class Findings:
         return tuple(module for module in known if not module.weightless) or known
 
     @property
+    def untrained(self) -> ModuleFinding | None:
+        """The first in the network that was never trained, where others were: immaturity begins there."""
+        weighty = [module for module in self.modules if not module.weightless]
+        if all(module.untouched for module in weighty):
+            return None
+        return next((module for module in weighty if module.untouched), None)
+
+    @property
     def least(self) -> ModuleFinding:
         """The least mature module of those that decide; of all, if none does."""
-        return min(self.deciding or self.modules, key=lambda module: module.fmcs)
+        return self.untrained or min(self.deciding or self.modules, key=lambda module: module.fmcs)
 
     @property
     def fallen(self) -> tuple[ModuleFinding, ...]:
-        """Those that decide, from the first in the network that is not mature: the rest work on what it gives them."""
-        young = [module for module in self.deciding if module.fmcs < self.mature]
+        """Those that decide, from where immaturity begins: the rest work on what that module gives them.
+
+        It begins at the module that was never trained, if others were; else at the first that is not mature.
+        """
+        young = [module for module in self.deciding if module.fmcs < self.mature or module is self.untrained]
         surely = [module for module in young if module.high < self.mature]
-        return tuple(young[young.index((surely or young)[0]) :]) if young else ()
+        first = self.untrained or next(iter(surely or young), None)
+        return tuple(young[young.index(first) :]) if first else ()
+
+    @property
+    def before(self) -> tuple[ModuleFinding, ...]:
+        """Those that are not mature and lie before the module that was never trained."""
+        if self.untrained is None:
+            return ()
+        ahead = self.deciding[: self.deciding.index(self.untrained)]
+        return tuple(module for module in ahead if module.fmcs < self.mature)
 
     @property
     def metrics(self) -> dict[str, float]:
         """What is logged, by name; there is no ``fmcs_predicted`` where the predictor knows none of the modules."""
-        found = {"fmcs_predicted": self.least.fmcs} if self.deciding else {}
+        found = {"fmcs_predicted": min(module.fmcs for module in self.deciding)} if self.deciding else {}
         for module in self.modules:
             key = metric_name(module.name)
             found |= {f"fmcs_predicted/{key}": module.fmcs, f"fmcs_std/{key}": module.std}
             if module.focus is not None:
                 found[f"focus/{key}"] = module.focus
+            if np.isfinite(share := module.evidence.get(UNTOUCHED, np.nan)):
+                found[f"fmce_untouched/{key}"] = share
+        shares = [m.evidence.get(UNTOUCHED, np.nan) for m in self.modules if not m.weightless]
+        if any(np.isfinite(shares)):
+            found["fmce_untouched"] = float(np.nanmax(shares))
         if self.training is not None and self.least.measured is not None:
             found["fmcs_measured"] = self.least.measured
         if self.images.accuracy is not None:
@@ -187,35 +262,63 @@ class Findings:
             line = f"{module.name}: FMCS {module.fmcs:.2f} ± {module.std:.2f}, "
             line += f"level {module.level} of {len(module.levels) - 1}"
             line += "" if module.measured is None else f"; {module.measured:.2f} by its training"
-            lines.append(line if module.known else f"{line}; the predictor does not know such modules")
+            line += "" if module.known else "; the predictor does not know such modules"
+            lines.append(f"{line}; {UNTRAINED}" if module.never_trained else line)
+            lines += [f"  {' '.join(module.said)}"] if module.said else []
         if not self.deciding:
             lines.append("There is no verdict and no fmcs_predicted: the predictor knows no module of these.")
         elif len(self.modules) > 1:
             lines.append(f"Least mature: {self.least.name}.{self.inherited}")
-        return "\n".join([*lines, self.images.told])
+        return "\n".join(filter(None, [*lines, self.looked_at, self.images.told, self.images.depends]))
 
     @property
     def inherited(self) -> str:
         """Where immaturity begins and what follows it, as the tail of a text: empty, or a space and a sentence."""
         if not self.fallen or len(self.modules) == 1:
             return ""
-        first, *rest = self.fallen
+        first, *after = self.fallen
+        rest = [m for m in after if not first.name.startswith(f"{m.name}.")]  # what it is a part of does not follow
         before = self.modules[: self.modules.index(first)]
         unclear = [m.name for m in before if not m.known and m.fmcs < self.mature]
         texts = []
-        if rest:
-            texts.append(
-                f" The first in the network that is not mature is {first.name}; {some([m.name for m in rest])} "
-                f"{'follow' if len(rest) > 1 else 'follows'} it and {'inherit' if len(rest) > 1 else 'inherits'} what "
-                "it lacks."
-            )
-        if unclear:
+        follow = f"{some([m.name for m in rest])} {'follow' if len(rest) > 1 else 'follows'} it and "
+        follow += f"{'inherit' if len(rest) > 1 else 'inherits'} what it lacks"
+        if first is self.untrained:
+            texts.append(f" Immaturity begins there{f'; {follow}' if rest else ''}.")
+            if self.before:
+                texts.append(f" {some([m.name for m in self.before])} should be judged again when it is trained.")
+        elif rest:
+            texts.append(f" The first in the network that is not mature is {first.name}; {follow}.")
+        if unclear and first is not self.untrained:
             texts.append(f" It may begin before {first.name}, in {some(unclear)}, which the predictor does not know.")
         return "".join(texts)
+
+    @property
+    def looked_at(self) -> str:
+        """What the predictor looked at beside the maps, and what it does without, as a sentence; empty if at nothing."""
+        wanted = self.predictor.evidence
+        if not wanted:
+            return ""
+        there = [group for group in wanted if any(group in module.groups for module in self.modules)]
+        missing = [GROUP_NAMES.get(group, group) for group in wanted if group not in there]
+        looked = ", ".join(GROUP_NAMES.get(group, group) for group in there) or "nothing"
+        return f"Evidence beside the maps: {looked}; missing: {', '.join(missing) or 'none'}."
+
+    def evidence_table(self) -> pd.DataFrame:
+        """A row per module and figure of the evidence that is known."""
+        rows = [
+            {"module": module.name, "group": group, "figure": name, "value": module.evidence[name]}
+            for module in self.modules
+            for group, names in GROUPS.items()
+            for name in names
+            if np.isfinite(module.evidence.get(name, np.nan))
+        ]
+        return pd.DataFrame(rows, columns=["module", "group", "figure", "value"])
 
     def module_table(self) -> pd.DataFrame:
         """A row per module, in the order of the network."""
         rows = []
+        classes = self.images.of_classes if self.images.of_classes and self.images.of_classes.by_labels else None
         for m in self.modules:
             channels, height, width = m.shape or (None, None, None)
             row = {"module": m.name, "fmcs": m.fmcs, "std": m.std, "low": m.low, "high": m.high, "level": m.level}
@@ -230,8 +333,11 @@ class Findings:
             }
             row |= {"bags": m.bags, "channels": channels, "height": height, "width": width}
             row |= {"accuracy": self.images.accuracy, "preprocessing": self.images.treatment}
+            row |= {column: m.evidence.get(figure) for column, figure in _EVIDENCE_COLUMNS.items()}
+            row |= {"images": len(self.images.indices), "classes": classes.there if classes else None}
             rows.append(row)
-        return pd.DataFrame(rows).astype({"focus": float, "measured": float, "accuracy": float})
+        numbers = ("focus", "measured", "accuracy", *_EVIDENCE_COLUMNS, "classes")
+        return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
 
     def sample_table(self) -> pd.DataFrame:
         """A row per image: its score and focus are those of the least mature module; of several, each has its own."""

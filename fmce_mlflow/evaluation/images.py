@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fmce_mlflow.errors import CaptureError
+from fmce_mlflow.evaluation.findings import Classes
 from fmce_mlflow.method.images.input_batches import InputBatches
 from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.method.images.readers import ImageInputs
@@ -141,8 +142,16 @@ class Outputs:
             return None
         return float(np.mean([label == labels[index] for index, label in self.best.items()]))
 
-    def warnings(self, labels: NDArray[np.int64] | None) -> list[str]:
-        """What the outputs say against taking a score for the model's."""
+    @property
+    def classes(self) -> Classes | None:
+        """The classes that the model sees in the images; None where it gives no class scores."""
+        if not self.count or not self.best:
+            return None
+        seen = np.array(list(self.best.values()))
+        return Classes(_effective(seen), self.count, by_labels=False, few=_is_few(seen, self.count))
+
+    def warnings(self, labels: NDArray[np.int64] | None, classes: Classes | None = None) -> list[str]:
+        """What the outputs, and the classes among the images, say against taking a score for the model's."""
         n = len(self.best)
         found = []
         if self.count and (accuracy := self.accuracy(labels)) is not None and labels is not None:
@@ -158,14 +167,41 @@ class Outputs:
                     "the model is trained, the images, their labels or their preprocessing are not those of its "
                     "training, and the scores mean little."
                 )
-        if self.count:
-            expected = self.count * (1 - (1 - 1 / self.count) ** n)
-            shares = np.unique(list(self.best.values()), return_counts=True)[1] / n
-            there = math.exp(-float((shares * np.log(shares)).sum()))  # classes as if all were equally frequent
-            if there < expected / 2:
-                found.append(
-                    f"The model sees about {there:.0f} of its {self.count:,} classes in these {n:,} images: unless it "
-                    "is untrained, they are of few classes or prepared otherwise than in its training, and scores on "
-                    "such images lie lower."
-                )
+        classes = classes or self.classes
+        if classes is not None and classes.few and classes.by_labels:
+            found.append(
+                f"The images are of {classes.text}, which are few: scores on images of few classes lie lower and are "
+                "less sure."
+            )
+        elif classes is not None and classes.few:
+            found.append(
+                f"The model sees about {classes.there:.0f} of its {self.count:,} classes in these {n:,} images: unless "
+                "it is untrained, they are of few classes or prepared otherwise than in its training, and scores on "
+                "such images lie lower."
+            )
         return found
+
+
+def classes_of(labels: Labels, images: NDArray[np.int64], outputs: Outputs) -> Classes | None:
+    """The classes among some images: by their labels, else by the model's outputs; None where neither tells.
+
+    They are few where there are not half as many as images drawn from all of the model's classes would have.
+    """
+    values = None if labels.values is None or labels.values.ndim != 1 else labels.values[images]
+    kinds = set() if values is None else {type(value) for value in values.tolist()}
+    if values is None or len(kinds) != 1 or not kinds <= {int, str}:
+        return outputs.classes
+    known = outputs.count if labels.indices(outputs.count) is not None else None
+    there = len(set(values.tolist()))
+    return Classes(there, known, few=there == 1 or (known is not None and _is_few(values, known)))
+
+
+def _effective(values: NDArray[Any]) -> float:
+    """How many different values there are, as if all were equally frequent: exp of their entropy."""
+    shares = np.unique(values, return_counts=True)[1] / len(values)
+    return math.exp(-float((shares * np.log(shares)).sum()))
+
+
+def _is_few(values: NDArray[Any], known: int) -> bool:
+    """Whether classes are not half as many as so many images drawn from ``known`` would have."""
+    return _effective(values) < known * (1 - (1 - 1 / known) ** len(values)) / 2

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ from mlflow.models.evaluation.artifacts import ImageEvaluationArtifact
 from mlflow.models.evaluation.base import EvaluationArtifact
 
 from fmce_mlflow.errors import ArtifactError, RunError
-from fmce_mlflow.evaluation.findings import Findings
+from fmce_mlflow.evaluation.findings import Findings, ModelFacts
 from fmce_mlflow.evaluation.page import evaluation_page
+from fmce_mlflow.evaluation.weight_findings import WeightFindings
+from fmce_mlflow.evaluation.weights_page import weights_page
 from fmce_mlflow.report.templating import plain
 from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.data.evaluation_dataset import EvaluationDataset
 
 MODULES, SAMPLES, SALIENCY, REPORT = "fmce_modules", "fmce_samples", "fmce_saliency", "fmce_report"
+EVIDENCE, WEIGHTS = "fmce_evidence", "fmce_weights"
 NOTE = "**FMCE**"  # how the run's description begins where it is ours
 _NOTE_TAG = "mlflow.note.content"  # what the MLflow UI shows as the run's description
 _TABLES_TAG = "mlflow.loggedArtifacts"  # what the MLflow UI shows as tables
@@ -66,27 +69,58 @@ def log_findings(run: Run, findings: Findings) -> dict[str, EvaluationArtifact]:
     Raises:
         ArtifactError: If the server does not take them; says where they are kept.
     """
+    tables = {MODULES: findings.module_table(), SAMPLES: findings.sample_table()}
+    if len(evidence := findings.evidence_table()):
+        tables[EVIDENCE] = evidence
+    tags = _tags(findings)
+    told = (*findings.summary.splitlines(), *findings.warnings)
+    picture = findings.saliency.png if findings.saliency is not None else None
+    return _log(run, tables, evaluation_page(findings), tags, told, picture)
+
+
+def log_weights(run: Run, found: WeightFindings) -> dict[str, EvaluationArtifact]:
+    """Log what the weights of a model tell, as :func:`log_findings` does for an evaluation on images, and metrics.
+
+    Raises:
+        ArtifactError: If the server does not take the artifacts; says where they are kept.
+        RunError: If it refuses the metrics.
+    """
+    tags = _tags_of(found.model) | {"fmce.modules": ",".join(one.name for one in found.modules)[:5000]}
+    told = (*found.summary.splitlines(), *found.warnings)
+    artifacts = _log(run, {WEIGHTS: found.table()}, weights_page(found), tags, told)
+    log_values(run, found.metrics, {"model_id": found.model.model_id or None}, WEIGHTS)
+    return artifacts
+
+
+def _log(
+    run: Run,
+    tables: Mapping[str, pd.DataFrame],
+    page: str,
+    tags: Mapping[str, str],
+    told: Sequence[str],
+    picture: bytes | None = None,
+) -> dict[str, EvaluationArtifact]:
+    """Tables, the page and the picture as artifacts; tags; and what is told in the run's description."""
     logged = run.fetch()
     root = logged.info.artifact_uri.rstrip("/")
-    tables = {MODULES: findings.module_table(), SAMPLES: findings.sample_table()}
     artifacts: dict[str, EvaluationArtifact] = {
         name: TableArtifact(f"{root}/{name}.json", table)  # type: ignore[no-untyped-call]
         for name, table in tables.items()
     }
-    artifacts[REPORT] = PageArtifact(f"{root}/{REPORT}.html", evaluation_page(findings))  # type: ignore[no-untyped-call]
+    artifacts[REPORT] = PageArtifact(f"{root}/{REPORT}.html", page)  # type: ignore[no-untyped-call]
     with ExitStack() as cleared:
         folder = tempfile.mkdtemp(prefix=f"fmce_evaluation_{run.id}_")
         cleared.callback(shutil.rmtree, folder, ignore_errors=True)
         for artifact in artifacts.values():
             artifact._save(str(Path(folder, Path(artifact.uri).name)))
-        if findings.saliency is not None:
+        if picture is not None:
             path = Path(folder, f"{SALIENCY}.png")
-            path.write_bytes(findings.saliency.png)
+            path.write_bytes(picture)
             artifacts[SALIENCY] = ImageEvaluationArtifact(f"{root}/{SALIENCY}.png")
             artifacts[SALIENCY]._load(str(path))
         try:
             run.client.log_artifacts(run.id, folder)
-            tags = _tags(findings, logged.data.tags)
+            tags = {**tags, **_common_tags(tables, told, logged.data.tags)}
             run.client.log_batch(run.id, tags=[RunTag(k, hide_credentials(v)) for k, v in tags.items()])
         except Exception as error:  # each kind of store has errors of its own, such as a package that is not there
             cleared.pop_all()  # it stays where it is, for a copy could fail as well
@@ -103,18 +137,24 @@ def log_metrics(run: Run, findings: Findings, dataset: EvaluationDataset, known:
     Raises:
         RunError: If the server refuses them; the artifacts have them all.
     """
-    now = int(time.time() * 1000)
-    tied: dict[str, Any] = {"model_id": findings.model.model_id or None, "run_id": run.id}
+    tied: dict[str, Any] = {"model_id": findings.model.model_id or None}
     if dataset.digest:
         tied |= {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
+    new = {name: value for name, value in findings.metrics.items() if name not in known}
+    log_values(run, new, tied, MODULES)
+
+
+def log_values(run: Run, values: Mapping[str, float], tied: Mapping[str, Any], table: str) -> None:
+    """Log metrics, tied to what they are of; if the server refuses, a RunError says which table has them."""
+    now = int(time.time() * 1000)
     try:
-        new = {name: value for name, value in findings.metrics.items() if name not in known}
-        run.client.log_batch(run.id, [Metric(name, value, now, 0, **tied) for name, value in new.items()])
+        metrics = [Metric(name, value, now, 0, run_id=run.id, **tied) for name, value in values.items()]
+        run.client.log_batch(run.id, metrics)
     except Exception as error:
         raise RunError(
             f"The tracking server at {without_credentials(run.client.tracking_uri)} refuses the metrics: "
             f"{hide_credentials(error)} "
-            f"The figures are in the artifacts {MODULES}.json and {REPORT}.html of run {run.id}."
+            f"The figures are in the artifacts {table}.json and {REPORT}.html of run {run.id}."
         ) from error
 
 
@@ -123,19 +163,9 @@ def table_json(table: pd.DataFrame) -> str:
     return json.dumps(json.loads(table.to_json(orient="split", index=False)))
 
 
-def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
-    """Role, model and predictor, and which artifacts are tables."""
-    try:
-        tables = json.loads(known.get(_TABLES_TAG, "[]"))
-    except ValueError:
-        tables = []  # not what MLflow wrote
-    tables = tables if isinstance(tables, list) else []
-    for name in (MODULES, SAMPLES):
-        entry = {"path": f"{name}.json", "type": "table"}
-        if entry not in tables:
-            tables.append(entry)
-    tags = {
-        "fmce.model_uri": findings.model.uri,
+def _tags(findings: Findings) -> dict[str, str]:
+    """Model, modules, predictor and images."""
+    return _tags_of(findings.model) | {
         "fmce.modules": ",".join(module.name for module in findings.modules)[:5000],
         "fmce.least_mature": findings.least.name if findings.deciding else "",
         "fmce.first_immature": findings.fallen[0].name if findings.fallen else "",
@@ -143,11 +173,25 @@ def _tags(findings: Findings, known: dict[str, str]) -> dict[str, str]:
         "fmce.predictor": findings.predictor.identity,
         "fmce.images": findings.images.identity,
         "fmce.image_set": findings.images.text[:5000],
-        _TABLES_TAG: json.dumps(tables),
     }
-    if findings.model.model_id:
-        tags["fmce.model_id"] = findings.model.model_id
-    if known.get(_NOTE_TAG, NOTE).startswith(NOTE):  # not somebody else's
-        told = map(plain, (*findings.summary.splitlines(), *findings.warnings))
-        tags[_NOTE_TAG] = "\n\n".join([NOTE, *told, f"More in the artifact `{REPORT}.html`."])[:5000]
+
+
+def _tags_of(model: ModelFacts) -> dict[str, str]:
+    return {"fmce.model_uri": model.uri, **({"fmce.model_id": model.model_id} if model.model_id else {})}
+
+
+def _common_tags(names: Iterable[str], told: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """The role, which artifacts are tables, and the run's description, where it is not somebody else's."""
+    try:
+        tables = json.loads(known.get(_TABLES_TAG, "[]"))
+    except ValueError:
+        tables = []  # not what MLflow wrote
+    tables = tables if isinstance(tables, list) else []
+    for name in names:
+        entry = {"path": f"{name}.json", "type": "table"}
+        if entry not in tables:
+            tables.append(entry)
+    tags = {_TABLES_TAG: json.dumps(tables)}
+    if known.get(_NOTE_TAG, NOTE).startswith(NOTE):
+        tags[_NOTE_TAG] = "\n\n".join([NOTE, *map(plain, told), f"More in the artifact `{REPORT}.html`."])[:5000]
     return tags if ROLE_TAG in known else {ROLE_TAG: "evaluation", **tags}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
@@ -128,6 +128,9 @@ class EvaluationImages(Options):
         ),
     ] = None
     data_root: Annotated[str | None, Option("Where data sets are looked for; auto: as that run, else data.")] = None
+    no_images: Annotated[
+        bool, Option("Look at the weights alone, without images and predictor: says what was never trained; no score.")
+    ] = False
     download: Annotated[bool, Option("Fetch a missing data set.")] = False
     split_seed: Annotated[
         int | None,
@@ -135,6 +138,11 @@ class EvaluationImages(Options):
             "Chose the held-out images, if a data set has no test split of its own; auto: as that run, else 0.", ge=0
         ),
     ] = None
+
+    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
+        """What does not go together."""
+        if fine("dataset", "no_images") and self.no_images and self.dataset is not None:
+            yield f"no-images looks at weights alone, so dataset must be auto, got {self.dataset!r}"
 
     def named(self, dataset: str, data_root: str | None = None, split_seed: int | None = None) -> ImageOptions:
         """The images of a data set, with a run's choices where there are none of the user.

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 from markupsafe import Markup
 
+from fmce_mlflow.evaluation.evidence import columns_of, shown, written
 from fmce_mlflow.evaluation.findings import Findings
 from fmce_mlflow.evaluation.verdict import BADGES, UNSEEN, next_steps, overall, state, trust, verdict
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
@@ -62,6 +63,9 @@ def evaluation_page(findings: Findings) -> str:
         columns={key: title for key, title in FIGURES.items() if any(key in values for values in measured.values())},
         unseen=UNSEEN,
         figure=figure,
+        shown=shown,
+        evidence=written,
+        evidence_columns=columns_of(findings.modules),
     )
 
 

@@ -15,6 +15,7 @@ from fmce_mlflow.evaluation.findings import ModelFacts, PredictorFacts, Training
 from fmce_mlflow.method.convergence.config import Signal
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
 from fmce_mlflow.method.fmce_net.kinds import kind_named
+from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.method.networks.fingerprint import Fingerprint, fingerprint, same_weights
 from fmce_mlflow.predictor.find import NamedPredictor
 from fmce_mlflow.recording.recorded import judged_by
@@ -44,13 +45,15 @@ def model_facts(client: MlflowClient, model: TorchModel) -> ModelFacts:
 
 def predictor_facts(named: NamedPredictor) -> PredictorFacts:
     """A predictor with its corpus and figures, as far as its file, which may be anybody's, says them."""
-    info, kind = named.predictor.info, named.predictor.net.kind
+    net, info = named.predictor.net, named.predictor.info
+    kind = net.kind
     return PredictorFacts(
         name=without_credentials(named.name),
         identity=hide_credentials(named.identity),
         limits=kind_named(kind).limits,
         corpus=_corpus(info),
         figures=_figures(info, kind),
+        evidence=net.config.evidence if isinstance(net, SetNet) else (),
     )
 
 

@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from fmce_mlflow.evaluation.findings import MATURE, Findings
+from fmce_mlflow.evaluation.findings import FEW_IMAGES, MATURE, UNTRAINED, Findings
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 
-State = Literal["mature", "likely", "unlikely", "immature", "unknown"]
+State = Literal["mature", "likely", "unlikely", "immature", "untrained", "unknown"]
 BADGES: Mapping[State, str] = {
     "mature": "mature",
     "likely": "probably mature",
     "unlikely": "probably not mature",
     "immature": "not mature",
+    "untrained": "never trained",
     "unknown": "cannot tell",
 }
 UNSEEN: Mapping[str, str] = {
@@ -24,11 +25,12 @@ UNSEEN: Mapping[str, str] = {
     "dataset": "data sets that it was not fitted to",
 }
 """By protocol, what the predictor had not seen when it was measured."""
-FEW_IMAGES = 32
 
 
 def state(module: ModuleFinding, mature: float = MATURE) -> State:
     """How a module's FMCS and interval lie to a bar: ``unknown`` where the predictor is not to be trusted."""
+    if module.never_trained:
+        return "untrained"
     if not module.known:
         return "unknown"
     if module.fmcs >= mature:
@@ -45,6 +47,8 @@ def verdict(module: ModuleFinding, mature: float = MATURE) -> str:
         >>> print(verdict(ModuleFinding(name="conv5", fmcs=0.62, std=0.07, low=0.5, high=0.74, levels=levels, level=1)))
         conv5 is about 62% of the way to convergence (90% interval 50–74%); it is not yet trained enough to build on.
     """
+    if module.never_trained:
+        return f"{module.name} has an FMCS of {module.fmcs:.2f}: {UNTRAINED}."
     how_sure = "the predictor gives no interval"
     if module.has_interval:
         how_sure = f"90% interval {100 * module.low:.0f}–{100 * module.high:.0f}%"
@@ -81,15 +85,18 @@ def next_steps(findings: Findings) -> list[str]:
     """What to do with the findings, plain text with commands in backquotes, the most important first."""
     bar = f"{findings.mature:g}"
     by_state: dict[State, list[str]] = {name: [] for name in BADGES}
+    untrained, again = findings.untrained, [module.name for module in findings.before]
     judged = [module for module in findings.modules if not module.known or module in findings.deciding]
     for module in judged:
         by_state[state(module, findings.mature)].append(module.name)
-    early = [module.name for module in findings.modules if module.early]
+    early = [module.name for module in findings.modules if module.early and not module.known]
     far = [name for name in by_state["unknown"] if name not in early]
     follow = [module.name for module in findings.fallen[1:]]
-    young = [name for name in by_state["immature"] + by_state["unlikely"] if name not in follow]
+    young = [name for name in by_state["immature"] + by_state["unlikely"] if name not in follow + again]
     unsure = by_state["likely"] + by_state["unlikely"]
     steps = []
+    if by_state["untrained"]:
+        steps.append(_train_at_all(by_state["untrained"], [name for name in follow if untrained], again))
     if early:
         steps.append(
             f"Score {_listed(early)} with a predictor that knows such modules: record them in runs like the model's "
@@ -102,7 +109,7 @@ def next_steps(findings: Findings) -> list[str]:
         )
     if young:
         done = f"; {_listed(by_state['mature'])} could be frozen meanwhile" if by_state["mature"] else ""
-        then = f" first ({_listed(follow)} may follow by {'themselves' if follow[1:] else 'itself'})" if follow else ""
+        then = "" if untrained else _following(follow)
         steps.append(f"Train {_listed(young)} further{then}, then evaluate the new version on the same images{done}.")
     if unsure:
         what = "interval of each of" if len(unsure) > 1 else "interval of"
@@ -130,12 +137,13 @@ def trust(findings: Findings) -> list[str]:
     predictor = findings.predictor
     texts = [f"Trained on: {predictor.corpus.rstrip('.')}."] if predictor.corpus else []
     texts += predictor.limits
-    if early := [module.name for module in findings.modules if module.early]:
+    texts += filter(None, (findings.looked_at, findings.images.depends))
+    if early := [module.name for module in findings.modules if module.early and not module.known]:
         texts.append(
             f"{_listed(early)} {'lie' if len(early) > 1 else 'lies'} earlier in the network than the last feature "
             "stage, and that corpus has no such module: the score and its interval are a guess there."
         )
-    far = [module.name for module in findings.modules if module.far]
+    far = [module.name for module in findings.modules if module.far and not module.known]
     known = [module.distance for module in findings.modules if math.isfinite(module.distance)]
     if far:
         texts.append(
@@ -153,6 +161,21 @@ def trust(findings: Findings) -> list[str]:
     if unmeasured:
         texts.append(f"It has not been measured on {', nor on '.join(unmeasured)}.")
     return texts
+
+
+def _following(names: list[str]) -> str:
+    return f" first ({_listed(names)} may follow by {'themselves' if names[1:] else 'itself'})" if names else ""
+
+
+def _train_at_all(names: list[str], follow: list[str], again: list[str]) -> str:
+    """What to do about modules that were never trained."""
+    after = [name for name in follow if name not in names]
+    judge = f", and judge {_listed(again)} again afterwards" if again else ""
+    return (
+        f"Train {_listed(names)}{_following(after)}{judge}. If that was done, find out why it is not in this model: "
+        f"{'they were' if names[1:] else 'it was'} frozen, or replaced, or {'their' if names[1:] else 'its'} weights "
+        "were not loaded from the checkpoint."
+    )
 
 
 def _disagreement(module: ModuleFinding) -> str:

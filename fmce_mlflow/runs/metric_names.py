@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-OF_MODULES = ("fmcs_predicted", "fmcs_std", "focus", "drift", "weight_change")
+OF_MODULES = ("fmcs_predicted", "fmcs_std", "focus", "drift", "weight_change", "fmce_untouched")
 """Metrics of a module: each is logged as ``<one of these>/<module>``."""
 _LONGEST = 250 - len("fmcs_predicted/")  # MLflow takes 250 characters
 _OTHER = re.compile(r"[^\w.\-: ]", re.ASCII)  # nor "/", which MLflow takes for a folder

@@ -123,7 +123,7 @@ def resolve_modules(
         if "*" not in name:
             names.append(name)
             continue
-        fitting = [module for module in list_modules(model) if _glob(name).fullmatch(module)]
+        fitting = [module for module in list_modules(model) if glob(name).fullmatch(module)]
         if not mapped.intersection(fitting):
             why = f"fits {', '.join(fitting[:5])}, which give no feature map" if fitting else "fits no module"
             raise BackboneError(f"{name!r} {why}. {HOW_TO_LIST}")
@@ -291,7 +291,7 @@ def _passes_through(name: str, modules: Mapping[str, nn.Module]) -> bool:
     return any(_POOLS.search(f"{parent} {type_name(modules[parent])}".lower()) for parent in parents)
 
 
-def _glob(pattern: str) -> re.Pattern[str]:
+def glob(pattern: str) -> re.Pattern[str]:
     """A pattern in which ``*`` stays within one level of a dotted name and ``**`` does not."""
     meaning = {"**": r".*", "*": r"[^.]*"}
     return re.compile("".join(meaning.get(part) or re.escape(part) for part in re.split(r"(\*\*|\*)", pattern)))

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.method.evidence.dropped import dropped_change
-from fmce_mlflow.method.evidence.fresh import fresh_copies, fresh_distance
-from fmce_mlflow.method.evidence.groups import NEVER, UNTOUCHED, as_row, never_trained
+from fmce_mlflow.method.evidence.fresh import FRESH_FIGURES, fresh_copies, fresh_distance
+from fmce_mlflow.method.evidence.groups import GROUPS, NEVER, UNTOUCHED, as_row, never_trained
 from fmce_mlflow.method.evidence.labels import label_evidence
 from fmce_mlflow.method.evidence.outputs import class_output, output_evidence
-from fmce_mlflow.method.evidence.place import depths, of_bag
+from fmce_mlflow.method.evidence.place import PLACE_FIGURES, depths, of_bag
 from fmce_mlflow.method.evidence.settle import GAP_FIGURES, gap, settled
 from fmce_mlflow.method.evidence.settle import said as said_of_gap
 from fmce_mlflow.method.evidence.views import augmented, view_agreement
@@ -48,6 +48,13 @@ class ModuleEvidence:
     def untouched(self) -> bool:
         """Whether its weights are as an initialisation left them, beyond doubt."""
         return self.figures.get(NEVER) == 1
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of evidence of which there is a figure."""
+        there = {name for name, value in self.figures.items() if math.isfinite(value)}
+        there |= {PLACE_FIGURES[-1], *(FRESH_FIGURES if len(self.fresh) else ())}  # which are those of a bag
+        return tuple(group for group, names in GROUPS.items() if there.intersection(names))
 
     @property
     def reference(self) -> Tensor | None:

@@ -37,6 +37,7 @@ class ModuleFinding:
         image_focus: Per image, the focus of Grad-CAM, float64 (n,); NaN where it was not taken.
         untouched: Whether its weights look as an initialisation left them, so that its FMCS is 0 by that alone.
         evidence: What else the net looked at, by the names of ``evidence.groups``; empty for a net of maps alone.
+        groups: Those of ``evidence.groups`` of which there was a figure.
         said: The evidence in sentences.
         measured: FMCS by the run that trained the model, from its losses and the module's own weights, where known.
     """
@@ -58,13 +59,19 @@ class ModuleFinding:
     image_focus: Floats = field(default_factory=NOTHING.copy)
     untouched: bool = False
     evidence: Mapping[str, float] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     measured: float | None = None
 
     @property
     def known(self) -> bool:
-        """Whether the net is to be trusted with it."""
-        return not (self.far or self.early)
+        """Whether the net is to be trusted with it; of weights that are untouched nothing else needs to be known."""
+        return self.untouched or not (self.far or self.early)
+
+    @property
+    def never_trained(self) -> bool:
+        """Whether it has weights, and these are as an initialisation left them."""
+        return self.untouched and not self.weightless
 
     @property
     def has_interval(self) -> bool:

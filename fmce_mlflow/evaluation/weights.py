@@ -1,0 +1,67 @@
+"""Look at the weights of a model's modules alone, where there are no images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow.entities import LoggedModelInput
+from torch import nn
+
+from fmce_mlflow.evaluation.log import log_weights
+from fmce_mlflow.evaluation.options import EvaluationConfig
+from fmce_mlflow.evaluation.provenance import model_facts
+from fmce_mlflow.evaluation.weight_findings import ModuleWeights, WeightFindings
+from fmce_mlflow.method.evidence.weights import weight_evidence
+from fmce_mlflow.method.networks.copies import borrowed
+from fmce_mlflow.method.networks.stages import modules_named, stages
+from fmce_mlflow.runs.metric_names import renamed
+from fmce_mlflow.runs.run import Run
+from fmce_mlflow.runs.torch_models import load_torch_model
+from fmce_mlflow.wording import some
+
+
+def evaluate_weights(run: Run, model_uri: str, config: EvaluationConfig | Mapping[str, Any] | None) -> WeightFindings:
+    """Look at the weights of a model, and log what they tell to an open run: no image, no predictor and no score.
+
+    Of the config only ``modules`` and ``device`` are used; without ``modules`` all stages are looked at.
+
+    Raises:
+        FmceError: For every mistake that a user can make.
+    """
+    options = config if isinstance(config, EvaluationConfig) else EvaluationConfig.read(config)
+    model = load_torch_model(model_uri, run.client)
+    choices = []
+    with borrowed(model.network, options.device) as network:
+        names = modules_named(network, options.modules) if options.modules else stages(network)
+        if not options.modules:
+            choices.append(f"No module is named, so all stages are looked at: {some(names, 40)}.")
+        for line in renamed(names):
+            run.say(line)
+        modules = tuple(_weights(network, name) for name in names)
+    plain = [one.name for one in modules if not one.parameters]
+    warnings = ()
+    if plain:
+        what = "have no weights: without images nothing is known of them."
+        warnings = (
+            f"{some(plain)} {what if len(plain) > 1 else 'has no weights: without images nothing is known of it.'}",
+        )
+    if model.model_id:
+        run.client.log_inputs(run.id, models=[LoggedModelInput(model.model_id)])
+    found = WeightFindings(
+        run_id=run.id, model=model_facts(run.client, model), modules=modules, choices=tuple(choices), warnings=warnings
+    )
+    log_weights(run, found)
+    return found
+
+
+def _weights(network: nn.Module, name: str) -> ModuleWeights:
+    found = weight_evidence(network, name)
+    module = heads(network, [name])[1][name]
+    return ModuleWeights(
+        name=name,
+        untouched=found.untouched,
+        alpha=found.figures["alpha"],
+        parameters=sum(value.numel() for value in module.parameters()),
+        said=found.said,
+    )

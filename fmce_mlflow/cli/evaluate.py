@@ -14,7 +14,7 @@ from fmce_mlflow.cli.options import option, options_of
 from fmce_mlflow.cli.param_types import Json, Word
 from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
 from fmce_mlflow.errors import ConfigError, DataError
-from fmce_mlflow.evaluation.options import EvaluationConfig, EvaluationImages
+from fmce_mlflow.evaluation.options import EvaluatedOn, EvaluationConfig, EvaluationImages
 from fmce_mlflow.method.images.config import FOLDER, ImageOptions
 from fmce_mlflow.safety.options import build
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 how_to_evaluate = options_of(
     EvaluationImages,
     EvaluationConfig,
-    without={"no_images"},
     changed={
         "saliency": {"type": Word()},
         "saliency_target": {"type": Word()},
@@ -43,9 +42,12 @@ def scoring_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, Evalua
     return both(lambda: build(EvaluationConfig, values), lambda: build(EvaluationImages, values))
 
 
-def evaluation_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, EvaluationImages]:
+def evaluation_options(values: Mapping[str, Any]) -> tuple[EvaluationConfig, EvaluatedOn]:
     """The options of `evaluate`, apart from the model."""
-    _, options = both(lambda: _named(values["model"]), lambda: scoring_options(values))
+    _, options = both(
+        lambda: _named(values["model"]),
+        lambda: both(lambda: build(EvaluationConfig, values), lambda: build(EvaluatedOn, values)),
+    )
     return options
 
 
@@ -95,10 +97,10 @@ def evaluation_images(options: ImageOptions, unreadable: Literal["raise", "skip"
 
 @click.command("evaluate", cls=Command, build=evaluation_options)
 @option("model", "", "Model URI: models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-…, runs:/ID/PATH, or a folder.")
-@options_of(EvaluationImages, only={"no_images"})
+@options_of(EvaluatedOn, only={"no_images"})
 @how_to_evaluate
 @click.pass_context
-def evaluate_command(ctx: click.Context, /, options: tuple[EvaluationConfig, EvaluationImages]) -> None:
+def evaluate_command(ctx: click.Context, /, options: tuple[EvaluationConfig, EvaluatedOn]) -> None:
     """Say how mature the training of a model's functional modules is, and log it.
 
     \b

@@ -22,7 +22,7 @@ import yaml
 
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.cli.main import main
-from fmce_mlflow.evaluation.options import EvaluationConfig, EvaluationImages
+from fmce_mlflow.evaluation.options import EvaluatedOn, EvaluationConfig, EvaluationImages
 from fmce_mlflow.fmcs_dataset.options import SourceOptions
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.images.config import ImageOptions, SplitOptions
@@ -38,7 +38,7 @@ CLASSES: dict[str, Any] = {
     one.__name__: one
     for one in (
         BackboneOptions, SplitOptions, ImageOptions, TrainingConfig, ConvergenceConfig, UploadOptions, SourceOptions,
-        NetOptions, TuneOptions, EvaluationConfig, EvaluationImages, PromotionOptions,
+        NetOptions, TuneOptions, EvaluationConfig, EvaluationImages, EvaluatedOn, PromotionOptions,
     )
 }  # fmt: skip
 _TABLE = re.compile(r"(<!-- options of: (.+?) -->\n).*?(<!-- end of options -->)", re.DOTALL)

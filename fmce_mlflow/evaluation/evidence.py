@@ -15,24 +15,29 @@ SHOWN: Mapping[str, tuple[str, str]] = {
     "alpha": ("spectral alpha", "{:.1f}"),
     GAP_FIGURES[0]: ("change by BatchNorm’s statistics", "{:.2f}"),
     "place depth": ("depth in the network", "{:.0%}"),
-    "output confidence": ("confidence of the output", "{:.2f}"),
-    "output entropy": ("entropy of the output", "{:.2f}"),
-    "view neighbours": ("views that find their image", "{:.0%}"),
+    "view neighbours": ("views nearest to their image", "{:.0%}"),
     "drop 0.5 distance": ("output moves if half is dropped", "{:.2f}"),
-    "label accuracy": ("accuracy, statistics computed anew", "{:.2f}"),
-    "label loss": ("loss, 1 is chance", "{:.2f}"),
-    "label nearest mean": ("class means tell classes", "{:.2f}"),
+    "label nearest mean": ("classes told by their means", "{:.2f}"),
 }
-"""Figures of the page: what they are called there, and how they are written."""
+"""Figures of a module that the page has: what they are called there, and how they are written."""
+_OF_OUTPUTS: Mapping[str, str] = {
+    "output confidence": "confidence {:.2f}",
+    "output entropy": "entropy {:.2f}",
+    "label accuracy": "accuracy {:.2f}",
+    "label loss": "loss {:.2f} (1 is chance)",
+}
 
 
-_COLUMNS = (UNTOUCHED, "alpha", GAP_FIGURES[0], "place depth", "view neighbours", "drop 0.5 distance")
-"""Those of them that differ between modules, for a table of several."""
+def outputs_text(modules: Sequence[ModuleFinding]) -> str:
+    """What the network's outputs on the first images are like, in a line; empty where it is not known."""
+    known = {name: next((m.evidence[name] for m in modules if name in m.evidence), math.nan) for name in _OF_OUTPUTS}
+    said = [how.format(known[name]) for name, how in _OF_OUTPUTS.items() if math.isfinite(known[name])]
+    return f"{', '.join(said)}; with BatchNorm’s statistics computed anew" if said else ""
 
 
 def columns_of(modules: Sequence[ModuleFinding]) -> dict[str, str]:
     """Titles of the figures that a table of modules has: of those that some module has."""
-    return {name: SHOWN[name][0] for name in _COLUMNS if any(written(module, name) for module in modules)}
+    return {name: SHOWN[name][0] for name in SHOWN if any(written(module, name) for module in modules)}
 
 
 def written(module: ModuleFinding, name: str) -> str:
@@ -53,13 +58,17 @@ def shown(module: ModuleFinding) -> list[tuple[str, str]]:
     return [(title, text) for name, (title, _) in SHOWN.items() if (text := written(module, name))]
 
 
+def lagging(modules: Iterable[ModuleFinding]) -> list[ModuleFinding]:
+    """Modules whose maps change much when BatchNorm's statistics are computed anew; none that was never trained."""
+    return [m for m in modules if not m.untouched and m.evidence.get(GAP_FIGURES[0], math.nan) > LARGE_DRIFT]
+
+
 def lag_warning(modules: Iterable[ModuleFinding], accuracy: float | None = None) -> str:
     """That BatchNorm's statistics are not those of the images, and what to do; empty where they are.
 
-    ``accuracy`` is that of the model as it is. Of a network that was never trained there is nothing to tell.
+    ``accuracy`` is that of the model as it is.
     """
-    drifts = {m: m.evidence.get(GAP_FIGURES[0], math.nan) for m in modules if not m.untouched}
-    large = {module: drift for module, drift in drifts.items() if drift > LARGE_DRIFT}
+    large = lagging(modules)
     if not large:
         return ""
     names = some([module.name for module in large])
@@ -67,10 +76,11 @@ def lag_warning(modules: Iterable[ModuleFinding], accuracy: float | None = None)
     told = ""
     if accuracy is not None and math.isfinite(anew):
         told = f" Accuracy is {accuracy:.2f} with the model's own statistics, and {anew:.2f} with those."
+    change = max(module.evidence[GAP_FIGURES[0]] for module in large)
     return (
         f"BatchNorm's running statistics are not those of these images: the maps of {names} change by up to "
-        f"{max(large.values()):.2f} (one minus CKA) when they are computed anew. They lag behind the weights, or come "
-        f"from images of another kind or preparation.{told} The scores are of the maps with statistics computed anew, "
-        "so the model as it is may do worse than they say. If the images are as in its training, run a few hundred "
-        "training images through it in train mode under `torch.no_grad()`, and log it again."
+        f"{change:.2f} (one minus CKA) when they are computed anew. They lag behind the weights, or come from images "
+        f"of another kind or preparation.{told} The scores are of the maps with statistics computed anew, so the model "
+        "as it is may do worse than they say. If the images are as in its training, compute the statistics anew from a "
+        "few hundred training images, as `torch.optim.swa_utils.update_bn` does, and log the model again."
     )

@@ -102,22 +102,25 @@ class EvaluatedImages:
     def told(self) -> str:
         """Which images they are, what was done to them and how many the model gets right, in a line."""
         told = [f"Evaluated on {self.text}.", f"Their pixels: {self.treatment}." if self.treatment else ""]
-        told.append(f"They are of {self.of_classes.text}." if self.of_classes else "")
+        told.append(f"They are of {self.classes_text}." if self.classes_text else "")
         told.append(f"Accuracy on them: {self.accuracy:.2f}." if self.accuracy is not None else "")
         return " ".join(filter(None, told))
 
     @property
+    def classes_text(self) -> str:
+        """How many classes there are among them by their labels, or by the model's outputs if these are few."""
+        found = self.of_classes
+        return found.text if found is not None and (found.by_labels or found.few) else ""
+
+    @property
     def depends(self) -> str:
         """Why a score on other images may be another, as a sentence; empty where nothing speaks for it."""
-        few = len(self.indices) < FEW_IMAGES
-        if not few and not (self.of_classes and self.of_classes.few):
+        few_classes = self.of_classes is not None and self.of_classes.few
+        if len(self.indices) >= FEW_IMAGES and not few_classes:
             return ""
-        which = counted(len(self.indices), "image")
-        which += f" of {self.of_classes.text}" if self.of_classes and self.of_classes.few else ""
-        return (
-            f"This is on {which}: on more images{' of all classes' * bool(self.of_classes and self.of_classes.few)} the "
-            "scores may be others."
-        )
+        which = counted(len(self.indices), "image") + (f" of {self.classes_text}" if few_classes else "")
+        more = "more images of all classes" if few_classes else "more images"
+        return f"The scores are from {which}: on {more} they may be others."
 
     @property
     def text(self) -> str:
@@ -295,7 +298,7 @@ class Findings:
 
     @property
     def looked_at(self) -> str:
-        """What the predictor looked at beside the maps, and what it does without, as a sentence; empty if at nothing."""
+        """What the predictor looked at beside the maps, and what was missing, in a sentence; empty if at nothing."""
         wanted = self.predictor.evidence
         if not wanted:
             return ""

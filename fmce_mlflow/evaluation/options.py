@@ -128,9 +128,6 @@ class EvaluationImages(Options):
         ),
     ] = None
     data_root: Annotated[str | None, Option("Where data sets are looked for; auto: as that run, else data.")] = None
-    no_images: Annotated[
-        bool, Option("Look at the weights alone, without images and predictor: says what was never trained; no score.")
-    ] = False
     download: Annotated[bool, Option("Fetch a missing data set.")] = False
     split_seed: Annotated[
         int | None,
@@ -138,11 +135,6 @@ class EvaluationImages(Options):
             "Chose the held-out images, if a data set has no test split of its own; auto: as that run, else 0.", ge=0
         ),
     ] = None
-
-    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
-        """What does not go together."""
-        if fine("dataset", "no_images") and self.no_images and self.dataset is not None:
-            yield f"no-images looks at weights alone, so dataset must be auto, got {self.dataset!r}"
 
     def named(self, dataset: str, data_root: str | None = None, split_seed: int | None = None) -> ImageOptions:
         """The images of a data set, with a run's choices where there are none of the user.
@@ -157,6 +149,24 @@ class EvaluationImages(Options):
             download=self.download,
             split_seed=next((seed for seed in (self.split_seed, split_seed) if seed is not None), 0),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedOn(EvaluationImages):
+    """Which images `fmce evaluate` takes, or none.
+
+    Raises:
+        ConfigError: Images where there are to be none.
+    """
+
+    no_images: Annotated[
+        bool, Option("Look at the weights alone, without images and predictor: says what was never trained; no score.")
+    ] = False
+
+    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
+        """What does not go together."""
+        if fine("dataset", "no_images") and self.no_images and self.dataset is not None:
+            yield f"no-images looks at weights alone, so dataset must be auto, got {self.dataset!r}"
 
 
 def _by_key(problem: str) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from markupsafe import Markup
 
-from fmce_mlflow.evaluation.evidence import columns_of, shown, written
+from fmce_mlflow.evaluation.evidence import columns_of, outputs_text, shown, written
 from fmce_mlflow.evaluation.findings import Findings
 from fmce_mlflow.evaluation.verdict import BADGES, UNSEEN, next_steps, overall, state, trust, verdict
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
@@ -64,6 +64,7 @@ def evaluation_page(findings: Findings) -> str:
         unseen=UNSEEN,
         figure=figure,
         shown=shown,
+        outputs=outputs_text(findings.modules),
         evidence=written,
         evidence_columns=columns_of(findings.modules),
     )

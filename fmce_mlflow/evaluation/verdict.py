@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from fmce_mlflow.evaluation.evidence import lagging
 from fmce_mlflow.evaluation.findings import FEW_IMAGES, MATURE, UNTRAINED, Findings
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 
@@ -121,6 +122,11 @@ def next_steps(findings: Findings) -> list[str]:
         steps.append(
             "Let it through: `fmce promote` moves a registered version to a stage or an alias if "
             f"`fmcs_predicted>={bar}`."
+        )
+    if lag := [module.name for module in lagging(findings.modules)]:
+        steps.append(
+            f"Compute BatchNorm's statistics anew before the model is used: those of {_listed(lag)} do not fit these "
+            "images. The notes say how."
         )
     steps += [_disagreement(m) for m in findings.modules if state(m) != "unknown" and not m.agrees]
     convergence = findings.training.convergence if findings.training else None

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fmce_mlflow.evaluation.findings import UNTRAINED, ModelFacts
 from fmce_mlflow.runs.metric_names import metric_name
-from fmce_mlflow.wording import counted, some
+from fmce_mlflow.wording import some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,8 @@ class WeightFindings:
         if not judged:
             return "None of these modules has weights that can be judged."
         if len(names) == len(judged):
-            what = counted(len(judged), "module")
-            return f"{f'All {what}' if len(judged) > 1 else names[0]}: weights as an initialisation left them, so never trained."
+            who = f"All {len(judged)} modules were" if len(judged) > 1 else f"{names[0]} was"
+            return f"{who} never trained: weights as an initialisation left them."
         if names:
             were = "were" if len(names) > 1 else "was"
             return (

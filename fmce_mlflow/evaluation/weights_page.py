@@ -12,7 +12,7 @@ def weights_page(findings: WeightFindings) -> str:
     Example:
         >>> from fmce_mlflow.evaluation.findings import ModelFacts
         >>> from fmce_mlflow.evaluation.weight_findings import ModuleWeights
-        >>> modules = (ModuleWeights(name="layer4", untouched=1.0, parameters=9), ModuleWeights(name="fc", untouched=0.0))
+        >>> modules = (ModuleWeights(name="layer4", untouched=1.0), ModuleWeights(name="fc", untouched=0.0))
         >>> page = weights_page(WeightFindings(run_id="3f2a", model=ModelFacts("models:/x/3"), modules=modules))
         >>> "layer4 was never trained" in page
         True

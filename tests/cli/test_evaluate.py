@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from fmce_mlflow.cli.main import main
 from tests.conftest import new_client
 from tests.helpers.evaluations import PREPROCESSING, log_model, pixels, seeded_tiny, tracked, write_files
+from tests.helpers.evidence import reset, trained
 from tests.helpers.nets import Signalled
 
 
@@ -192,3 +193,49 @@ def test_an_artifact_store_that_cannot_be_used_closes_the_run_and_keeps_the_resu
     assert str(kept) in result.stderr and (kept / "fmce_report.html").exists()
     (run,) = client.search_runs([experiment])
     assert run.info.status == "FAILED"
+
+
+# Without images
+
+
+@pytest.mark.parametrize("form", ["pickle", "pt2"])
+def test_weights_alone_say_what_was_never_trained(client, form):
+    mlflow.set_experiment("tests")
+    with mlflow.start_run():
+        model = log_model(reset(trained(), "two"), serialization_format=form, registered_model_name="net")
+    result = call(client, "evaluate", "--model", "models:/net/1", "--no-images")
+    assert result.exit_code == 0, result.output
+    assert "No module is named, so all stages are looked at: one, two, three, head." in result.stdout
+    assert "two: Its weights are as an initialisation left them: it was never trained." in result.stdout
+    assert "two was never trained, though other modules were" in result.stdout
+    run = runs(client)[0]
+    assert run.info.status == "FINISHED" and run.data.tags["fmce.role"] == "evaluation"
+    assert (
+        run.data.tags["fmce.modules"] == "one,two,three,head"
+        and "never trained" in run.data.tags["mlflow.note.content"]
+    )
+    assert run.data.metrics["fmce_untouched/two"] == run.data.metrics["fmce_untouched"] == 1
+    assert run.data.metrics["fmce_untouched/one"] < 1 and not any("fmcs" in name for name in run.data.metrics)
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"fmce_weights.json", "fmce_report.html"}
+    table = mlflow.load_table("fmce_weights.json", run_ids=[run.info.run_id])
+    assert table["module"].tolist() == ["one", "two", "three", "head"] and table["untouched"][1] == 1
+    tied = {m.key for m in client.get_logged_model(model.model_id).metrics}
+    assert "fmce_untouched/two" in tied
+
+
+def test_without_images_modules_are_chosen_by_name_and_those_without_weights_are_said(client, tmp_path):
+    mlflow.set_experiment("tests")
+    with mlflow.start_run():
+        log_model(seeded_tiny(), registered_model_name="net")
+    words = ("evaluate", "--model", "models:/net/1", "--no-images")
+    result = call(client, *words, "--modules", "st*,act")
+    assert result.exit_code == 0, result.output
+    assert "Warning: act has no weights: without images nothing is known of it." in result.stdout
+    assert runs(client)[0].data.tags["fmce.modules"] == "stem,stage,act"
+    result = call(client, *words, "--modules", "stagee")
+    assert result.exit_code == 1 and "no module 'stagee'. Did you mean stage" in result.stderr
+    assert runs(client)[0].info.status == "FAILED"
+    before = len(runs(client))
+    result = call(client, *words, "--dataset", "digits", "--batch-size", "0")
+    assert result.exit_code == 2 and "dataset must be auto, got 'digits'" in result.stderr
+    assert "batch-size must be at least 1" in result.stderr and len(runs(client)) == before

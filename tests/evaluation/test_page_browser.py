@@ -10,6 +10,7 @@ pytest.importorskip("selenium", reason="no selenium: pip install '.[test]'")
 from selenium.webdriver.common.by import By
 
 from fmce_mlflow.evaluation.page import evaluation_page
+from fmce_mlflow.evaluation.weights_page import weights_page
 from fmce_mlflow.fmcs_dataset.page import dataset_page
 from tests.helpers import reports
 from tests.helpers.browser import (
@@ -24,7 +25,8 @@ from tests.helpers.browser import (
 
 pytestmark = needs_browser
 
-NAMES = ("one", "several", "hostile", "dataset", "hostile_dataset")
+NAMES = ("one", "several", "evidence", "hostile", "dataset", "hostile_dataset", "weights", "hostile_weights")
+WITHOUT_CHARTS = {"weights", "hostile_weights"}
 
 
 def pages():
@@ -33,9 +35,12 @@ def pages():
     return (
         evaluation_page(reports.report()),
         evaluation_page(reports.several()),
+        evaluation_page(reports.with_evidence()),
         evaluation_page(reports.hostile()),
         dataset_page(table, convergences, run_id="ab12", left_out={"f00d": "Not converged."}),
         dataset_page(hostile, theirs, run_id=reports.HOSTILE, left_out={reports.HOSTILE: reports.HOSTILE}),
+        weights_page(reports.of_weights()),
+        weights_page(reports.of_weights(reports.HOSTILE)),
     )
 
 
@@ -68,16 +73,18 @@ def test_a_page_fits_and_is_silent(browser, written, name, width):
 def test_figures_have_text_alternatives(browser, written, name):
     show(browser, written / f"{name}.html")
     charts = browser.find_elements(By.CSS_SELECTOR, "svg")
-    assert charts and all(c.aria_role == "image" and len(c.accessible_name) > 20 for c in charts)
+    assert bool(charts) == (name not in WITHOUT_CHARTS) and all(
+        c.aria_role == "image" and len(c.accessible_name) > 20 for c in charts
+    )
     pictures = browser.find_elements(By.CSS_SELECTOR, "img")
-    assert bool(pictures) == (not name.endswith("dataset"))
+    assert bool(pictures) == (not name.endswith("dataset") and name not in WITHOUT_CHARTS)
     assert all(p.get_attribute("alt") and p.get_property("naturalWidth") > 100 for p in pictures)
     headings = [int(h.tag_name[1]) for h in browser.find_elements(By.CSS_SELECTOR, "h1, h2, h3")]
     assert headings[0] == 1 and headings.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
 
 
-@pytest.mark.parametrize("name", ["hostile", "hostile_dataset"])
+@pytest.mark.parametrize("name", ["hostile", "hostile_dataset", "hostile_weights"])
 def test_hostile_names_are_text(browser, written, name):
     show(browser, written / f"{name}.html")
     assert browser.title != "broken" and "<script>document.title" in browser.find_element(By.TAG_NAME, "body").text

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fmce_mlflow.evaluation.findings import TrainingRun
-from fmce_mlflow.evaluation.verdict import next_steps, overall, state, verdict
+from fmce_mlflow.evaluation.findings import PredictorFacts, TrainingRun
+from fmce_mlflow.evaluation.verdict import next_steps, overall, state, trust, verdict
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import assess
 from tests.helpers import reports
@@ -118,3 +118,59 @@ def test_without_a_module_that_the_predictor_knows_there_is_no_figure_to_gate_on
     assert "no verdict and no fmcs_predicted" in found.summary
     assert "knows none of the 3 modules" in overall(found) if n == 3 else "may be far off" in overall(found)
     assert not any(step.startswith(("Let", "Train")) for step in next_steps(found))
+
+
+def untouched(name, fmcs=0.0, **more):
+    return finding(name, fmcs, 0.001, untouched=True, **more)
+
+
+def test_where_one_was_never_trained_it_is_named_and_neither_a_low_score_before_it_nor_what_follows():
+    found = report(
+        finding("layer1", 0.4), finding("layer2", 0.95, 0.01), untouched("layer3", far=True, distance=4.0),
+        finding("layer4", 0.2), training=None,
+    )  # fmt: skip
+    assert names(found.deciding) == ["layer1", "layer2", "layer3", "layer4"]
+    assert found.least.name == "layer3" and names(found.fallen) == ["layer3", "layer4"]
+    assert state(found.least) == "untrained" and found.metrics["fmcs_predicted"] == 0
+    assert found.inherited == (
+        " Immaturity begins there; layer4 follows it and inherits what it lacks. layer1 should be judged again when it "
+        "is trained."
+    )
+    assert found.inherited in overall(found) and "layer3 has an FMCS of 0.00: its weights are as an" in overall(found)
+    first = next_steps(found)[0]
+    assert first.startswith("Train layer3 first (layer4 may follow by itself), and judge layer1 again afterwards.")
+    assert "were not loaded from the checkpoint" in first and len([s for s in next_steps(found) if "Train" in s]) == 1
+    assert "Score layer3" not in " ".join(next_steps(found)) and "lies outside that corpus" not in " ".join(
+        trust(found)
+    )
+
+
+def test_a_module_is_not_said_to_follow_its_own_part():
+    found = report(untouched("features.3"), finding("features", 0.3), finding("head", 0.2), training=None)
+    assert names(found.fallen) == ["features.3", "features", "head"]
+    assert found.inherited == " Immaturity begins there; head follows it and inherits what it lacks."
+    nested = report(untouched("features.0"), untouched("features.3"), untouched("features"), finding("head", 0.9))
+    assert nested.untrained.name == "features.0"
+
+
+def test_of_a_network_that_was_never_trained_all_modules_are_named():
+    plain = finding("pool", 0.9, 0.01, weightless=True)
+    found = report(untouched("layer1"), untouched("layer2"), plain, training=None)
+    assert found.untrained is None and names(found.fallen) == ["layer1", "layer2"]
+    assert next_steps(found)[0].startswith("Train layer1 and layer2. If that was done, find out why")
+    assert found.summary.count("it was never trained") == 2
+
+
+def test_which_evidence_there_was_is_told():
+    predictor = PredictorFacts(name="p", evidence=("weights", "gap", "labels"))
+    found = report(finding("a", 0.5, groups=("weights", "gap"), evidence={"untouched": 0.2}), predictor=predictor)
+    told = "Evidence beside the maps: weights, BatchNorm's statistics computed anew; missing: labels."
+    assert found.looked_at == told and told in found.summary and told in trust(found)
+    assert report().looked_at == "" and found.metrics["fmce_untouched/a"] == found.metrics["fmce_untouched"] == 0.2
+
+
+def test_lagging_statistics_are_a_step_and_those_of_an_untrained_module_are_not():
+    gap = {"gap drift": 0.4}
+    steps = " ".join(next_steps(report(finding("a", 0.95, 0.01, evidence=gap), untouched("b", evidence=gap))))
+    assert "Compute BatchNorm's statistics anew before the model is used: those of a do not fit these images" in steps
+    assert "Compute" not in " ".join(next_steps(report(finding("a", 0.95, 0.01, evidence={"gap drift": 0.05}))))

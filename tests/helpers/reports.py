@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fmce_mlflow.evaluation.evidence import lag_warning
 from fmce_mlflow.evaluation.findings import (
+    Classes,
     EvaluatedImages,
     Findings,
     ModelFacts,
@@ -17,9 +19,11 @@ from fmce_mlflow.evaluation.findings import (
     PredictorFacts,
     TrainingRun,
 )
+from fmce_mlflow.evaluation.weight_findings import ModuleWeights, WeightFindings
 from fmce_mlflow.fmcs_dataset.table import COLUMNS
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
+from fmce_mlflow.method.evidence.groups import GROUPS
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 from fmce_mlflow.report.saliency_figure import saliency_figure
 from fmce_mlflow.report.style import png
@@ -125,6 +129,41 @@ def several() -> Findings:
     one = [finding(names[0], 0.97, 0.02), finding(names[1], 0.93, 0.06), finding(names[2], 0.84, 0.08, measured=0.95)]
     training = TrainingRun("9c1e44d0", 9, convergence=convergence(floor=1.23e-5, smoothing=0))
     return report(*one, finding(names[3], 0.31), far, training=training)
+
+
+def with_evidence() -> Findings:
+    """Four modules of a network whose third was never trained, and what is known beside their scores."""
+    figures = {"place depth": 0.5, "output confidence": 0.91, "output entropy": 0.08, "label accuracy": 0.94}
+    figures |= {"label loss": 0.1, "label nearest mean": 0.88, "view neighbours": 0.9, "drop 0.5 distance": 0.4}
+    modules = []
+    rows = [("layer1", 0.55, 0.05, 0.02), ("layer2", 0.96, 0.0, 0.03), ("layer3", 0.0, 1.0, 0.04)]
+    for name, fmcs, untouched, gap in [*rows, ("layer4", 0.31, 0.0, 0.62)]:
+        evidence = {**figures, "untouched": untouched, "alpha": 3.4 + 4 * untouched, "gap drift": gap}
+        said = (
+            f"{round(7 * untouched)} of its 7 weight matrices look like random draws.",
+            "Its spectral alpha is 3.4.",
+        )
+        more = {"evidence": evidence, "said": said, "groups": ("weights", "gap"), "untouched": untouched == 1}
+        modules.append(finding(name, fmcs, 0.02, **more))
+    classes = Classes(3, 10, few=True)
+    images = some_images(64, "digits, held-out images", of_classes=classes, accuracy=0.41, bag_size=64)
+    predictor = PredictorFacts(name="models:/fmcs/2", figures=FIGURES, evidence=tuple(GROUPS))
+    warnings = (lag_warning(modules, 0.41),)
+    return report(*modules, images=images, predictor=predictor, warnings=warnings)
+
+
+def of_weights(name: str = "layer") -> WeightFindings:
+    """What the weights of four modules tell."""
+    told = ("6 of its 6 gains and offsets are still constants.", "Spectral alpha 7.9 (2 to 6 is usual).")
+    nan = float("nan")
+    rows: list[tuple[str, float | None, float, int]] = [("1", 0.0, 3.1, 147968), ("2", 0.05, nan, 525568)]
+    rows += [("3", 1.0, 7.9, 2099712), ("4.relu", None, nan, 0)]
+    modules = tuple(
+        ModuleWeights(name=name + end, untouched=share, alpha=alpha, parameters=size, said=told if size else ())
+        for end, share, alpha, size in rows
+    )
+    warning = f"{name}4.relu has no weights: without images nothing is known of it."
+    return WeightFindings(run_id="3f2a", model=ModelFacts(f"models:/{name}/3"), modules=modules, warnings=(warning,))
 
 
 def hostile() -> Findings:

@@ -167,15 +167,14 @@ class Outputs:
                     "the model is trained, the images, their labels or their preprocessing are not those of its "
                     "training, and the scores mean little."
                 )
-        classes = classes or self.classes
         if classes is not None and classes.few and classes.by_labels:
             found.append(
                 f"The images are of {classes.text}, which are few: scores on images of few classes lie lower and are "
                 "less sure."
             )
-        elif classes is not None and classes.few:
+        elif (seen := self.classes) is not None and seen.few:
             found.append(
-                f"The model sees about {classes.there:.0f} of its {self.count:,} classes in these {n:,} images: unless "
+                f"The model sees about {seen.there:.0f} of its {self.count:,} classes in these {n:,} images: unless "
                 "it is untrained, they are of few classes or prepared otherwise than in its training, and scores on "
                 "such images lie lower."
             )

@@ -36,7 +36,7 @@ def stages(model: nn.Module) -> tuple[str, ...]:
             break
         place = found.index(largest)
         found[place : place + 1] = children
-    return tuple(name for name in found if name) or tuple(name for name in modules if _has_weights(modules[name]))[:1]
+    return tuple(name for name in found if name)
 
 
 def modules_named(model: nn.Module, wanted: Sequence[str]) -> tuple[str, ...]:

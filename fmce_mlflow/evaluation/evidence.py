@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from fmce_mlflow.method.evidence.dropped import DROP_FIGURES
 from fmce_mlflow.method.evidence.groups import UNTOUCHED
 from fmce_mlflow.method.evidence.settle import GAP_FIGURES, LARGE_DRIFT
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
@@ -16,7 +17,7 @@ SHOWN: Mapping[str, tuple[str, str]] = {
     GAP_FIGURES[0]: ("change by BatchNorm’s statistics", "{:.2f}"),
     "place depth": ("depth in the network", "{:.0%}"),
     "view neighbours": ("views nearest to their image", "{:.0%}"),
-    "drop 0.5 distance": ("output moves if half is dropped", "{:.2f}"),
+    DROP_FIGURES[0]: ("output moves if channels drop", "{:.2f}"),
     "label nearest mean": ("classes told by their means", "{:.2f}"),
 }
 """Figures of a module that the page has: what they are called there, and how they are written."""

@@ -134,7 +134,7 @@ def several() -> Findings:
 def with_evidence() -> Findings:
     """Four modules of a network whose third was never trained, and what is known beside their scores."""
     figures = {"place depth": 0.5, "output confidence": 0.91, "output entropy": 0.08, "label accuracy": 0.94}
-    figures |= {"label loss": 0.1, "label nearest mean": 0.88, "view neighbours": 0.9, "drop 0.5 distance": 0.4}
+    figures |= {"label loss": 0.1, "label nearest mean": 0.88, "view neighbours": 0.9, "drop 0.3 distance": 0.4}
     modules = []
     rows = [("layer1", 0.55, 0.05, 0.02), ("layer2", 0.96, 0.0, 0.03), ("layer3", 0.0, 1.0, 0.04)]
     for name, fmcs, untouched, gap in [*rows, ("layer4", 0.31, 0.0, 0.62)]:

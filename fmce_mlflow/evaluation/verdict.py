@@ -128,7 +128,8 @@ def next_steps(findings: Findings) -> list[str]:
             f"Compute BatchNorm's statistics anew before the model is used: those of {_listed(lag)} do not fit these "
             "images. The notes say how."
         )
-    steps += [_disagreement(m) for m in findings.modules if state(m) != "unknown" and not m.agrees]
+    judgeable = [m for m in findings.modules if state(m) not in ("unknown", "untrained")]
+    steps += [_disagreement(m) for m in judgeable if not m.agrees]
     convergence = findings.training.convergence if findings.training else None
     if convergence is not None and convergence.point is None:
         steps.append("The run that trained the model has not converged by its losses: train it longer.")

@@ -18,14 +18,10 @@ class ModuleWeights:
 
     name: str
     untouched: float | None  # share that looks as an initialisation left it, in [0, 1]; None where none can be judged
+    never_trained: bool = False  # whether that is beyond doubt
     alpha: float = math.nan  # mean spectral alpha of its matrices; NaN where none has a spectrum
     parameters: int = 0
     said: tuple[str, ...] = ()
-
-    @property
-    def never_trained(self) -> bool:
-        """Whether nothing contradicts it."""
-        return self.untouched == 1
 
     @property
     def text(self) -> str:
@@ -65,6 +61,8 @@ class WeightFindings:
                 "them."
             )
         are = f"the {len(judged)} modules" if len(judged) > 1 else judged[0].name
+        if doubtful := [one.name for one in judged if one.untouched == 1]:
+            return f"{some(doubtful, 8)} may never have been trained: nothing shows that their weights moved."
         return f"The weights of {are} have been trained, at least in part; how far, images and a predictor tell."
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from fmce_mlflow.evaluation.log import log_weights
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.evaluation.provenance import model_facts
 from fmce_mlflow.evaluation.weight_findings import ModuleWeights, WeightFindings
+from fmce_mlflow.method.evidence.groups import UNTOUCHED, never_trained
 from fmce_mlflow.method.evidence.weights import weight_evidence
 from fmce_mlflow.method.networks.capture import locate
 from fmce_mlflow.method.networks.copies import borrowed
@@ -62,11 +64,13 @@ def evaluate_weights(run: Run, model_uri: str, config: EvaluationConfig | Mappin
 
 def _weights(network: nn.Module, name: str) -> ModuleWeights:
     found = weight_evidence(network, name)
+    share = found.untouched
     bare, prefix = unwrap_with_prefix(network)
     modules = named_modules(bare)
     return ModuleWeights(
         name=name,
         untouched=found.untouched,
+        never_trained=never_trained({**found.figures, UNTOUCHED: math.nan if share is None else share}) == 1,
         alpha=found.figures["alpha"],
         parameters=sum(value.numel() for value in modules[locate(modules, bare_name(name, prefix))].parameters()),
         said=found.said,

@@ -12,7 +12,8 @@ def weights_page(findings: WeightFindings) -> str:
     Example:
         >>> from fmce_mlflow.evaluation.findings import ModelFacts
         >>> from fmce_mlflow.evaluation.weight_findings import ModuleWeights
-        >>> modules = (ModuleWeights(name="layer4", untouched=1.0), ModuleWeights(name="fc", untouched=0.0))
+        >>> layer4 = ModuleWeights(name="layer4", untouched=1.0, never_trained=True)
+        >>> modules = (layer4, ModuleWeights(name="fc", untouched=0.0))
         >>> page = weights_page(WeightFindings(run_id="3f2a", model=ModelFacts("models:/x/3"), modules=modules))
         >>> "layer4 was never trained" in page
         True

@@ -159,7 +159,14 @@ def of_weights(name: str = "layer") -> WeightFindings:
     rows: list[tuple[str, float | None, float, int]] = [("1", 0.0, 3.1, 147968), ("2", 0.05, nan, 525568)]
     rows += [("3", 1.0, 7.9, 2099712), ("4.relu", None, nan, 0)]
     modules = tuple(
-        ModuleWeights(name=name + end, untouched=share, alpha=alpha, parameters=size, said=told if size else ())
+        ModuleWeights(
+            name=name + end,
+            untouched=share,
+            never_trained=share == 1,
+            alpha=alpha,
+            parameters=size,
+            said=told if size else (),
+        )
         for end, share, alpha, size in rows
     )
     warning = f"{name}4.relu has no weights: without images nothing is known of it."

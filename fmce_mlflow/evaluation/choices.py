@@ -170,7 +170,7 @@ def collected(setup: Setup, modules: Sequence[str], first: Sequence[Batch]) -> C
         modules,
         list(pixels.split(setup.config.batch_size)),
         targets=targets,
-        build=rebuilder(model, tuple(pixels.shape[2:])),
+        build=rebuilder(model, max(pixels.shape[2:])),
         fixed_batch=model.fixed_batch,
         token_grid=setup.config.token_grid,
         seed=setup.config.seed,

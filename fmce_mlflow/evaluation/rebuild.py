@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _STEMS: tuple[Stem, ...] = ("auto", "stock", "small")
 
 
-def rebuilder(model: TorchModel, size: tuple[int, int]) -> Callable[[int], nn.Module] | None:
+def rebuilder(model: TorchModel, image_size: int) -> Callable[[int], nn.Module] | None:
     """From a number of outputs to the network with new weights; None where the model does not say what it is.
 
     A model's metadata may be anybody's, so names of torchvision and timm are followed, and code of others is not.
 
     Args:
         model: Its metadata names the backbone.
-        size: Height and width of the images.
+        image_size: The larger of the images' height and width.
     """
     name = model.facts.backbone
     if name is None or (":" in name and not name.startswith("timm:")):
@@ -36,7 +36,7 @@ def rebuilder(model: TorchModel, size: tuple[int, int]) -> Callable[[int], nn.Mo
     def built(outputs: int) -> nn.Module:
         for stem in known or _STEMS:
             try:
-                made = build_backbone(name, num_classes=outputs, image_size=max(size), stem=stem)
+                made = build_backbone(name, num_classes=outputs, image_size=image_size, stem=stem)
             except BackboneError:
                 continue
             if {key: value.shape for key, value in made.state_dict().items()} == shapes:

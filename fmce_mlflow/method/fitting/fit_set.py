@@ -22,6 +22,7 @@ from fmce_mlflow.errors import PredictorError
 from fmce_mlflow.method.evidence.groups import columns
 from fmce_mlflow.method.fitting.bags import Bags
 from fmce_mlflow.method.fitting.config import FitConfig
+from fmce_mlflow.method.fitting.fit_trees import fit_trees, group_quantile
 from fmce_mlflow.method.fitting.passes import AfterPass, Fitted, optimizer
 from fmce_mlflow.method.fitting.row_store import IN_MEMORY, Rows
 from fmce_mlflow.method.fmce_net.belief import KNOTS, NORMAL_90, Prediction, soft_labels
@@ -69,6 +70,8 @@ def fit_set(
     if not len(chosen):
         raise PredictorError("There is no bag to train on. Check the protocol and the FMCS-dataset.")
     rows, fmcs = _rows(bags, net_config), torch.from_numpy(bags.fmcs).float()
+    if net_config.trees:
+        return _fit_trees(rows, bags.fmcs[chosen], chosen, groups[chosen], net_config, config)
     folds = [(chosen[rest], chosen[held]) for rest, held in _folds(groups[chosen], config.folds)]
     curve: list[float] = []
     ratios: list[Tensor] = []
@@ -82,6 +85,23 @@ def fit_set(
     if folds:
         _calibrate(net, torch.cat(ratios))
     return Fitted(net.eval(), passes, curve, bool(folds))
+
+
+def _fit_trees(
+    rows: Rows,
+    fmcs: NDArray[np.float64],
+    chosen: NDArray[np.int64],
+    groups: NDArray[Any],
+    net_config: SetConfig,
+    config: FitConfig,
+) -> Fitted[SetNet]:
+    net = _new_net(net_config, rows, chosen, config.seed)
+    raw = torch.cat([net.raw(rows.take(part)) for part in in_parts(chosen)]).numpy()
+    ratios = fit_trees(net, raw, fmcs, groups, config)
+    held_out = np.isfinite(ratios)
+    if len(ratios):
+        net.std_scale.fill_(max(1e-3, group_quantile(ratios[held_out], groups[held_out], 0.9) / NORMAL_90))
+    return Fitted(net.eval(), net_config.trees, [], bool(len(ratios)))
 
 
 def predict_bags(net: SetNet, bags: Bags, index: NDArray[np.int64]) -> list[Prediction]:

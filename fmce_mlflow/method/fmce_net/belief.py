@@ -66,6 +66,21 @@ def soft_labels(fmcs: Tensor, width: float = 0.04) -> Tensor:
     return shares
 
 
+def normal_belief(fmcs: Tensor, width: Tensor) -> Tensor:
+    """Normal distributions of FMCS (B,) and deviations (B,) as beliefs, float32 (B, BINS).
+
+    What lies outside [0, 1] is at its ends, so that the median stays where it is.
+
+    Example:
+        >>> median(normal_belief(torch.tensor([1.0, 0.5]), torch.tensor([0.2, 0.2]))).round(decimals=2).tolist()
+        [0.99, 0.5]
+    """
+    edges = (torch.arange(1, BINS, device=fmcs.device) - 0.5) / (BINS - 1)  # (BINS - 1,)
+    below = torch.special.ndtr((edges - fmcs[:, None]) / width[:, None])
+    ends = torch.zeros_like(below[:, :1])
+    return torch.cat([ends, below, ends + 1], 1).diff(dim=1)
+
+
 def level_shares(levels: int) -> Tensor:
     """How much of each bin belongs to each level, (BINS, K): overlap of the bin with the level's stretch of FMCS."""
     bin_edges = ((np.arange(BINS + 1) - 0.5) / (BINS - 1)).clip(0, 1)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fmce_mlflow.safety.options import Names, Option, Options
 
 Kind = Literal["set", "outline"]
-Statistics = Literal["both", "channels", "bag", "all"]
+Statistics = Literal["both", "channels", "bag", "all", "none"]
 Scaling = Literal["standard", "quantile"]
 Levels = Annotated[int, Option("K, the levels of FMCS.", ge=2, le=1000, command=False)]
 
@@ -21,7 +21,9 @@ class SetConfig(Options):
     levels: Levels = 5
     statistics: Annotated[
         Statistics,
-        Option("What the set net sees: figures pooled over channels, those of the bag, both, or all: of clusters too."),
+        Option(
+            "What the set net sees: figures pooled over channels, those of the bag, both, all: of clusters too, none."
+        ),
     ] = "both"
     reference: Annotated[
         bool, Option("The set net also sees the contrast with the same module before training, on the same images.")
@@ -36,6 +38,10 @@ class SetConfig(Options):
         Names,
         Option("Groups of evidence beside the maps that the set net sees, see `evidence.groups`.", command=False),
     ] = ()
+    trees: Annotated[
+        int, Option("Boosted trees in place of the ensemble of networks; 0: networks.", ge=0, le=2**12, command=False)
+    ] = 0
+    leaves: Annotated[int, Option("The most leaves of a tree.", ge=2, le=2**10, command=False)] = 15
     width: Annotated[int, Option("Width of the set net's hidden layers.", ge=1, le=2**16)] = 64
     depth: Annotated[int, Option("Hidden layers of the set net.", ge=0, le=64)] = 2
     dropout: Annotated[float, Option("Dropout after each hidden layer.", ge=0, lt=1)] = 0.2

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmce_mlflow.method.evidence.groups import NAMES, NEVER, columns
-from fmce_mlflow.method.fmce_net.belief import BINS, Prediction, level_shares, median, normal_deviates
+from fmce_mlflow.method.fmce_net.belief import BINS, Prediction, level_shares, median, normal_belief, normal_deviates
 from fmce_mlflow.method.fmce_net.config import Kind, SetConfig
+from fmce_mlflow.method.fmce_net.forest import Forest
 from fmce_mlflow.method.fmce_net.statistics import BAG_STATISTICS, FEATURES, POOLED_STATISTICS, bag_features
 
 _SEEN: dict[str, slice] = {
@@ -25,8 +26,10 @@ _SEEN: dict[str, slice] = {
     "bag": slice(POOLED_STATISTICS, POOLED_STATISTICS + BAG_STATISTICS),
     "both": slice(0, POOLED_STATISTICS + BAG_STATISTICS),
     "all": slice(0, FEATURES),
+    "none": slice(0, 0),
 }
 
+SPREADS = (0.01, 0.5)  # of what trees believe
 VARIES = 0.0101  # least scale of a column that varied over the training bags
 _NEVER_PLACE = 2 * FEATURES + NAMES.index(NEVER)
 
@@ -59,8 +62,10 @@ class SetNet(nn.Module):
     def __init__(self, config: SetConfig) -> None:
         super().__init__()
         self.config = config
-        self.members = nn.ModuleList(_member(config) for _ in range(config.members))
-        inputs = FEATURES * (2 if config.reference else 1) + (len(NAMES) if config.evidence else 0)
+        self.members = nn.ModuleList(_member(config) for _ in range(0 if config.trees else config.members))
+        if config.trees:
+            self.location, self.spread = Forest(config.trees, config.leaves), Forest(config.trees // 2, config.leaves)
+        inputs = 2 * FEATURES + len(NAMES) if config.evidence else FEATURES * (2 if config.reference else 1)
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(inputs))
         self.register_buffer("std_scale", torch.ones(()))
@@ -114,6 +119,10 @@ class SetNet(nn.Module):
             seen = seen_features(scaled.T, self.config)
         return torch.cat([seen, self._known_groups(features)], 1) if self.config.evidence else seen
 
+    def raw(self, features: Tensor) -> Tensor:
+        """Features as trees take them in, (B, F), NaN where one is missing."""
+        return seen_features(torch.where(self.scale > VARIES, self._whole(features), 0.0), self.config)
+
     def _known_groups(self, features: Tensor) -> Tensor:
         """Which of the groups of evidence there are, the contrast first where the net sees one: 0 or 1, (B, G)."""
         known = self._whole(features).isfinite()
@@ -123,8 +132,12 @@ class SetNet(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Belief over the bins of FMCS, averaged over members, float32 (B, BINS)."""
-        seen = self.normalize(features)
-        belief = torch.stack([member(seen).softmax(1) for member in self.members]).mean(0)
+        if self.config.trees:
+            seen = self.raw(features)
+            belief = normal_belief(self.location(seen).clamp(0, 1), self.spread(seen).clamp(*SPREADS))
+        else:
+            seen = self.normalize(features)
+            belief = torch.stack([member(seen).softmax(1) for member in self.members]).mean(0)
         if "weights" not in self.config.evidence:
             return belief
         untouched = self._whole(features)[:, _NEVER_PLACE] == 1  # (B,)
@@ -186,7 +199,8 @@ class SetNet(nn.Module):
         maps = FEATURES * (2 if self.config.reference else 1)
         whole = self._whole(features)[:, :maps]
         scaled = ((whole - self.mean[:maps]) / self.scale[:maps]).clamp(-5, 5).nan_to_num(0.0)
-        kept = seen_features(scaled, replace(self.config, evidence=()))
+        shown = self.config.statistics if self.config.statistics != "none" else "all"
+        kept = seen_features(scaled, replace(self.config, evidence=(), statistics=shown))
         return float(kept.square().mean().sqrt())
 
     @torch.no_grad()

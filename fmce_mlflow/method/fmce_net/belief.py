@@ -72,7 +72,7 @@ def normal_belief(fmcs: Tensor, width: Tensor) -> Tensor:
     What lies outside [0, 1] is at its ends, so that the median stays where it is.
 
     Example:
-        >>> median(normal_belief(torch.tensor([1.0, 0.5]), torch.tensor([0.2, 0.2]))).round(decimals=2).tolist()
+        >>> [round(one, 2) for one in median(normal_belief(torch.tensor([1.0, 0.5]), torch.full((2,), 0.2))).tolist()]
         [0.99, 0.5]
     """
     edges = (torch.arange(1, BINS, device=fmcs.device) - 0.5) / (BINS - 1)  # (BINS - 1,)

@@ -222,7 +222,7 @@ KNOWN_FAILURES = [
 def fit(bags: str, out: str, count: int, jobs: int) -> None:
     known = read(Path(bags))
     scores: dict[str, dict[str, Scores]] = {}
-    for protocol, parts in (("architecture", count), ("run", 10), ("dataset", 10)):
+    for protocol, parts in (("architecture", count), ("run", 6), ("dataset", 6)):
         index, found = cross_validate(known, protocol, SHAPE, FIT, parts, jobs)
         table = known.table.iloc[index].reset_index(drop=True)
         place = np.flatnonzero(_seen(table, "all").to_numpy())

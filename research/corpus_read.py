@@ -18,10 +18,11 @@ from fmce_mlflow.errors import ConvergenceError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.moving import ModuleLabels, label_module
 from fmce_mlflow.method.evidence.fresh import fresh_distance
-from fmce_mlflow.method.evidence.groups import NAMES, NEVER, never_trained
+from fmce_mlflow.method.evidence.groups import NAMES, NEVER, UNTOUCHED, columns, never_trained
 from fmce_mlflow.method.fitting.bags import Bags
 
 FOLDER = Path(__file__).with_name("corpus")
+OF_WEIGHTS = columns(["weights"])
 SPACING = ConvergenceConfig(spacing="loss")
 
 
@@ -44,6 +45,12 @@ def labels(facts: Mapping[str, Any], module: str, signal: str = "train") -> Modu
         return None
 
 
+def without_weights(facts: Mapping[str, Any], module: np.ndarray, evidence: np.ndarray) -> set[int]:
+    """Modules without weights, as an activation: the one before them is what was trained."""
+    share = evidence[:, facts["evidence"].index(UNTOUCHED)]
+    return {place for place in range(1, len(facts["modules"])) if np.isnan(share[module == place]).all()}
+
+
 def read(folder: Path = FOLDER, signal: str = "train") -> Bags:
     """All bags that have a label, and those with fresh weights; table columns say what each is.
 
@@ -59,8 +66,10 @@ def read(folder: Path = FOLDER, signal: str = "train") -> Bags:
         item = Plan(**facts["plan"])
         table = pd.DataFrame({name: own[name] for name in ("snapshot", "module", "chosen", "kind")})
         table["fmcs"], table["level"] = np.nan, np.nan
-        for place, module in enumerate(facts["modules"]):
-            found = labels(facts, module, signal)
+        given = own["evidence"].astype(np.float32)
+        without = without_weights(facts, own["module"], given)
+        for place in range(len(facts["modules"])):
+            found = labels(facts, facts["modules"][place - (place in without)], signal)
             if found is None or not found.labelled:
                 continue
             mine = (table["module"] == place) & table["kind"].isin([KINDS.index("trained"), KINDS.index("after-reset")])
@@ -84,7 +93,9 @@ def read(folder: Path = FOLDER, signal: str = "train") -> Bags:
         each = np.ascontiguousarray(halves.view(np.float16).T).astype(np.float32)
         known = np.full((len(each), len(NAMES)), np.nan, np.float32)
         there = [place for place, name in enumerate(facts["evidence"]) if name in NAMES]
-        known[:, [NAMES.index(facts["evidence"][place]) for place in there]] = own["evidence"][:, there]
+        known[:, [NAMES.index(facts["evidence"][place]) for place in there]] = given[:, there]
+        for row in np.flatnonzero(np.isin(own["module"], sorted(without))):
+            known[row, OF_WEIGHTS] = known[row - 1, OF_WEIGHTS]  # of the module before it, in the same look
         for row in range(len(known)):
             near = fresh_distance(
                 torch.from_numpy(each[row]), torch.from_numpy(fresh[own["chosen"][row], own["module"][row]])

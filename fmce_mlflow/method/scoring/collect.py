@@ -165,8 +165,8 @@ def collect(
         lambda: _into(figures, dropped_change(judged, names, dropped, fixed_batch=fixed_batch, seed=seed)),
     )
     if fresh is None:
-        own = None if build is None or seen.logits is None else partial(build, seen.logits.shape[1])
-        fresh = _fresh(network, names, batches, own, fixed_batch, token_grid, seed, notes)
+        anew = None if build is None or seen.logits is None else partial(build, seen.logits.shape[1])
+        fresh = _fresh(network, names, batches, anew, fixed_batch, token_grid, seed, notes)
     found = {
         name: ModuleEvidence(figures[name], fresh.get(name, torch.zeros(0, 0)), tuple(said[name])) for name in names
     }

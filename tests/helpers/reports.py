@@ -23,6 +23,7 @@ from fmce_mlflow.evaluation.weight_findings import ModuleWeights, WeightFindings
 from fmce_mlflow.fmcs_dataset.table import COLUMNS
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import Convergence, assess
+from fmce_mlflow.method.evidence.dropped import DROP_FIGURES
 from fmce_mlflow.method.evidence.groups import GROUPS
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 from fmce_mlflow.report.saliency_figure import saliency_figure
@@ -134,7 +135,7 @@ def several() -> Findings:
 def with_evidence() -> Findings:
     """Four modules of a network whose third was never trained, and what is known beside their scores."""
     figures = {"place depth": 0.5, "output confidence": 0.91, "output entropy": 0.08, "label accuracy": 0.94}
-    figures |= {"label loss": 0.1, "label nearest mean": 0.88, "view neighbours": 0.9, "drop 0.3 distance": 0.4}
+    figures |= {"label loss": 0.1, "label nearest mean": 0.88, "view neighbours": 0.9, DROP_FIGURES[0]: 0.4}
     modules = []
     rows = [("layer1", 0.55, 0.05, 0.02), ("layer2", 0.96, 0.0, 0.03), ("layer3", 0.0, 1.0, 0.04)]
     for name, fmcs, untouched, gap in [*rows, ("layer4", 0.31, 0.0, 0.62)]:

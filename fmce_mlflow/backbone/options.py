@@ -10,7 +10,7 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.images.config import SplitOptions
 from fmce_mlflow.method.networks.config import Stem, TokenGridOption
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.recording.options import KeepOption, MapSizeOption, PatienceOption, SignalOption
+from fmce_mlflow.recording.options import EvidenceOption, KeepOption, MapSizeOption, PatienceOption, SignalOption
 from fmce_mlflow.safety.options import Names, Option, Registered
 from fmce_mlflow.wording import printable
 
@@ -34,6 +34,7 @@ class BackboneOptions(SplitOptions):
     ] = 256
     map_size: MapSizeOption = None
     keep: KeepOption = "all"
+    evidence: EvidenceOption = False
     signal: SignalOption = "train"
     stop_when_converged: Annotated[
         bool, Option("Stop once CQI, over the snapshots so far, says that the signal has converged.")

@@ -19,6 +19,7 @@ from fmce_mlflow.backbone.resume import OPTIONS, Checkpoint
 from fmce_mlflow.errors import ArtifactError, DataError
 from fmce_mlflow.method.images.split import ImageData
 from fmce_mlflow.method.images.training_batches import loader
+from fmce_mlflow.method.networks.architecture import architecture
 from fmce_mlflow.method.networks.backbones import resolve_stem
 from fmce_mlflow.method.saliency.history import IMAGES, input_images
 from fmce_mlflow.method.training.config import TrainingConfig
@@ -28,6 +29,7 @@ from fmce_mlflow.recording.probe import ProbeImages
 from fmce_mlflow.recording.record import Record
 from fmce_mlflow.recording.recorder import PROBE_TAG, Recorder
 from fmce_mlflow.runs.artifacts import artifact_repository
+from fmce_mlflow.runs.evidence_file import ARCHITECTURE_TAG
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.sink import Sink, Uploads
 from fmce_mlflow.safety.credentials import hide_credentials
@@ -57,6 +59,7 @@ def make_recorder(
         keep=options.keep,
         signal=options.signal,
         patience=options.patience,
+        evidence=options.evidence,
         convergence=options.convergence,
         name=name,
         uploads=out,
@@ -130,7 +133,8 @@ def begin(recorder: Recorder, options: BackboneOptions, data: ImageData, acceler
         "processes": str(accelerator.num_processes),
         "device": str(accelerator.device.type),
     }
-    tags = {PROBE_TAG: data.probe_sha256, **seal(OPTIONS, run.log_json(options.to_dict(), OPTIONS))}
+    tags = seal(OPTIONS, run.log_json(options.to_dict(), OPTIONS))
+    tags |= {PROBE_TAG: data.probe_sha256, ARCHITECTURE_TAG: architecture(recorder.model)}
     if "mlflow.project.entryPoint" not in before.tags:
         tags["mlflow.runName"] = recorder.name
     run.client.log_batch(

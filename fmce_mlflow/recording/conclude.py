@@ -21,6 +21,7 @@ from fmce_mlflow.recording.state import About
 from fmce_mlflow.report.convergence_figure import convergence_figure
 from fmce_mlflow.report.drift_figure import drift_figure
 from fmce_mlflow.report.style import png
+from fmce_mlflow.runs.evidence_file import close_evidence
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
 from fmce_mlflow.runs.metric_names import logged_name
@@ -96,6 +97,8 @@ def conclude(run: Run, about: About, record: Record, extras: Sequence[Extra] = (
         tags[FROZEN_TAG] = json.dumps(record.frozen)
         run.say(f"frozen: {', '.join(f'{name} after snapshot {at}' for name, at in record.frozen.items())}.")
     run.set_tags(tags)
+    if record.evidence:
+        close_evidence(run, record.evidence)
     _close_index(run, about, record, primary)  # last: a run whose index is sealed has all of it
     given.metrics = record.metrics
     return signals

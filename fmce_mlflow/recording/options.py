@@ -14,6 +14,9 @@ Keep = Literal["all", "markers"]
 
 MapSizeOption = Annotated[int | None, Option("Pool larger maps to this height and width; auto: never.", ge=1)]
 KeepOption = Annotated[Keep, Option("Maps to keep once the run has ended.")]
+EvidenceOption = Annotated[
+    bool, Option("Record at each snapshot what a predictor can be calibrated to, beside the maps.")
+]
 SignalOption = Annotated[Signal, Option("Sequence whose CQI decides convergence.")]
 
 PatienceOption = Annotated[
@@ -46,6 +49,7 @@ class RecordingOptions(Options):
         bool,
         Option("Snapshot 0 has trained weights, as in fine-tuning: there are no labels before T, and 1 from T on."),
     ] = False
+    evidence: EvidenceOption = False
     convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
 
     @classmethod

@@ -29,6 +29,7 @@ class Record:
 
     Attributes:
         weights: sha256 of the files of weights that wait to become models, by snapshot.
+        evidence: sha256 of the files of evidence, by snapshot.
         fingerprints: Of the network's weights, per snapshot, by which a model is known as one of these.
         steps: How many losses the loop has told.
         named: The last epoch that the loop named.
@@ -42,6 +43,7 @@ class Record:
     epochs: list[float] = field(default_factory=list)  # trained so far, per snapshot
     entries: dict[tuple[str, int], Entry] = field(default_factory=dict)
     weights: dict[int, str] = field(default_factory=dict)
+    evidence: dict[int, str] = field(default_factory=dict)
     fingerprints: list[tuple[float, float]] = field(default_factory=list)
     steps: int = 0
     named: float | None = None
@@ -56,6 +58,7 @@ class Record:
             "metrics": [{k: v if math.isfinite(v) else str(v) for k, v in one.items()} for one in self.metrics],
             "epochs": self.epochs,
             "weights": list(self.weights.items()),
+            "evidence": list(self.evidence.items()),
             "fingerprints": self.fingerprints,
             "steps": self.steps,
             "named": self.named,
@@ -86,6 +89,7 @@ class Record:
             epochs=[float(epoch) for epoch in value["epochs"]],
             entries={(e.module, e.snapshot): e for e in entries},
             weights={int(snapshot): str(sha256) for snapshot, sha256 in value.get("weights", [])},
+            evidence={int(snapshot): str(sha256) for snapshot, sha256 in value.get("evidence", [])},
             fingerprints=[(float(a), float(b)) for a, b in value.get("fingerprints", [])],
             steps=int(value.get("steps", 0)),
             named=None if value.get("named") is None else float(value["named"]),

@@ -27,6 +27,7 @@ from fmce_mlflow.method.networks.weight_change import WeightChange
 from fmce_mlflow.method.saliency.history import SaliencyHistory, spread_snapshots
 from fmce_mlflow.recording.conclude import conclude, log_figure, log_missing, metric_rows, named
 from fmce_mlflow.recording.decisions import Decisions
+from fmce_mlflow.recording.evidence import EvidenceTaker
 from fmce_mlflow.recording.freezing import Deciding, Freezing, look
 from fmce_mlflow.recording.map_page import log_page
 from fmce_mlflow.recording.options import RecordingOptions
@@ -36,6 +37,7 @@ from fmce_mlflow.recording.record import Record
 from fmce_mlflow.recording.signals import DRIFT, LOSSES, WEIGHTS, Signals
 from fmce_mlflow.recording.state import About
 from fmce_mlflow.report.saliency_figure import history_figure
+from fmce_mlflow.runs.evidence_file import write_evidence
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
 from fmce_mlflow.runs.metric_names import renamed
 from fmce_mlflow.runs.run import Run
@@ -98,6 +100,8 @@ class Recorder(Deciding):
         self._saliency = self._history()
         self._once = run.saying_once()
         self._weights = WeightChange(model, self.modules, self._upstream, self.record.weights_of)
+        tell = lambda line: run.say(f"{self.name}: {line}")  # noqa: E731
+        self._evidence = EvidenceTaker(model, self._asked, probe, self.options.token_grid, tell)
         self._owns_uploads = uploads is None
         self.uploads = uploads or open_uploads(run)
 
@@ -188,11 +192,14 @@ class Recorder(Deciding):
         """Record a snapshot, with metrics of the one before that became known since."""
         index, record = self.snapshots, self.record
         metrics = {**metrics, "epoch": float(index) if epoch is None else float(epoch)}
+        evidence = self._evidence.take(index) if self.options.evidence else None
         self.uploads.make_room()
         with interrupts.held(), self._or_as_it_was(), self.uploads.snapshot(index) as sink:
             metrics |= self._drift(maps) | self._focus() | self._moved()
             writer = FeatureMapWriter(sink, self.run.id, self.probe.identity, self.probe.labels, record.entries)
             writer.write(index, maps.maps, maps.clipped, maps.exponents)
+            if evidence is not None:
+                record.evidence[index] = write_evidence(sink, self.run.id, evidence)
             record.metrics.append(metrics)
             record.epochs.append(metrics["epoch"])
             record.named = record.named if epoch is None else float(epoch)
@@ -211,7 +218,7 @@ class Recorder(Deciding):
         """Forget a snapshot of which a part could not be written."""
         before, record = copy(self.record), self.record
         metrics, lists = [dict(m) for m in record.metrics[-1:]], (len(record.metrics), len(record.fingerprints))
-        of_modules: tuple[dict[str, Any], ...] = (record.grams, record.saliency, record.weights_of)
+        of_modules: tuple[dict[Any, Any], ...] = (record.grams, record.saliency, record.weights_of, record.evidence)
         as_it_was = [(one, dict(one)) for one in of_modules]
         try:
             yield

@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from torch import nn
 
 from fmce_mlflow.errors import DataError, ModelError, RunError
+from fmce_mlflow.method.networks.architecture import architecture
 from fmce_mlflow.method.networks.model_forms import Call
 from fmce_mlflow.method.networks.take_maps import random_state_kept
 from fmce_mlflow.recording import state
@@ -27,6 +28,7 @@ from fmce_mlflow.recording.record import Record, frozen_of
 from fmce_mlflow.recording.recorder import PROBE_TAG
 from fmce_mlflow.recording.signals import LOSSES
 from fmce_mlflow.runs import checkpoint_slots
+from fmce_mlflow.runs.evidence_file import ARCHITECTURE_TAG
 from fmce_mlflow.runs.recordings import TAG, RecordingTag, has_ended
 from fmce_mlflow.runs.run import ROLE_TAG, Run, status_after
 from fmce_mlflow.runs.sink import Uploads
@@ -78,7 +80,8 @@ def record(
         uploads: How snapshots wait for a server.
         say: Prints a line for the user.
         options: ``map_size``, ``token_grid``, ``keep``, ``signal``, ``patience``, ``prefix``, ``page``,
-            ``starts_trained`` and ``convergence`` of :class:`~fmce_mlflow.recording.options.RecordingOptions`.
+            ``evidence``, ``starts_trained`` and ``convergence`` of
+            :class:`~fmce_mlflow.recording.options.RecordingOptions`.
 
     Returns:
         A context manager: snapshot 0 is taken on entering, convergence found on leaving.
@@ -147,7 +150,11 @@ def _begin(
                 f"{probe.sha256:.12}…, of those {about.probe.sha256:.12}…. Pass the same images in the same order, or "
                 "record in a new run."
             )
-        modules, options = modules or tuple(about.modules), replace(options, prefix=about.options.prefix)
+        evidence = options.evidence or about.options.evidence
+        modules, options = (
+            modules or tuple(about.modules),
+            replace(options, prefix=about.options.prefix, evidence=evidence),
+        )
     elif not options.prefix and (taken := sorted(_NAMES & set(run.fetch().data.metrics))):
         options = replace(options, prefix=OURS)
         run.say(f"Run {run.id} has metrics {', '.join(taken)} of its own: those of the recording begin with {OURS!r}.")
@@ -197,7 +204,7 @@ def _describe(run: Run, made: LoopRecorder, probe: ProbeImages) -> None:
         made.name, probe.name, options.prefix, options.signal, asdict(options.convergence), options.starts_trained
     )
     run.set_role("backbone")
-    run.set_tags({PROBE_TAG: probe.sha256, TAG: told.to_json()})
+    run.set_tags({PROBE_TAG: probe.sha256, ARCHITECTURE_TAG: architecture(made.model), TAG: told.to_json()})
     if run.fetch().info.status != "RUNNING":
         run.client.update_run(run.id, status="RUNNING")
 

@@ -262,6 +262,14 @@ def features(
     return found
 
 
+def maps_of(
+    network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], *, token_grid: TokenGrid | None = None
+) -> dict[str, Tensor]:
+    """All maps of a network's modules, float32 (n, C, H, W) on the CPU."""
+    seen = _pass(network, names, batches, None, token_grid)
+    return {name: seen.of(name) for name in seen.maps}
+
+
 def outputs_of(network: nn.Module, pixels: Tensor, fixed_batch: int | None) -> list[Any]:
     """What a network gives for images, in each of its passes."""
     outputs: list[Any] = []

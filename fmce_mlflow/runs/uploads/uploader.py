@@ -18,6 +18,7 @@ from fmce_mlflow.errors import ArtifactError, NotStoredError
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.artifacts import artifact_repository, not_stored
 from fmce_mlflow.runs.checkpoint_slots import TAG, Pointer, free_slot
+from fmce_mlflow.runs.evidence_file import ROOT as EVIDENCE
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.recordings import is_closed
 from fmce_mlflow.runs.run import Run
@@ -65,7 +66,8 @@ def replay(run: Run, spool: Spool) -> None:
 
 def maps_of(unit: Unit) -> list[Path]:
     """What is uploaded first, in any order: all files but the index and the checkpoint."""
-    return [path for path in (*unit.files(ROOT), *unit.files(WEIGHTS)) if path != unit.folder / ROOT / INDEX]
+    files = (path for root in (ROOT, EVIDENCE, WEIGHTS) for path in unit.files(root))
+    return [path for path in files if path != unit.folder / ROOT / INDEX]
 
 
 def upload_file(run: Run, unit: Unit, path: Path) -> None:

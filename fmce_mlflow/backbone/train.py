@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -66,6 +66,7 @@ def train_backbone(
     data: ImageData | None = None,
     name: str = "",
     uploads: UploadOptions | None = None,
+    network: Callable[[int], nn.Module] | None = None,
 ) -> BackboneResult:
     """Train a backbone in an existing MLflow run, or go on with one that was killed.
 
@@ -79,29 +80,33 @@ def train_backbone(
         data: The images, if they are loaded already.
         name: What progress lines begin with.
         uploads: How snapshots wait for a server.
+        network: Makes the untrained network from the training's seed, where the options do not name what builds it.
 
     Raises:
         FmceError: For every mistake that a user can make.
     """
     if not PartialState(cpu=options.training.cpu).is_main_process:
-        return _train(replace(run, say=lambda line: None), options, None, data, name)  # the first process records
+        return _train(
+            replace(run, say=lambda line: None), options, None, data, name, network
+        )  # the first process records
     with interrupts.stoppable():
         out = opened(run, uploads)
         with closing(run, out):
-            result = _train(run, options, out, data, name)
+            result = _train(run, options, out, data, name, network)
         out.persist(partial(checkpoint_slots.remove, run))  # not before: without one, an unfinished run starts anew
     return result
 
 
 def _train(
-    run: Run, options: BackboneOptions, out: Uploads | None, data: ImageData | None, name: str
-) -> BackboneResult:
+    run: Run, options: BackboneOptions, out: Uploads | None, data: ImageData | None, name: str,
+    network: Callable[[int], nn.Module] | None = None,
+) -> BackboneResult:  # fmt: skip
     """Train, on every process; the one that has ``out`` records."""
     config = options.training
     name = name or printable(f"{options.backbone} on {options.dataset}, seed {config.seed}")
     accelerator = make_accelerator(config, freezes=options.freeze_converged)
     data = data or load_images(options)
-    model = _new_network(options, data)
+    model = network(config.seed) if network is not None else _new_network(options, data)
     load = partial(checkpoint.load, run)
     resume = load() if out is None else out.persist(load)
     recorder = None

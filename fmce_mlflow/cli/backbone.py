@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def backbone_options(values: Mapping[str, Any]) -> BackboneOptions:
     """The options of a backbone run, its torchvision name looked up."""
-    _, options = both(lambda: _look_up(values["backbone"]), lambda: build(BackboneOptions, values))
+    _, options = both(lambda: look_up(values["backbone"]), lambda: build(BackboneOptions, values))
     return options
 
 
@@ -63,7 +63,7 @@ def _jobs(values: Mapping[str, Any]) -> list[BackboneOptions]:
     return jobs
 
 
-def _look_up(name: str) -> None:
+def look_up(name: str) -> None:
     """Refuse an unknown torchvision name; others are known only once they are built."""
     from torchvision import models
 

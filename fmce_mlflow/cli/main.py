@@ -40,6 +40,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "tuning:tune_fmce_net_command",
         "Search for the hyperparameters of the set net with Optuna; fit the best to all groups and log it",
     ),
+    "calibrate": (
+        "calibrate:calibrate_command",
+        "Calibrate a predictor to the architecture of a model, by recorded runs of it, and tie it to the model",
+    ),
     "evaluate": (
         "evaluate:evaluate_command",
         "Say how mature the training of a model's functional modules is, and log it",

@@ -27,7 +27,7 @@ from fmce_mlflow.fmcs_dataset.options import SourceOptions
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.images.config import ImageOptions, SplitOptions
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.predictor.options import NetOptions
+from fmce_mlflow.predictor.options import CalibrationOptions, NetOptions
 from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.runs.uploads.options import UploadOptions
 from fmce_mlflow.safety.options import Row, all_rows
@@ -38,7 +38,8 @@ CLASSES: dict[str, Any] = {
     one.__name__: one
     for one in (
         BackboneOptions, SplitOptions, ImageOptions, TrainingConfig, ConvergenceConfig, UploadOptions, SourceOptions,
-        NetOptions, TuneOptions, EvaluationConfig, EvaluationImages, EvaluatedOn, PromotionOptions,
+        NetOptions, CalibrationOptions, TuneOptions, EvaluationConfig, EvaluationImages, EvaluatedOn,
+        PromotionOptions,
     )
 }  # fmt: skip
 _TABLE = re.compile(r"(<!-- options of: (.+?) -->\n).*?(<!-- end of options -->)", re.DOTALL)

@@ -43,6 +43,7 @@ from fmce_mlflow.method.scoring.collect import Collected
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, is_far
 from fmce_mlflow.method.scoring.score_modules import bag_order, score_modules
 from fmce_mlflow.predictor.find import NamedPredictor, find_predictor
+from fmce_mlflow.predictor.tied import predictor_for
 from fmce_mlflow.runs.metric_names import renamed
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import TorchModel, load_torch_model, torch_model_of
@@ -63,8 +64,10 @@ def evaluate_model(
         FmceError: For every mistake that a user can make.
     """
     options = config if isinstance(config, EvaluationConfig) else EvaluationConfig.read(config)
-    predictor = find_predictor(options.predictor, run.client)
+    if options.predictor:
+        find_predictor(options.predictor, run.client)  # one that is not there is said before a model is fetched
     model = load_torch_model(model_uri, run.client)
+    predictor = predictor_for(run.client, model, options.predictor)
     dataset, given = _evaluation_dataset(data)
     models = [LoggedModelInput(model.model_id)] if model.model_id else None
     inputs = [DatasetInput(given._to_mlflow_entity(), [InputTag("mlflow.data.context", "evaluation")])] if given else []
@@ -78,11 +81,17 @@ def evaluate_model(
 
 
 def nested_evaluations(run: Run, data: Any, config: EvaluationConfig) -> Callable[[str], str]:
-    """For ``promote``: a function that evaluates the model of a URI in a run below ``run`` and gives that run's id."""
+    """For ``promote``: a function that evaluates the model of a URI in a run below ``run`` and gives that run's id.
+
+    All use the predictor of the first, so that their figures can be compared.
+    """
+    used: list[str] = [config.predictor] if config.predictor else []
 
     def evaluate(model_uri: str) -> str:
+        options = replace(config, predictor=used[0] if used else None)
         with run.nested(f"evaluation of {model_uri}", role="evaluation").closing() as below:
-            found = evaluate_model(below, model_uri, data, config)
+            found = evaluate_model(below, model_uri, data, options)
+        used.append(found.predictor.name)
         for text in (found.summary, *found.warnings):
             run.say(f"{model_uri}: {text}")
         return below.id
@@ -105,8 +114,8 @@ def evaluate_loaded(
     logged model; else they are logged here.
     """
     options = EvaluationConfig.read(config)
-    predictor = find_predictor(options.predictor)
     taken = torch_model_of(model)
+    predictor = predictor_for(run.client, taken, options.predictor)
     if model_id is None and taken.model_id:
         run.client.log_inputs(run.id, models=[LoggedModelInput(taken.model_id)])
     artifacts: dict[str, EvaluationArtifact] = {}
@@ -139,7 +148,7 @@ def examine(
     ``log`` gets what is found, and the names of the metrics that it got before: as soon as the modules are scored, and
     again with what Grad-CAM, which takes its time, shows.
     """
-    notes = Notes()
+    notes = Notes([predictor.choice] if predictor.choice else [], [predictor.warning] if predictor.warning else [])
     with borrowed(model.network, config.device) as network, random_state_kept(network, seed=config.seed):
         check_hookable(network)
         setup = choose_setup(replace(model, network=network), dataset, config, predictor.predictor, notes)

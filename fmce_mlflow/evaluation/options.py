@@ -39,7 +39,13 @@ class EvaluationConfig(Options):
         Names, Option("Functional modules, names or globs with commas; empty: the last feature stage.")
     ] = ()
     token_grid: TokenGridOption = None
-    predictor: Annotated[str | None, Option("FMCE-Net's model URI; empty: the bundled one.", none="")] = None
+    predictor: Annotated[
+        str | None,
+        Option(
+            "FMCE-Net's model URI, or bundled; empty: the one that is calibrated to the model, else the bundled.",
+            none="",
+        ),
+    ] = None
     probe_size: Annotated[int | None, Option("Images at most, drawn by the seed; auto: all.", ge=2)] = None
     batch_size: Annotated[int, Option("Images per forward pass.", ge=1)] = 64
     bag_size: Annotated[

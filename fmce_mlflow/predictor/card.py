@@ -102,6 +102,7 @@ def model_card(info: Mapping[str, Any], net: FmceNet) -> str:
             ]
             for protocol, found in failures.items()
         },
+        calibration=info.get("calibration"),
         known_failures=info.get("known_failures", ()),
         limits=kind_named(net.kind).limits,
         unmeasured=[_MEANING[name] for name in ("run", "architecture", "dataset") if name not in figures],

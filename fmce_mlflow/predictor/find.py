@@ -20,6 +20,7 @@ from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+BUNDLED = "bundled"
 KEPT = 4  # predictors that stay in memory, those used last
 HOW_TO_GET_ONE = (
     "Train one with `fmce build-fmcs` and `fmce train-fmce-net --register-as fmcs`, then name it: "
@@ -37,6 +38,8 @@ class NamedPredictor:
     predictor: Predictor
     name: str  # what the user called it, or `bundled`
     identity: str
+    choice: str = ""  # why it was chosen, where nobody named it
+    warning: str = ""  # what is to be known before its scores are trusted
 
 
 @cache
@@ -51,18 +54,18 @@ def find_predictor(uri: str | None, client: MlflowClient | None = None) -> Named
     """The predictor that an evaluation uses, its weights read once and then kept.
 
     Args:
-        uri: Any MLflow model URI, or a model's folder; None for the bundled one.
+        uri: Any MLflow model URI, or a model's folder; ``bundled`` or None for the bundled one.
         client: Client of the server that has it; MLflow's own tracking URI where None.
 
     Raises:
         PredictorError: If there is no such model, or it is no FMCE-Net; without a URI, if none is bundled.
         IntegrityError: If its files are not what was written.
     """
-    if not uri:
+    if not uri or uri == BUNDLED:
         bundled = bundled_predictor()
         if bundled is None:
             raise PredictorError(f"No predictor is named, and this release comes without one. {HOW_TO_GET_ONE}")
-        return NamedPredictor(bundled, "bundled", "bundled")
+        return NamedPredictor(bundled, BUNDLED, BUNDLED)
     shown = without_credentials(uri)
     try:
         description = fetch_description(uri, client)

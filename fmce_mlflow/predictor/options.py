@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from fmce_mlflow.method.fitting.config import BagConfig, FitConfig, Protocol
+from fmce_mlflow.method.fitting.config import BagConfig, CalibrationConfig, FitConfig, Protocol
 from fmce_mlflow.method.fmce_net.config import Kind, OutlineOptions, SetConfig
-from fmce_mlflow.safety.options import Option, Options, Registered, split
+from fmce_mlflow.safety.options import Names, Numbers, Option, Options, Registered, split
+
+Tie = Literal["model", "version", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +50,36 @@ class NetOptions(Options):
         parts |= {f"fit.{k}": v for k, v in asdict(self.fit).items()}
         top = {"kind": self.kind, "protocols": ",".join(self.protocols), "cross_validate": self.cross_validate}
         return {k: str(v) for k, v in {**top, **parts}.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationOptions(Options):
+    """Everything that decides a calibration, beside the trainings that it makes."""
+
+    model: Annotated[
+        str, Option("Model URI: models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-…, runs:/ID/PATH, or a folder.")
+    ] = ""
+    source_runs: Annotated[
+        Names, Option("Recorded runs of the same architecture (ids, commas) instead of training it anew.")
+    ] = ()
+    seeds: Annotated[
+        Numbers,
+        Option("Train once with each of these, from fresh weights.", must="whole numbers with commas between them"),
+    ] = (0,)
+    predictor: Annotated[
+        str | None, Option("FMCE-Net to begin with, a model URI; empty: the bundled one.", none="")
+    ] = None
+    tie: Annotated[
+        Tie, Option("Whose evaluations use it by themselves: those of the registered model, of this version, of none.")
+    ] = "model"
+    register_as: Annotated[
+        Registered, Option("Register it under this name; empty: the model's with -predictor after it.", none="")
+    ] = None
+    fit: CalibrationConfig = field(default_factory=CalibrationConfig)
+
+    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
+        """What bounds do not say."""
+        if fine("model") and not self.model:
+            yield "model is empty; name one, as in --model models:/NAME/1"
+        if fine("seeds") and not self.seeds and not self.source_runs:
+            yield "seeds is empty; name at least one"

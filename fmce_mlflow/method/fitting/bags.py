@@ -51,7 +51,7 @@ class Bags:
         """Labels, float64 (N,)."""
         return self.table["fmcs"].to_numpy(dtype=np.float64)[self.row]
 
-    def _untrained(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def untrained(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """References (G, FEATURES) of each run, module and part of the images; which of them is each bag's (N,)."""
         if self.references is not None:
             return self.references
@@ -95,7 +95,7 @@ class Bags:
         known = None if not evidence else self.evidence
         if evidence and known is None:
             known = np.full((len(self.row), len(NAMES)), np.nan, np.float32)
-        references, group = self._untrained() if reference else (None, None)
+        references, group = self.untrained() if reference else (None, None)
         return Rows(self.features, references, group, known)
 
 

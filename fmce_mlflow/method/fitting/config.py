@@ -78,3 +78,23 @@ class FitConfig(Options):
     ] = 0.98
     noise: Annotated[float, Option("Deviation of the noise added to standardised figures.", ge=0)] = 0.0
     seed: Annotated[int, Option("Initial weights, order and draws.", ge=0)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationConfig(Options):
+    """How FMCE-Net is fitted to recorded runs of the architecture that it will score."""
+
+    passes: Annotated[
+        int, Option("Passes over the bags of one run; of several, it is chosen on those that are held out.", ge=0)
+    ] = 20
+    most: Annotated[int, Option("Most passes that can be chosen.", ge=1, command=False)] = 40
+    lr: Annotated[float, Option("Learning rate of Adam, constant.", gt=0, command=False)] = 5e-4
+    pull: Annotated[
+        float,
+        Option("By how much of the learning rate weights are drawn back to where they began.", ge=0, command=False),
+    ] = 1.0
+    batch_size: Annotated[int, Option("Bags per step.", ge=1, command=False)] = 32
+    label_width: Annotated[
+        float, Option("Deviation of the belief that a label stands for, in units of FMCS.", gt=0, command=False)
+    ] = 0.05
+    seed: Annotated[int, Option("Order and draws.", ge=0, command=False)] = 0

@@ -69,7 +69,7 @@ def fit_set(
     chosen = np.flatnonzero(train)
     if not len(chosen):
         raise PredictorError("There is no bag to train on. Check the protocol and the FMCS-dataset.")
-    rows, fmcs = _rows(bags, net_config), torch.from_numpy(bags.fmcs).float()
+    rows, fmcs = rows_of(bags, net_config), torch.from_numpy(bags.fmcs).float()
     if net_config.trees:
         return _fit_trees(rows, bags.fmcs[chosen], chosen, groups[chosen], net_config, config)
     folds = [(chosen[rest], chosen[held]) for rest, held in _folds(groups[chosen], config.folds)]
@@ -106,11 +106,12 @@ def _fit_trees(
 
 def predict_bags(net: SetNet, bags: Bags, index: NDArray[np.int64]) -> list[Prediction]:
     """Predictions of a set net in eval mode for the bags at some positions, int64 (B,)."""
-    rows = _rows(bags, net.config)
+    rows = rows_of(bags, net.config)
     return [found for part in in_parts(index) for found in net.predict_features(rows.take(part))]
 
 
-def _rows(bags: Bags, config: SetConfig) -> Rows:
+def rows_of(bags: Bags, config: SetConfig) -> Rows:
+    """What a net of this shape is given of bags."""
     return bags.rows(reference=config.reference, evidence=bool(config.evidence))
 
 
@@ -143,7 +144,7 @@ def _validate(
         ratios, errors = [], []
         for net, training, held in runs:
             net.members[0] = next(training)
-            found, std = _summaries(net.eval(), rows, held)
+            found, std = summaries(net.eval(), rows, held)
             apart = (found - fmcs[held]).abs()
             ratios.append(apart / std)
             errors.append(float(apart.mean()))
@@ -158,7 +159,7 @@ def _validate(
 
 
 @torch.no_grad()
-def _summaries(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+def summaries(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """FMCS and its deviation for some bags, (B,) each."""
     found = [net.summarize(net(rows.take(part)))[:2] for part in in_parts(index)]
     fmcs, std = zip(*found, strict=True)
@@ -184,14 +185,14 @@ def _training(
     averaged = AveragedModel(member, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
     steps, schedule = optimizer(member, config, -(-len(index) // config.batch_size))
     inputs = _inputs(net, rows, index)
-    hidden = _hidden_groups(net.config)
+    hidden = hidden_groups(net.config)
     for _ in range(passes):
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(state)
             for batch in torch.randperm(len(index)).split(config.batch_size):
                 chosen = index[batch.numpy()]
                 seen = net.normalize(rows.take(chosen)) if inputs is None else inputs[batch]
-                seen = _without_some_groups(seen, hidden)
+                seen = without_some_groups(seen, hidden)
                 if config.noise:
                     seen = seen + config.noise * torch.randn_like(seen)
                 loss = F.cross_entropy(member(seen), soft_labels(fmcs[chosen], config.label_width))
@@ -212,7 +213,7 @@ def _inputs(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> Tensor | None:
     return torch.cat([net.normalize(rows.take(part)) for part in in_parts(index)])
 
 
-def _hidden_groups(config: SetConfig) -> list[tuple[float, Tensor]]:
+def hidden_groups(config: SetConfig) -> list[tuple[float, Tensor]]:
     """What is hidden in some training bags, so that the net learns to do without: how often, and its columns."""
     with torch.device("cpu"):
         maps = seen_features(torch.zeros(1, 2 * FEATURES), replace(config, evidence=(), reference=False)).shape[1]
@@ -230,7 +231,7 @@ def _hidden_groups(config: SetConfig) -> list[tuple[float, Tensor]]:
     return found
 
 
-def _without_some_groups(inputs: Tensor, hidden: list[tuple[float, Tensor]]) -> Tensor:
+def without_some_groups(inputs: Tensor, hidden: list[tuple[float, Tensor]]) -> Tensor:
     """Some bags without some groups of their columns."""
     if hidden:
         inputs = inputs.clone()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -78,6 +78,13 @@ def load_images(options: SplitOptions) -> ImageData:
         preprocessing=preprocessing,
         probe_sha256=_sha256(probe, preprocessing),
     )
+
+
+def prepared_as(data: ImageData, preprocessing: Preprocessing) -> ImageData:
+    """The same images with another preprocessing, such as that of a model."""
+    if preprocessing == data.preprocessing:
+        return data
+    return replace(data, preprocessing=preprocessing, probe_sha256=_sha256(data.probe, preprocessing))
 
 
 def held_out_images(options: ImageOptions) -> tuple[ImageSet, Preprocessing]:

@@ -22,7 +22,7 @@ import click
 import numpy as np
 import pandas as pd
 import torch
-from corpus_fit import FIT, SHAPE, folds, without
+from corpus_fit import FIT, SHAPE, folds, groups_of, without
 from corpus_read import FOLDER, read, take
 
 from fmce_mlflow.method.fitting.bags import Bags
@@ -31,7 +31,21 @@ from fmce_mlflow.method.fitting.config import CalibrationConfig
 from fmce_mlflow.method.fitting.fit_set import fit_set, predict_bags
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 
-COLUMNS = ["passes", "lr", "pull", "pair", "run_id", "fmcs", "level", "before", "after", "inside", "width", "said"]
+COLUMNS = [
+    "passes",
+    "lr",
+    "pull",
+    "shrinkage",
+    "pair",
+    "run_id",
+    "fmcs",
+    "level",
+    "before",
+    "after",
+    "inside",
+    "width",
+    "said",
+]
 
 
 def pairs(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
@@ -55,7 +69,7 @@ def one_pair(net: SetNet, bags: Bags, by: str, of: str, kind: str, grid: list[Ca
         for place, old, new in zip(scored, before, after, strict=True):
             true, level = t["fmcs"].iloc[place], t["level"].iloc[place]
             rows.append(
-                (config.passes, config.lr, config.pull, kind, of, true, level, old.fmcs, new.fmcs,
+                (config.passes, config.lr, config.pull, config.shrinkage, kind, of, true, level, old.fmcs, new.fmcs,
                  new.low <= true <= new.high, new.high - new.low, new.level)
             )  # fmt: skip
     return rows
@@ -64,7 +78,7 @@ def one_pair(net: SetNet, bags: Bags, by: str, of: str, kind: str, grid: list[Ca
 def one_fold(bags: Bags, grid: list[CalibrationConfig], most: int, held: np.ndarray) -> list[tuple]:
     """All pairs of the architectures that are held out together, at most so many of each."""
     torch.set_num_threads(1)
-    net = fit_set(bags, ~held, bags.column("backbone"), SHAPE, FIT).net
+    net = fit_set(bags, ~held, groups_of(bags), SHAPE, FIT).net
     own = without(take(bags, held), ["labels"])
     found, count = [], dict[tuple[str, str], int]()
     for by, of, kind in pairs(own.table):
@@ -80,11 +94,14 @@ def one_fold(bags: Bags, grid: list[CalibrationConfig], most: int, held: np.ndar
 @click.option("--passes", default="20", show_default=True, help="With commas.")
 @click.option("--lr", default=str(CalibrationConfig().lr), show_default=True, help="With commas.")
 @click.option("--pull", default=str(CalibrationConfig().pull), show_default=True, help="With commas.")
+@click.option("--shrinkage", default=str(CalibrationConfig().shrinkage), show_default=True, help="With commas.")
 @click.option("--folds", "count", default=6, show_default=True)
 @click.option("--most", default=4, show_default=True, help="Pairs of each architecture and kind.")
 @click.option("--jobs", default=2, show_default=True)
 @click.option("--held-out", is_flag=True, help="Score the networks on which nothing was chosen.")
-def main(bags: str, passes: str, lr: str, pull: str, count: int, most: int, jobs: int, held_out: bool) -> None:
+def main(
+    bags: str, passes: str, lr: str, pull: str, shrinkage: str, count: int, most: int, jobs: int, held_out: bool
+) -> None:
     known = read(Path(bags))
     never = known.table["held"].to_numpy()
     if held_out:
@@ -92,15 +109,18 @@ def main(bags: str, passes: str, lr: str, pull: str, count: int, most: int, jobs
     else:
         known = take(known, ~never)
         parts = folds(known, "architecture", count)
-    numbers = [[float(word) for word in text.split(",")] for text in (passes, lr, pull)]
+    numbers = [[float(word) for word in text.split(",")] for text in (passes, lr, pull, shrinkage)]
     default = CalibrationConfig()
-    grid = [replace(default, passes=int(p), lr=rate, pull=force) for p, rate, force in product(*numbers)]
+    grid = [
+        replace(default, passes=int(p), lr=rate, pull=force, shrinkage=share)
+        for p, rate, force, share in product(*numbers)
+    ]
     with ProcessPoolExecutor(jobs) as pool:
         rows = [row for part in pool.map(partial(one_fold, known, grid, most), parts) for row in part]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["error before"], table["error after"] = ((table[name] - table["fmcs"]).abs() for name in ("before", "after"))
     table["right"] = (table["said"] == table["level"]).where(table["level"].notna())
-    each = table.groupby(["pair", "passes", "lr", "pull"]).agg(
+    each = table.groupby(["pair", "passes", "lr", "pull", "shrinkage"]).agg(
         before=("error before", "mean"), after=("error after", "mean"), right=("right", "mean"),
         inside=("inside", "mean"), width=("width", "mean"), bags=("fmcs", "size"),
     )  # fmt: skip

@@ -45,5 +45,5 @@ def test_its_options_are_those_of_the_calibration_and_of_the_trainings():
 def test_a_mistake_is_said_and_no_run_is_made(words, said, tmp_path):
     uri = f"sqlite:///{tmp_path / 'never.db'}"
     result = CliRunner().invoke(main, ["--tracking-uri", uri, "calibrate", *words])
-    assert result.exit_code == 1 and said in result.output, result.output
+    assert result.exit_code == 2 and said in result.output, result.output
     assert not list(tmp_path.iterdir())

@@ -262,13 +262,13 @@ def test_an_outline_net_is_refused(place):
 
 
 def test_the_architecture_is_trained_anew_from_fresh_weights(place):
-    training = fast_options(backbone="unused")
+    training = fast_options(backbone="unused", training={"epochs": 6})
     found, said = place.calibrated(training, source_runs=(), seeds=(7,))
     (run_id,) = found.runs
     made = place.client.get_run(run_id)
     assert made.data.tags["mlflow.parentRunId"] == found.run_id and made.data.params["seed"] == "7"
     assert made.data.params["evidence"] == "True" and made.data.params["backbone"] == "tests.helpers.nets:tiny"
-    assert sorted(EvidenceReader(place.client, run_id).files) == list(range(7))
+    assert sorted(EvidenceReader(place.client, run_id).files) == list(range(13))
     first = place.client.get_run(place.runs[0]).data.params
     assert made.data.params["probe_sha256"] == first["probe_sha256"]  # the preprocessing is the model's
     assert place.client.get_registered_model("digits").tags[TAG] == found.predictor_uri
@@ -281,7 +281,7 @@ def test_what_cannot_be_trained_says_what_to_do(place):
     options = fast_options()
     anew = {"source_runs": (), "model": exported}
     refused(place, ModelError, "is exported .pt2.: its graph has no code.*--backbone", options, **anew)
-    refused(place, BackboneError, "builds another network than", options, factory="tests.helpers.nets:normed", **anew)
+    refused(place, BackboneError, "builds another network than", options, factory="resnet18", **anew)
     found = prepare(place.client, place.options(**anew), options, factory="tests.helpers.nets:tiny")
     assert found.training is not None and architecture(found.training.network(3)) == architecture(network)
     still = log_model(Still(), name="still").model_uri

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam
@@ -25,6 +26,7 @@ from fmce_mlflow.method.fitting.fit_set import hidden_groups, predict_bags, rows
 from fmce_mlflow.method.fitting.passes import Fitted
 from fmce_mlflow.method.fitting.row_store import Rows
 from fmce_mlflow.method.fmce_net.belief import NORMAL_90, Prediction, soft_labels
+from fmce_mlflow.method.fmce_net.forest import Forest
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 
 BLOCKS = 4
@@ -158,6 +160,9 @@ class _Task:
 
     def _passes(self, index: NDArray[np.int64], passes: int) -> Iterator[SetNet]:
         """The net as it is, then after each pass: the same object, in eval mode. Random numbers are its own."""
+        if self.net.config.trees:
+            yield from self._boosted(index, passes)
+            return
         net, config = copy.deepcopy(self.net).eval(), self.config
         yield net
         start = [value.detach().clone() for value in net.members.parameters()]
@@ -183,6 +188,42 @@ class _Task:
                     _drawn_back(net, start, config.lr * config.pull)
                 state = torch.get_rng_state()
             yield net.eval()
+
+    def _boosted(self, index: NDArray[np.int64], passes: int) -> Iterator[SetNet]:
+        """The net as it is, then with one more tree after another, fitted to what it misses of these bags."""
+        yield copy.deepcopy(self.net).eval()
+        if not passes:
+            return
+        with torch.no_grad():
+            raw = self.net.raw(self.rows.take(index))
+            missed = (self.fmcs[index] - self.net.location(raw)).double().numpy()
+        rows, leaves = np.where(raw.isnan().all(0).numpy(), 0.0, raw.numpy()), self.net.config.leaves
+        model = HistGradientBoostingRegressor(
+            loss="absolute_error", max_iter=passes, max_leaf_nodes=leaves, learning_rate=self.config.shrinkage,
+            min_samples_leaf=5, early_stopping=False, random_state=self.config.seed,
+        ).fit(rows, missed)  # fmt: skip
+        for number in range(1, passes + 1):
+            yield _with_trees(self.net, model, number)
+
+
+@torch.no_grad()
+def _with_trees(net: SetNet, model: HistGradientBoostingRegressor, number: int) -> SetNet:
+    """A net with the first trees of a model besides its own."""
+    own = net.config.trees
+    made = SetNet(replace(net.config, trees=own + number))
+    more = Forest(number, net.config.leaves)
+    more.take(model)
+    state = net.state_dict()
+    for name, value in made.state_dict().items():
+        if name.startswith("location.") and value.dim():
+            value[:own], value[own:] = state[name], more.state_dict()[name.removeprefix("location.")]
+        elif name == "location.base":
+            value.copy_(state[name] + more.base)
+        elif value.shape == state[name].shape:
+            value.copy_(state[name])
+        else:  # the spread has room for more trees, which stay empty
+            value[: len(state[name])] = state[name]
+    return made.eval()
 
 
 @torch.no_grad()

@@ -85,10 +85,13 @@ class CalibrationConfig(Options):
     """How FMCE-Net is fitted to recorded runs of the architecture that it will score."""
 
     passes: Annotated[
-        int, Option("Passes over the bags of one run; of several, it is chosen on those that are held out.", ge=0)
+        int, Option("Passes over the bags of one run, or trees; of several runs, it is chosen on those held out.", ge=0)
     ] = 20
     most: Annotated[int, Option("Most passes that can be chosen.", ge=1, command=False)] = 40
     lr: Annotated[float, Option("Learning rate of Adam, constant.", gt=0, command=False)] = 5e-4
+    shrinkage: Annotated[
+        float, Option("How much of what a tree finds is added, where the net is one of trees.", gt=0, command=False)
+    ] = 0.1
     pull: Annotated[
         float,
         Option("By how much of the learning rate weights are drawn back to where they began.", ge=0, command=False),

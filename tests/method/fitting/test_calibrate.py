@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fmce_mlflow.errors import PredictorError
-from fmce_mlflow.method.evidence.groups import NAMES
+from fmce_mlflow.method.evidence.groups import GROUPS, NAMES, NEVER
 from fmce_mlflow.method.fitting.bags import Bags
 from fmce_mlflow.method.fitting.calibrate import calibrated
 from fmce_mlflow.method.fitting.config import CalibrationConfig, FitConfig
@@ -130,3 +130,35 @@ def test_no_bag_is_an_error(start):
     nothing = replace(bags, row=bags.row[:0])
     with pytest.raises(PredictorError, match="no bag to calibrate"):
         calibrated(start, nothing)
+
+
+def test_a_net_of_trees_goes_on_with_trees_of_one_architecture():
+    start = fit_set(*of_trees(shift=0.0), SetConfig(statistics="none", evidence=tuple(GROUPS), trees=40, leaves=6)).net
+    own, _, _ = of_trees(shift=0.3, seed=1)
+    new, _, _ = of_trees(shift=0.3, seed=2)
+    index = np.arange(len(new.row))
+
+    def error(net):
+        return np.abs([one.fmcs for one in predict_bags(net, new, index)] - new.fmcs).mean()
+
+    made = calibrated(start, own, CalibrationConfig(passes=30)).net
+    assert error(made) < 0.6 * error(start)
+    assert made.config.trees == 70 and start.config.trees == 40
+    other = type(made)(made.config).eval()
+    other.load_state_dict(made.state_dict())
+    assert error(other) == error(made)
+
+
+def of_trees(shift, seed=0, n=360):
+    """Bags whose label an output figure tells, less a shift that an architecture has; all of them, and their groups."""
+    draw = np.random.default_rng(seed)
+    fmcs = draw.random(n)
+    evidence = draw.normal(size=(n, len(NAMES))).astype(np.float32)
+    evidence[:, NAMES.index(NEVER)] = 0
+    evidence[:, NAMES.index("output entropy")] = fmcs + shift + 0.03 * draw.normal(size=n)
+    table = pd.DataFrame(
+        {"fmcs": fmcs, "backbone": [f"net {i % 6}" for i in range(n)], "run_id": f"run {seed}", "snapshot": range(n)}
+    )
+    features = draw.normal(size=(n, FEATURES)).astype(np.float32)
+    made = Bags(table, np.arange(n), np.zeros(n, bool), features, np.zeros((n, 2), np.float32), evidence)
+    return made, np.ones(n, bool), table["backbone"].to_numpy()

@@ -62,7 +62,8 @@ class Forest(nn.Module):
             leaf = torch.from_numpy(nodes["is_leaf"].astype(bool))
             feature = torch.from_numpy(nodes["feature_idx"].astype("int16"))
             self.feature[number, :size] = torch.where(leaf, -1, feature)
-            self.threshold[number, :size] = torch.from_numpy(nodes["num_threshold"].astype("float32"))
+            most = torch.finfo(torch.float32).max  # in place of infinity, where missing values alone go right
+            self.threshold[number, :size] = torch.from_numpy(nodes["num_threshold"]).clamp(-most, most).float()
             self.left[number, :size] = torch.from_numpy(nodes["left"].astype("int16"))
             self.right[number, :size] = torch.from_numpy(nodes["right"].astype("int16"))
             self.missing_left[number, :size] = torch.from_numpy(nodes["missing_go_to_left"].astype(bool))

@@ -42,7 +42,7 @@ def logged_dataset(client, runs: int = 3, snapshots: int = 5, **more) -> tuple[s
         for index, row in part.iterrows():
             entry = writer.index.entries[row["module"], row["snapshot"]]
             table.loc[index, ["run_id", "artifact_path", "sha256"]] = [ids[name], entry.path, entry.sha256]
-    table = table[list(COLUMNS)].astype(COLUMNS)
+    table = table.reindex(columns=list(COLUMNS)).astype(COLUMNS)
     run_id = new_run(client, **{"fmce.role": "fmcs_dataset"})
     log_fmcs_dataset(Run(client, run_id), FmcsDataset(table, {}, {}), config=ConvergenceConfig(), signal="train")
     client.set_terminated(run_id)

@@ -549,7 +549,7 @@ def logged_dataset(client: MlflowClient, folder: Path, runs: int = 4) -> str:
         table.loc[mine, "sha256"] = hashes
         table.loc[mine, "run_id"] = run_id
     run_id = new_run(client, **{"fmce.role": "fmcs_dataset"})
-    table[list(COLUMNS)].astype(COLUMNS).to_parquet(folder / PARQUET, index=False)
+    table.reindex(columns=list(COLUMNS)).astype(COLUMNS).to_parquet(folder / PARQUET, index=False)
     client.log_artifact(run_id, str(folder / PARQUET))
     client.set_terminated(run_id)
     return run_id

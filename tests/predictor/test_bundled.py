@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from fmce_mlflow.method.fmce_net.config import SetConfig
+from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.networks.fresh_weights import reinitialised
 from fmce_mlflow.method.scoring.score_modules import score_modules, untrained_features
@@ -28,7 +30,7 @@ def store(evaluation_store):
 
 def test_it_is_there_small_and_says_what_it_is():
     predictor = bundled_predictor()
-    assert predictor is not None and predictor.net.config.reference
+    assert predictor is not None and predictor.net.wants_evidence and predictor.net.calibrated
     assert set(predictor.info["figures"]) == {"run", "architecture", "dataset"}
     assert len({row["backbone"] for row in predictor.info["corpus"]}) >= 6
     assert predictor.card.startswith("# FMCE-Net") and predictor.info["corpus_distance"]["far"] > 1
@@ -49,8 +51,9 @@ def test_readmes_first_call_works_without_naming_a_predictor(store, tmp_path, mo
     assert 0 <= names["result"].metrics["fmcs_predicted"] <= 1
 
 
-def test_it_is_shown_the_untrained_network_on_the_first_images():
-    net = bundled_predictor().net
+def test_a_net_with_a_reference_is_shown_the_untrained_network_on_the_first_images():
+    torch.manual_seed(0)
+    net = SetNet(SetConfig(reference=True, members=1)).eval()
     network = seeded_tiny()
     fresh = reinitialised(network)
 

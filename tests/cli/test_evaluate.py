@@ -71,7 +71,7 @@ def test_scores_are_logged_before_grad_cam_takes_its_time(client, evaluate):
     assert run.info.status == "KILLED"
     assert {"fmcs_predicted/stage", "fmcs_std/stage"} <= set(run.data.metrics)
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert files == {"fmce_modules.json", "fmce_samples.json", "fmce_report.html"}
+    assert files == {"fmce_modules.json", "fmce_samples.json", "fmce_evidence.json", "fmce_report.html"}
 
 
 # Without --dataset

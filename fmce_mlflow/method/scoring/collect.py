@@ -131,14 +131,14 @@ def collect(
         CaptureError: As ``capture``.
         ModelError: If the network cannot take the images.
     """
-    calm = settled(network, batches, fixed_batch=fixed_batch)
+    notes: list[str] = []
+    calm = _settled(network, batches, fixed_batch, notes)
     judged = network if calm is None else calm
     seen = _pass(judged, modules, batches, fixed_batch, token_grid)
     names = list(seen.maps)
     raw = seen if calm is None else _pass(network, modules, batches, fixed_batch, token_grid)
     figures: dict[str, dict[str, float]] = {name: {} for name in names}
     said: dict[str, list[str]] = {name: [] for name in names}
-    notes: list[str] = []
     example = padded(batches[0], fixed_batch)[: fixed_batch or 2]
     _safely(notes, "its depths", lambda: _into(figures, depths(judged, names, example, token_grid=token_grid)))
     weights = weights_before(network, names, example, token_grid=token_grid)
@@ -171,6 +171,23 @@ def collect(
         name: ModuleEvidence(figures[name], fresh.get(name, torch.zeros(0, 0)), tuple(said[name])) for name in names
     }
     return Collected(judged, calm is not None, found, tuple(notes))
+
+
+def _settled(
+    network: nn.Module, batches: Sequence[Tensor], fixed_batch: int | None, notes: list[str]
+) -> nn.Module | None:
+    """A settled copy, where the network has statistics to settle and can be copied."""
+    try:
+        return settled(network, batches, fixed_batch=fixed_batch)
+    except FmceError:
+        raise  # on the images, as the network itself would
+    except Exception as error:  # a model's __deepcopy__ raises what it likes
+        reason = " ".join(str(error).split())[:200]
+        notes.append(
+            f"The model cannot be copied ({type(error).__name__}: {reason}), so BatchNorm's statistics are taken as "
+            "they are."
+        )
+        return None
 
 
 def _into(figures: Mapping[str, dict[str, float]], found: Mapping[str, Mapping[str, float]]) -> None:
@@ -241,7 +258,10 @@ def _fresh(
         notes.append(f"The network cannot be drawn anew: {error}")
     except Exception as error:  # a model's reset_parameters and __deepcopy__ raise what they like
         reason = " ".join(str(error).split())[:200]
-        notes.append(f"The network cannot be drawn anew ({type(error).__name__}: {reason}).")
+        notes.append(
+            f"The model cannot be copied with fresh weights ({type(error).__name__}: {reason}), so the predictor does "
+            "without the contrast and is less sure."
+        )
     return {name: torch.stack(values) for name, values in found.items()}
 
 

@@ -63,6 +63,8 @@ def one_pair(net: SetNet, bags: Bags, by: str, of: str, kind: str, grid: list[Ca
     last = ((t["place"] == 0) & (t["chosen"] == "all") & (t["kind"] == "trained")).to_numpy()
     scored = np.flatnonzero((run == of) & last)
     fitted = take(bags, (run == by) & (t["kind"] == "trained").to_numpy())
+    if not len(fitted.row) or not len(scored):  # a training without labels
+        return []
     before, rows = predict_bags(net, bags, scored), []
     for config in grid:
         after = predict_bags(calibrated(net, fitted, config).net, bags, scored)

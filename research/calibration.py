@@ -69,7 +69,7 @@ def one_pair(net: SetNet, bags: Bags, by: str, of: str, kind: str, grid: list[Ca
     for config in grid:
         after = predict_bags(calibrated(net, fitted, config).net, bags, scored)
         for place, old, new in zip(scored, before, after, strict=True):
-            true, level = t["fmcs"].iloc[place], t["level"].iloc[place]
+            true, level = t["fmcs"].iloc[place], t["level"].astype(float).iloc[place]
             rows.append(
                 (config.passes, config.lr, config.pull, config.shrinkage, kind, of, true, level, old.fmcs, new.fmcs,
                  new.low <= true <= new.high, new.high - new.low, new.level)

@@ -117,7 +117,7 @@ def record(
         run, owned = _chosen_run(run_id, client, say)
         out: Uploads | None = None
         try:
-            _check_usable(run)
+            _check_usable(run, waiting=((uploads or UploadOptions()).root / run.id).is_dir())
             out = open_uploads(run, uploads)
             made = _begin(run, out, model, modules, images, name, choices, owned)
         except BaseException as error:
@@ -240,7 +240,7 @@ def _chosen_run(run_id: str | None, client: MlflowClient | None, say: Callable[[
     return run, True
 
 
-def _check_usable(run: Run) -> None:
+def _check_usable(run: Run, *, waiting: bool) -> None:
     """Refuse a run that is not there, has ended, or is of another kind.
 
     Raises:
@@ -261,5 +261,5 @@ def _check_usable(run: Run) -> None:
         raise RunError(f"Run {run.id} is of another kind ({ROLE_TAG} is {role!r}). Record in a new run.")
     if has_ended(tags):
         raise RunError(f"Run {run.id} has a recording that has ended. Record in a new run.")
-    if logged.info.status == "FINISHED" and checkpoint_slots.TAG not in tags:
+    if logged.info.status == "FINISHED" and checkpoint_slots.TAG not in tags and not waiting:
         raise RunError(f"Run {run.id} is finished. Record in a new run, or in one that is active.")

@@ -64,6 +64,7 @@ def test_cells_of_a_model_card_are_text():
         columns=["predictor", "MAE"], figures={"run": [[hostile, "0.12"]]}, meaning={"run": "unseen runs"},
         calibrated=True, held=[], fails=0.2, failures={"run": [(hostile, hostile, 1, "0.31", "-0.20")]},
         known_failures=[hostile], limits=[], unmeasured=[],
+        calibration={"said": hostile, "model": hostile, "modules": [hostile]},
     )  # fmt: skip
     assert "![" not in card and "http://" not in card and "\n# c" not in card and "run `3f2a`" in card
     tables = [line for line in card.splitlines() if line.startswith("|")]

@@ -105,9 +105,10 @@ class SetNet(nn.Module):
         return F.pad(features.float()[:, :width], (0, max(0, width - features.shape[1])), value=float("nan"))
 
     def normalize(self, features: Tensor) -> Tensor:
-        """Features as the net's members take them in, (B, F); a contrast that is missing is 0.
+        """Features as the net's members take them in, (B, F); a contrast or evidence that is missing is 0.
 
-        As :meth:`standardize`, or with ``quantile`` normal deviates within ±2.42.
+        As :meth:`standardize`, or with ``quantile`` normal deviates within ±2.42. Features of the maps themselves are
+        never missing: a bag with NaN there is NaN throughout, so that a fit to it diverges.
         """
         if self.config.scaling == "standard":
             seen = self.standardize(features)
@@ -117,7 +118,8 @@ class SetNet(nn.Module):
                 known = torch.where(self.scale[:, None] > VARIES, known, torch.nan)
             scaled = torch.where(known.isnan(), 0.0, _interpolated(known.nan_to_num(0.0), self.knots, self.deviates))
             seen = seen_features(scaled.T, self.config)
-        return torch.cat([seen, self._known_groups(features)], 1) if self.config.evidence else seen
+        seen = torch.cat([seen, self._known_groups(features)], 1) if self.config.evidence else seen
+        return torch.where(features[:, :FEATURES].isnan().any(1, keepdim=True), torch.nan, seen)
 
     def raw(self, features: Tensor) -> Tensor:
         """Features as trees take them in, (B, F), NaN where one is missing."""

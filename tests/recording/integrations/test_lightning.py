@@ -162,7 +162,13 @@ def test_a_checkpoint_that_came_before_its_snapshot_gives_that_snapshot(lightnin
     assert first.recorder.snapshots == 2
     options = {"logger": logger(pl, run_id=run_id), "ckpt_path": tmp_path / "step=6.ckpt"}
     fit(pl, model(), callbacks=[recorder(cls, say=print)], **options)
-    assert ours(client, run_id) == ours(client, undisturbed)
+    found, whole = ours(client, run_id), ours(client, undisturbed)
+    steps = whole["metrics"]["fmce/weight_change/net.stem"]
+    assert found["metrics"]["fmce/weight_change/net.stem"] == [row for row in steps if row[0] != 2]
+    for each in (found, whole):  # the weights of snapshot 1 died with the process, so the step to 2 is not known
+        del each["metrics"]["fmce/weight_change/net.stem"]
+        del each["convergence"]["weight_change"]["net.stem"][2]
+    assert found == whole
 
 
 @pytest.mark.parametrize(

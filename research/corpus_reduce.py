@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ import click
 import numpy as np
 import torch
 from corpus_plan import Plan
-from corpus_train import images, network
+from corpus_train import Images, images, network
 from torch import Tensor, nn
 
 from fmce_mlflow.method.evidence.groups import NAMES
@@ -39,7 +39,7 @@ from fmce_mlflow.method.fmce_net.statistics import bag_features
 from fmce_mlflow.method.networks.backbones import build_backbone
 from fmce_mlflow.method.networks.capture import locate
 from fmce_mlflow.method.networks.fresh_weights import SCHEMES, reinitialised
-from fmce_mlflow.method.scoring.collect import Collected, _fresh, _pass, collect
+from fmce_mlflow.method.scoring.collect import Collected, collect, fresh_features, maps_of
 
 SETS = ("all", "few", "small")
 KINDS = ("trained", "fresh", "reset", "after-reset")
@@ -87,16 +87,32 @@ def chosen_images(labels: np.ndarray, classes: int, draw: np.random.Generator) -
     yield draw.permutation(len(labels))[: draw.choice([8, 12, 16, 24, 32])]
 
 
-def reduced(facts: Mapping[str, Any], states: list[Any]) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class Looks:
+    """What a training's networks are looked at with."""
+
+    images: Images
+    draw: np.random.Generator
+    build: Callable[[], nn.Module] | None  # the network as its library draws it: not every model's is known
+    sets: Iterator[tuple[Tensor, Tensor]]  # images and classes of each of :data:`SETS`, drawn one by one
+
+
+def looks(item: Plan, places: Sequence[str]) -> Looks:
+    """The images of a training, the same in each call, from the folders of the data sets."""
+    data, draw = images(item, places), np.random.default_rng(crc32(item.key.encode()))
+    x, y = data.probe
+    factory = partial(build_backbone, item.backbone, num_classes=data.classes, image_size=32)
+    build = factory if draw.random() < 0.5 else None
+    sets = ((x[index], y[index]) for index in chosen_images(y.numpy(), data.classes, draw))
+    return Looks(data, draw, build, sets)
+
+
+def reduced(facts: Mapping[str, Any], states: list[Any], places: Sequence[str]) -> dict[str, np.ndarray]:
     """All rows of a training."""
     item = Plan(**facts["plan"])
-    data = images(item, PLACES)
-    x, y = data.probe
-    draw = np.random.default_rng(crc32(item.key.encode()))
-    factory = partial(build_backbone, item.backbone, num_classes=data.classes, image_size=32)
-    build = factory if draw.random() < 0.5 else None  # not every model's is known
-    sets = ((x[index], y[index]) for index in chosen_images(y.numpy(), data.classes, draw))
-    return evidence_rows(network(item, data.classes).eval(), facts, states, sets, draw, build)
+    seen = looks(item, places)
+    model = network(item, seen.images.classes).eval()
+    return evidence_rows(model, facts, states, seen.sets, seen.draw, seen.build)
 
 
 def evidence_rows(
@@ -113,7 +129,7 @@ def evidence_rows(
         pixels = [images_of_set]
         notes: list[str] = []
         model.load_state_dict(states[0])
-        fresh = _fresh(model, modules, pixels, build, None, None, 0, notes)
+        fresh = fresh_features(model, modules, pixels, build, notes=notes)
         references.append(torch.stack([fresh[name] for name in modules]))
 
         def look(
@@ -163,40 +179,48 @@ def _reset(model: nn.Module, module: str, scheme: Any, seed: int) -> None:
 def _add(
     rows: Rows, found: Collected, pixels: Tensor, snapshot: int, chosen: int, kinds: list[str], modules: tuple[str, ...]
 ) -> None:
-    maps = _pass(found.network, modules, [pixels], None, None)
+    maps = maps_of(found.network, modules, [pixels])
     for place, (name, kind) in enumerate(zip(modules, kinds, strict=True)):
-        whole = maps.of(name)
+        whole = maps[name]
         if not bool(torch.isfinite(whole).all()):
             continue
         features = bag_features(whole)
         rows.add(snapshot, place, chosen, kind, features, found.modules[name].row(features, whole, len(whole)))
 
 
-PLACES: tuple[str, str, str] = ("data", "cifar10", "mini_imagenet")
+def of_weights(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a command that goes over kept weights, and is shown what the trainings were."""
+    for option in (
+        click.option("--shard", default="0/1", show_default=True, help="Which part of the work this process does."),
+        click.option("--mini-imagenet", default="mini_imagenet", show_default=True, help="folder:PATH of its classes."),
+        click.option("--cifar10", default="cifar10", show_default=True, help="cifar10, or folder:PATH of its images."),
+        click.option("--data-root", default="data", show_default=True, help="Where MNIST is."),
+        click.option("--weights", default="corpus", show_default=True, help="Folder of corpus_train.py."),
+    ):
+        command = option(command)
+    return command
+
+
+def trainings(weights: str, shard: str, done: Callable[[str], bool]) -> Iterator[tuple[str, dict[str, Any], list[Any]]]:
+    """Key, record and kept weights of each training of a shard that is not done, the oldest first."""
+    part, of = map(int, shard.split("/"))
+    for path in sorted(Path(weights).glob("*.json"), key=lambda path: path.stat().st_mtime):
+        if crc32(path.stem.encode()) % of == part and not done(path.stem):
+            yield path.stem, json.loads(path.read_text()), torch.load(path.with_suffix(".pt"))
 
 
 @click.command(help=__doc__)
-@click.option("--weights", default="corpus", show_default=True, help="Folder of corpus_train.py.")
+@of_weights
 @click.option("--out", default="research/corpus", show_default=True, help="Folder of the files.")
-@click.option("--data-root", default=PLACES[0], show_default=True, help="Where MNIST is.")
-@click.option("--cifar10", default=PLACES[1], show_default=True, help="cifar10, or folder:PATH of its images.")
-@click.option("--mini-imagenet", default=PLACES[2], show_default=True, help="folder:PATH of its twenty classes.")
-@click.option("--shard", default="0/1", show_default=True, help="Which part of the work this process does.")
 def main(weights: str, out: str, data_root: str, cifar10: str, mini_imagenet: str, shard: str) -> None:
-    global PLACES
-    PLACES = (data_root, cifar10, mini_imagenet)
     torch.set_num_threads(1)
-    folder, (part, of) = Path(out), map(int, shard.split("/"))
+    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(Path(weights).glob("*.json"), key=lambda path: path.stat().st_mtime):
-        target = folder / f"{path.stem}.npz"
-        if crc32(path.stem.encode()) % of != part or target.exists():
-            continue
+    for key, facts, states in trainings(weights, shard, lambda key: (folder / f"{key}.npz").exists()):
         began = time.monotonic()
-        facts = json.loads(path.read_text())
-        made = reduced(facts, torch.load(path.with_suffix(".pt")))
-        write(target, facts, made)
-        click.echo(f"{path.stem}: {len(made['kind'])} rows, {time.monotonic() - began:.0f} s")
+        made = reduced(facts, states, (data_root, cifar10, mini_imagenet))
+        write(folder / f"{key}.npz", facts, made)
+        click.echo(f"{key}: {len(made['kind'])} rows, {time.monotonic() - began:.0f} s")
 
 
 def write(target: Path, facts: Mapping[str, Any], made: Mapping[str, np.ndarray]) -> None:

@@ -1,7 +1,7 @@
 """The paper's table: FMCE-Net on ResNet-50 and ShuffleNet v2 × MNIST and CIFAR-10, and on runs that it has not seen.
 
-    python research/experiments.py --parts paper
-    python research/paper_table.py --tracking-uri sqlite:///experiments.db --out paper_table.json
+    python research/paper_runs.py
+    python research/paper_table.py --tracking-uri sqlite:///paper.db --out paper_table.json
 
 ``images``: a net is fitted to half of the probe images of one backbone run, as published, and scored on the other half;
 one net per backbone seed. ``run``: nets are fitted to the runs of the other seeds, and scored on the other half of the
@@ -21,8 +21,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pandas as pd
 import torch
-from experiments import EXPERIMENT, PAPER_BACKBONES, PAPER_DATA, TAG
 from mlflow import MlflowClient
+from paper_runs import BACKBONES, EPOCHS, EXPERIMENT, STORE, TAG, key_of
 
 from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
@@ -41,7 +41,7 @@ OUTLINE = FitConfig(epochs=30)
 
 def runs_of(client: MlflowClient, backbone: str, dataset: str) -> list[str]:
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    found = client.search_runs([experiment.experiment_id], f"tags.`{TAG}` LIKE 'paper|{backbone}|{dataset}|%'")
+    found = client.search_runs([experiment.experiment_id], f"tags.`{TAG}` LIKE '{key_of(backbone, dataset, '%')}'")
     done = [run for run in found if run.info.status == "FINISHED"]
     return [run.info.run_id for run in sorted(done, key=lambda run: run.data.tags[TAG])]
 
@@ -82,7 +82,7 @@ def unseen_runs(table: pd.DataFrame, read, bags: BagConfig, levels: int) -> dict
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tracking-uri", default="sqlite:///experiments.db")
+    parser.add_argument("--tracking-uri", default=STORE)
     parser.add_argument("--out", default="paper_table.json", help="figures by cell; read again where they are there")
     parser.add_argument("--spacing", default="time", choices=["time", "loss"])
     args = parser.parse_args()
@@ -91,8 +91,8 @@ def main() -> None:
     out = Path(args.out)
     cells = json.loads(out.read_text()) if out.exists() else {}
     config, bags = ConvergenceConfig(spacing=args.spacing), BagConfig()
-    for backbone in reversed(PAPER_BACKBONES):
-        for dataset in PAPER_DATA:
+    for backbone in BACKBONES:
+        for dataset in EPOCHS:
             runs, key = runs_of(client, backbone, dataset), f"{backbone} × {dataset}"
             if key not in cells or cells[key]["runs"] != len(runs):
                 found = build_fmcs_dataset(client, runs, config=config)

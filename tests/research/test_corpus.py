@@ -1,37 +1,36 @@
-"""The corpus of the bundled predictor: its plan, its random networks, and the file that its statistics are kept in."""
+"""The corpus of the bundled predictor: its plan, its random networks, and the files that it is kept in."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.method.networks.backbones import build_backbone
-from fmce_mlflow.runs.run import Run
+from fmce_mlflow.method.networks.capture import locate
 from research import random_nets
-from tests.conftest import fast_options
 
 RESEARCH = Path(random_nets.__file__).parent
-TAG, EXPERIMENT = "fmce.corpus", "tests"
 
 
 @pytest.fixture
-def corpus(monkeypatch):
+def corpus_plan(monkeypatch):
     monkeypatch.syspath_prepend(str(RESEARCH))
-    import corpus
+    import corpus_plan
 
-    return corpus
+    return corpus_plan
 
 
 @pytest.fixture
-def corpus_bags(monkeypatch):
+def corpus_read(monkeypatch):
     monkeypatch.syspath_prepend(str(RESEARCH))
-    import corpus_bags
+    import corpus_read
 
-    return corpus_bags
+    return corpus_read
 
 
 @pytest.mark.parametrize("number", [0, 3, 14, 42, 113, 199, 200, 201, 202, 203, 204, 205])
@@ -57,17 +56,6 @@ def test_a_random_network_is_the_same_each_time_and_learns(number):
     assert dict(first.named_modules())["features"] is not None and dict(first.named_modules())["stages.0"] is not None
 
 
-def test_the_runs_in_the_file_are_those_of_the_plan_whatever_folder_their_networks_were_in(corpus, corpus_bags):
-    name = "corpus_nets:mixer|mnist|0|default"
-    assert corpus_bags.today(f"benchmarks.{name}") == f"research.{name}" == corpus_bags.today(f"research.{name}")
-    planned, known = {item.key for item in corpus.plan()}, {run["key"] for run in corpus_bags.known(corpus_bags.FILE)}
-    ours = {key for key in known if key.startswith("research.")}
-    assert ours <= planned and any(map(corpus_bags.is_random, ours)) and not all(map(corpus_bags.is_random, ours))
-    for name in corpus.MODULES:
-        if name.startswith("research."):
-            build_backbone(name, num_classes=3, image_size=32)
-
-
 def test_random_networks_differ():
     def shape(number):
         return [(name, tuple(p.shape)) for name, p in random_nets.build(number, 10).named_parameters()]
@@ -81,47 +69,52 @@ def test_there_are_no_other_names():
         random_nets.net_one  # noqa: B018
 
 
-def test_no_run_of_the_plan_is_there_twice_and_each_can_be_trained(corpus):
-    keys = [run.key for run in corpus.plan()]
-    assert len(keys) == len(set(keys)) >= 200
-    for run in corpus.plan():
-        options = run.options("data", "folder:cifar10")
-        assert options.modules == corpus.MODULES[run.backbone] and options.training.seed == run.seed
+def test_no_training_of_the_plan_is_there_twice_and_networks_of_this_repository_have_the_modules_it_names(corpus_plan):
+    plan = corpus_plan.plan()
+    assert len({item.key for item in plan}) == len(plan) >= 150
+    assert {item.recipe for item in plan} <= set(corpus_plan.RECIPES) and set(corpus_plan.HELD_OUT) < set(
+        corpus_plan.MODULES
+    )
+    assert {item.random for item in plan} == {True, False}
+    for name, modules in corpus_plan.MODULES.items():
+        if name.startswith("research."):
+            network = build_backbone(name, num_classes=3, image_size=32)
+            for module in modules:
+                assert locate(dict(network.named_modules()), module)
 
 
-def test_what_a_run_is_reduced_to_is_read_back_and_is_not_added_twice(client, data, corpus_bags, tmp_path):
-    file = tmp_path / "bags.npz"
-    run_id = client.create_run(client.get_experiment_by_name(EXPERIMENT).experiment_id, tags={TAG: "tiny|d|0|x"})
-    run_id = run_id.info.run_id
-    options = fast_options()
-    train_backbone(Run(client, run_id, lambda _: None), options, data=data)
-    modules = {options.backbone: options.modules}
-    corpus_bags.add(client, file, EXPERIMENT, TAG, modules)
-    bags, losses = corpus_bags.read(file)
-    snapshots = options.training.snapshots + 1
-    assert len(bags.table) == snapshots and set(bags.table["run_id"]) == {"tiny|d|0|x"} == set(losses)
-    assert len(bags.row) == len(bags.features) == 4 * snapshots and bags.test_images.sum() == 2 * snapshots
-    assert np.isfinite(bags.features).all()
-    history = client.get_metric_history(run_id, "train_loss")
-    assert losses["tiny|d|0|x"]["train_loss"] == [m.value for m in sorted(history, key=lambda m: m.step)]
-    corpus_bags.add(client, file, EXPERIMENT, TAG, modules)
-    assert [run["key"] for run in corpus_bags.known(file)] == ["tiny|d|0|x"]
-    assert (corpus_bags.read(file)[0].features == bags.features).all()
+def test_the_files_in_the_repository_are_of_this_release_and_named_by_their_trainings(corpus_plan, corpus_read):
+    found = []
+    for path in corpus_read.FOLDER.glob("*.npz"):
+        with np.load(path, allow_pickle=False) as file:
+            facts = corpus_read.facts_of(file)
+        assert path.stem == corpus_plan.Plan(**facts["plan"]).key
+        labels = corpus_read.labels(facts, facts["modules"][-1])
+        assert labels is None or len(labels.fmcs) == len(facts["snapshots"])
+        found.append(corpus_plan.Plan(**facts["plan"]).random)
+    assert len(found) >= 140 and 0 < sum(found) < 30
 
 
-def test_the_file_in_the_repository_is_of_this_release(corpus, corpus_bags):
-    bags, losses = corpus_bags.read(corpus_bags.FILE)
-    assert len(losses) >= 240 and {key.split("|")[0] for key in losses} <= set(corpus.MODULES)
-    assert set(bags.table["dataset"]) == set(corpus.SIZES)
-    random = bags.table["run_id"].map(corpus_bags.is_random).to_numpy()[bags.row]
-    assert not bags.test_images[random].any() and bags.test_images[~random].mean() == 0.5
-    assert np.isfinite(bags.features).all()
+def test_a_file_is_read_as_bags_with_labels(corpus_read, tmp_path):
+    name = "test_resnet_digits_all_default_all-classes_0"
+    shutil.copy(corpus_read.FOLDER / f"{name}.npz", tmp_path)
+    bags = corpus_read.read(tmp_path)
+    table = bags.table
+    assert set(table["run_id"]) == {name} and set(table["kind"]) == {"trained", "fresh", "reset", "after-reset"}
+    assert len(bags.row) == len(bags.features) == len(bags.evidence) == len(table)
+    assert np.isfinite(bags.features).all() and table["fmcs"].between(0, 1).all()
+    assert (table["fmcs"][table["kind"].isin(["fresh", "reset"])] == 0).all()
+    last = table[(table["kind"] == "trained") & (table["place"] == 0) & (table["chosen"] == "all")]
+    assert last["snapshot"].is_monotonic_increasing and last["fmcs"].is_monotonic_increasing
+    assert (last["fmcs"].iloc[0], last["fmcs"].iloc[-1]) == (0, 1) and set(last["module"]) == {"layer4"}
+    assert set(last["level"].dropna()) == set(range(5))
 
 
-def test_a_file_of_another_release_is_refused(corpus_bags, tmp_path):
-    with np.load(corpus_bags.FILE) as file:
+def test_a_file_of_another_release_is_refused(corpus_read, tmp_path):
+    with np.load(next(corpus_read.FOLDER.glob("*.npz"))) as file:
         parts = dict(file)
-    parts["high"] = parts["high"][1:]
+    facts = json.loads(parts["facts"].tobytes()) | {"format": 0}
+    parts["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     np.savez(tmp_path / "other.npz", **parts)
     with pytest.raises(SystemExit, match="made by another release"):
-        corpus_bags.read(tmp_path / "other.npz")
+        corpus_read.read(tmp_path)

@@ -166,7 +166,7 @@ def collect(
     )
     if fresh is None:
         anew = None if build is None or seen.logits is None else partial(build, seen.logits.shape[1])
-        fresh = _fresh(network, names, batches, anew, fixed_batch, token_grid, seed, notes)
+        fresh = fresh_features(network, names, batches, anew, fixed_batch, token_grid, seed=seed, notes=notes)
     found = {
         name: ModuleEvidence(figures[name], fresh.get(name, torch.zeros(0, 0)), tuple(said[name])) for name in names
     }
@@ -237,17 +237,21 @@ def _views(
     return {name: view_agreement(torch.stack([one.of(name) for one in each])) for name in names}
 
 
-def _fresh(
+def fresh_features(
     network: nn.Module,
     names: Sequence[str],
     batches: Sequence[Tensor],
     build: Callable[[], nn.Module] | None,
-    fixed_batch: int | None,
-    token_grid: TokenGrid | None,
-    seed: int,
+    fixed_batch: int | None = None,
+    token_grid: TokenGrid | None = None,
+    *,
+    seed: int = 0,
     notes: list[str],
 ) -> dict[str, Tensor]:
-    """Features of fresh copies, settled on the same images: (R, FEATURES) by map."""
+    """Features of copies of a network with fresh weights, settled on the same images: (R, FEATURES) by map.
+
+    Arguments are those of :func:`collect`, but ``build`` takes none; why there are no copies is added to ``notes``.
+    """
     found: dict[str, list[Tensor]] = {}
     try:
         for copy in fresh_copies(network, seed=seed, build=build):

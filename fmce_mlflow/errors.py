@@ -27,12 +27,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 
 class FmceError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose; it travels between processes as it is."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As pickle needs it: an error may be made of other things than its text."""
+        return _made_again, (type(self), self.args), self.__dict__
+
+
+def _made_again(cls: type[FmceError], args: tuple[object, ...]) -> FmceError:
+    made = cls.__new__(cls)
+    made.args = args
+    return made
 
 
 class ConfigError(FmceError):

@@ -15,6 +15,10 @@ from fmce_mlflow.safety.options import Names, Option, Registered
 from fmce_mlflow.wording import printable
 
 Format = Literal["pt2", "pickle"]
+WorkersOption = Annotated[
+    int | None,
+    Option("Processes that train side by side; auto: one per core, or on a GPU one training after another.", ge=1),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

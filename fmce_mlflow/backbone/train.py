@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,8 +21,8 @@ from fmce_mlflow.backbone import resume as checkpoint
 from fmce_mlflow.backbone.finish import closing, opened
 from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.backbone.record import begin, make_recorder, refuse_other_images, save_state, snapshot_line
+from fmce_mlflow.backbone.result import BackboneResult
 from fmce_mlflow.backbone.stopping import decide, freeze_again, has_ended, tell_stop
-from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.images.split import ImageData, load_images
 from fmce_mlflow.method.networks.backbones import build_backbone
 from fmce_mlflow.method.training.config import TrainingConfig
@@ -41,24 +41,6 @@ from fmce_mlflow.safety import interrupts
 from fmce_mlflow.wording import printable
 
 
-@dataclass(frozen=True, slots=True)
-class BackboneResult:
-    """What a backbone run came to.
-
-    Attributes:
-        convergence: By the run's signal; for ``drift``, of its first module.
-        disagreement: A sentence if training and eval-mode losses say different things.
-        val_accuracy: At the last snapshot, in [0, 1].
-        model_uri: The final model's URI; empty on other processes than the first.
-    """
-
-    run_id: str
-    convergence: Convergence
-    disagreement: str | None
-    val_accuracy: float
-    model_uri: str
-
-
 def train_backbone(
     run: Run,
     options: BackboneOptions,
@@ -67,6 +49,7 @@ def train_backbone(
     name: str = "",
     uploads: UploadOptions | None = None,
     network: Callable[[int], nn.Module] | None = None,
+    bar: bool = True,
 ) -> BackboneResult:
     """Train a backbone in an existing MLflow run, or go on with one that was killed.
 
@@ -81,25 +64,26 @@ def train_backbone(
         name: What progress lines begin with.
         uploads: How snapshots wait for a server.
         network: Makes the untrained network from the training's seed, where the options do not name what builds it.
+        bar: Whether a terminal shows a bar; else there is a line per snapshot.
 
     Raises:
         FmceError: For every mistake that a user can make.
     """
     if not PartialState(cpu=options.training.cpu).is_main_process:
         return _train(
-            replace(run, say=lambda line: None), options, None, data, name, network
+            replace(run, say=lambda line: None), options, None, data, name, network, bar
         )  # the first process records
     with interrupts.stoppable():
         out = opened(run, uploads)
         with closing(run, out):
-            result = _train(run, options, out, data, name, network)
+            result = _train(run, options, out, data, name, network, bar)
         out.persist(partial(checkpoint_slots.remove, run))  # not before: without one, an unfinished run starts anew
     return result
 
 
 def _train(
     run: Run, options: BackboneOptions, out: Uploads | None, data: ImageData | None, name: str,
-    network: Callable[[int], nn.Module] | None = None,
+    network: Callable[[int], nn.Module] | None, bar: bool,
 ) -> BackboneResult:  # fmt: skip
     """Train, on every process; the one that has ``out`` records."""
     config = options.training
@@ -121,8 +105,8 @@ def _train(
         load_weights(model, resume.state.model)
         freeze_again(deciding, options)
     else:
-        with _progress(config, data, last, name, shown=accelerator.is_main_process) as bar:
-            last = _snapshots(said, model, options, data, accelerator, resume, deciding, bar)
+        with _progress(config, data, last, name, shown=bar and accelerator.is_main_process) as images:
+            last = _snapshots(said, model, options, data, accelerator, resume, deciding, images)
     if recorder is not None and last < config.snapshots:
         tell_stop(said, recorder.uploads, options, last)
 
@@ -133,7 +117,7 @@ def _train(
     if recorder is not None:
         log_models = partial(
             models.log_models,
-            run.saying_once(),
+            said.saying_once(),
             model,
             data,
             modules=tuple(recorder.shapes),

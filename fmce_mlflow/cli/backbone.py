@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmce_mlflow.backbone.options import BackboneOptions
+from fmce_mlflow.backbone.side_by_side import Trainings, at_once, nested
 from fmce_mlflow.cli.command import Command, both
 from fmce_mlflow.cli.options import option, options_of
 from fmce_mlflow.cli.runs import is_main_process, make_client, open_run, say, say_where, world_size
@@ -128,15 +129,17 @@ def build_fmcs_command(
         raise ConfigError(
             "build-fmcs runs in one process. Train in many with train-backbone, then name the runs in --source-runs."
         )
-    client = make_client(ctx)
-    from fmce_mlflow.fmcs_dataset.build import build_fmcs
-    from fmce_mlflow.fmcs_dataset.log import describe
+    with Trainings(1 if sources.source_runs else at_once(jobs, sources.workers), say) as trainings:
+        client = make_client(ctx)
+        from fmce_mlflow.fmcs_dataset.build import build_fmcs
+        from fmce_mlflow.fmcs_dataset.log import describe
 
-    data = {} if sources.source_runs else _rehearse(jobs)
-    run = open_run(client, ctx, name="fmcs_dataset")
-    dataset = build_fmcs(
-        run, jobs, data, source_runs=sources.source_runs, unconverged=sources.unconverged, uploads=uploads
-    )
+        data = {} if sources.source_runs else _rehearse(jobs)
+        run = open_run(client, ctx, name="fmcs_dataset")
+        trained = trainings.train(nested(run, jobs), data, uploads=uploads)
+        dataset = build_fmcs(
+            run, jobs, data, source_runs=sources.source_runs, unconverged=sources.unconverged, trained=trained
+        )
     describe(dataset, say)
     say(f"FMCS-dataset {run.id}: {len(dataset.table)} rows of {dataset.table['run_id'].nunique()} runs.")
     say_where(run)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fmce_mlflow.backbone.side_by_side import Trainings, at_once
 from fmce_mlflow.cli.command import Command
 from fmce_mlflow.cli.options import options_of
 from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
@@ -32,14 +33,16 @@ def main_command(ctx: click.Context, /, options: StoryOptions) -> None:
     Example:
       fmce main
     """
-    client = make_client(ctx)
-    from fmce_mlflow.demo.story import tell_story
-    from fmce_mlflow.method.images.split import load_images
+    jobs = [options.backbone] * (len(options.seeds) + 1)
+    with Trainings(at_once(jobs, options.workers), say) as trainings:
+        client = make_client(ctx)
+        from fmce_mlflow.demo.story import tell_story
+        from fmce_mlflow.method.images.split import load_images
 
-    data = load_images(options.backbone)
-    run = open_run(client, ctx, name="main")
-    with run.closing():
-        tell_story(run, options, data=data)
+        data = load_images(options.backbone)
+        run = open_run(client, ctx, name="main")
+        with run.closing():
+            tell_story(run, options, data=data, trainings=trainings)
     say_where(run)
     info = run.fetch().info
     experiment = client.get_experiment(info.experiment_id).name

@@ -172,6 +172,9 @@ def main(ctx: click.Context, tracking_uri: str | None, experiment: str) -> None:
     """Feature Map Convergence Evaluation for MLflow: how mature is the training of one module of a vision model?"""
     # Threads of OpenMP that wait by spinning train fifty times slower when another job shares the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A bar per model and two lines per run hide what is said, by processes that are begun too.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     ctx.obj = {"tracking_uri": tracking_uri, "experiment": experiment}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
-from fmce_mlflow.backbone.options import BackboneOptions
+from fmce_mlflow.backbone.options import BackboneOptions, WorkersOption
 from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
 from fmce_mlflow.method.fmce_net.config import SetConfig
@@ -28,6 +28,7 @@ class DemoOptions(Options):
     ] = (0, 1, 2)
     seed: Annotated[int, Option("Seed of the backbone whose snapshots are evaluated; FMCE-Net does not see it.")] = 3
     register_as: Annotated[str, reads(registered_name), Option("Name of the registered model.")] = "fmce-demo"
+    workers: WorkersOption = None
     alias: Annotated[str, Option("What the mature version is promoted to.")] = "champion"
     require: Annotated[Requirements, Option("What a promotion requires; several with commas.")] = field(
         default_factory=lambda: parse_requirements([DEFAULT])

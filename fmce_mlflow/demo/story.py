@@ -7,15 +7,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from torch.utils.data import Subset
 
 from fmce_mlflow.backbone.options import BackboneOptions
-from fmce_mlflow.backbone.train import train_backbone
+from fmce_mlflow.backbone.side_by_side import Ended, Job, Trainings, nested
 from fmce_mlflow.demo.options import StoryOptions
-from fmce_mlflow.errors import PromotionRefused, RunError
+from fmce_mlflow.errors import NonFiniteLossError, PromotionRefused, RunError
 from fmce_mlflow.evaluation.evaluate import nested_evaluations
 from fmce_mlflow.evaluation.options import EvaluationConfig
 from fmce_mlflow.fmcs_dataset.build import build_fmcs
@@ -69,13 +70,17 @@ class StoryResult:
     seconds: dict[str, float]
 
 
-def tell_story(run: Run, options: StoryOptions, *, data: ImageData | None = None) -> StoryResult:
+def tell_story(
+    run: Run, options: StoryOptions, *, data: ImageData | None = None, trainings: Trainings | None = None
+) -> StoryResult:
     """Go through everything the suite is for, each step a run nested below one.
 
     Args:
         run: The run below which all others are; the caller closes it.
         options: What to do.
         data: The images, if they are loaded already.
+        trainings: Where backbones are trained; here, one after another, where it is not given. Side by side, the one
+            that is judged is trained along with those that FMCE-Net learns from.
 
     Raises:
         RunError: If the trained version is refused or the early one promoted.
@@ -88,14 +93,14 @@ def tell_story(run: Run, options: StoryOptions, *, data: ImageData | None = None
     part = partial(_part, run, seconds)
     seeds = ", ".join(map(str, options.seeds))
     with part("FMCS-dataset", f"train {len(options.seeds)} backbones, seeds {seeds}, and label their maps"):
-        fmcs_run = _build_fmcs(run, options, data)
+        fmcs_run, model = _build_fmcs(run, options, data, trainings or Trainings())
     with (
         part("FMCE-Net", "learn to predict FMCS from feature maps"),
         run.nested("fmce_net", role="fmce_net").closing() as below,
     ):
         predictor = train_fmce_net(below, replace(options.net, fmcs_run=fmcs_run)).model_uri
     with part("Model", f"train another backbone, seed {options.seed}, and register two of its snapshots"):
-        early, final = _train_model(run, options, data)
+        early, final = _train_model(run, options, model)
     with part("Evaluation", "predict the FMCS of both versions on images that nothing was trained on"):
         evaluation_of_early, evaluation_of_final = _evaluate(run, options, data, predictor, (early, final))
     with part("Promotion", "promote the mature version, refuse the immature one"):
@@ -150,19 +155,23 @@ def _backbone(options: StoryOptions, seed: int, **more: Any) -> BackboneOptions:
     return replace(backbone, training=replace(backbone.training, seed=seed), **more)
 
 
-def _build_fmcs(run: Run, options: StoryOptions, data: ImageData) -> str:
-    jobs = [_backbone(options, seed) for seed in options.seeds]
+def _build_fmcs(run: Run, options: StoryOptions, data: ImageData, trainings: Trainings) -> tuple[str, Iterator[Ended]]:
+    """The run with the FMCS-dataset, and what comes of the training of the backbone that is judged."""
+    backbones = [_backbone(options, seed) for seed in options.seeds]
+    judged = Job(_backbone(options, options.seed, log_checkpoints=True), partial(run.nested, "model", role="backbone"))
     with run.nested("fmcs_dataset", role="fmcs_dataset").closing() as below:
-        found = build_fmcs(below, jobs, {jobs[0].dataset: data})
+        trained = trainings.train([*nested(below, backbones), judged], {data.name: data})
+        found = build_fmcs(below, backbones, {}, trained=islice(trained, len(backbones)))
     run.say(f"FMCS-dataset {below.id}: {len(found.table)} rows of {found.table['run_id'].nunique()} runs.")
-    return below.id
+    return below.id, trained
 
 
-def _train_model(run: Run, options: StoryOptions, data: ImageData) -> tuple[Registered, Registered]:
-    """Train one more backbone and register two of its snapshots: an early and the last."""
-    backbone = _backbone(options, options.seed, log_checkpoints=True)
-    with run.nested("model", role="backbone").closing() as below:
-        convergence = train_backbone(below, backbone, data=data).convergence
+def _train_model(run: Run, options: StoryOptions, trained: Iterator[Ended]) -> tuple[Registered, Registered]:
+    """Register two snapshots of one more backbone: an early and the last."""
+    below, result = (one := next(trained)).run, one.result
+    if isinstance(result, NonFiniteLossError):
+        raise result
+    convergence, last = result.convergence, options.backbone.training.snapshots
     if convergence.markers is None:
         raise RunError(f"The run of seed {options.seed} cannot be labelled: {convergence.verdict()}")
     outputs = below.fetch().outputs
@@ -170,12 +179,12 @@ def _train_model(run: Run, options: StoryOptions, data: ImageData) -> tuple[Regi
 
     def registered(snapshot: int) -> Registered:
         version = register(run.client, below.id, logged[snapshot], options.register_as)
-        text = f"Snapshot {snapshot} of {backbone.training.snapshots}, seed {options.seed}."
+        text = f"Snapshot {snapshot} of {last}, seed {options.seed}."
         run.client.update_model_version(options.register_as, version, description=text)
         run.say(f"Snapshot {snapshot} is version {version} of {options.register_as}.")
         return Registered(version, snapshot, below.id)
 
-    return registered(convergence.markers[1]), registered(backbone.training.snapshots)
+    return registered(convergence.markers[1]), registered(last)
 
 
 def _evaluate(

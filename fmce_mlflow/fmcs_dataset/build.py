@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fmce_mlflow.backbone.options import BackboneOptions
-from fmce_mlflow.backbone.train import train_backbone
+from fmce_mlflow.backbone.side_by_side import Ended, Trainings, nested
 from fmce_mlflow.errors import NonFiniteLossError, RunError
 from fmce_mlflow.fmcs_dataset.label import FmcsDataset, build_fmcs_dataset
 from fmce_mlflow.fmcs_dataset.log import log_fmcs_dataset
@@ -29,6 +29,7 @@ def build_fmcs(
     source_runs: Sequence[str] = (),
     unconverged: Unconverged = "drop",
     uploads: UploadOptions | None = None,
+    trained: Iterable[Ended] | None = None,
 ) -> FmcsDataset:
     """Train backbones, or take trained ones, and label their feature maps; the run is closed.
 
@@ -39,6 +40,7 @@ def build_fmcs(
         source_runs: Backbone runs to take instead of training.
         unconverged: Whether runs that have not converged are dropped, or kept without a label.
         uploads: How snapshots wait for a server.
+        trained: What comes of the trainings, in the order of jobs, where they are under way already.
 
     Raises:
         FmceError: For every mistake that a user can make.
@@ -49,7 +51,9 @@ def build_fmcs(
         sources, modules, failed = list(source_runs), jobs[0].modules, dict[str, str]()
         if not sources:
             modules = ()  # all that were recorded
-            sources, failed = train_backbones(run, jobs, data, uploads=uploads)
+            if trained is None:
+                trained = Trainings().train(nested(run, jobs), data, uploads=uploads)
+            sources, failed = _sorted(run, trained)
         dataset = build_fmcs_dataset(
             run.client, sources, config=config, signal=signal, unconverged=unconverged, modules=modules
         )
@@ -62,24 +66,19 @@ def build_fmcs(
     return dataset
 
 
-def train_backbones(
-    parent: Run, jobs: Sequence[BackboneOptions], data: Mapping[str, ImageData], *, uploads: UploadOptions | None = None
-) -> tuple[list[str], dict[str, str]]:
-    """Train each job as a run nested in ``parent``: the runs that were trained, and by run why it diverged.
+def _sorted(parent: Run, trained: Iterable[Ended]) -> tuple[list[str], dict[str, str]]:
+    """The runs that were trained, and by run why it diverged.
 
     Raises:
         RunError: If every run failed.
     """
     done, failed = [], {}
-    for i, options in enumerate(jobs):
-        parent.say(f"Backbone {i + 1} of {len(jobs)}")
-        run = parent.nested(role="backbone")
-        try:
-            train_backbone(run, options, data=data[options.dataset], uploads=uploads)
-            done.append(run.id)
-        except NonFiniteLossError as error:
-            failed[run.id] = str(error)
-            parent.say(f"Run {run.id} failed: {error}")
+    for one in trained:
+        if isinstance(one.result, NonFiniteLossError):
+            failed[one.run.id] = str(one.result)
+            parent.say(f"Run {one.run.id} failed: {one.result}")
+        else:
+            done.append(one.run.id)
     if not done:
         raise RunError("Every backbone run failed:\n" + "\n".join(f"  {k}: {v}" for k, v in failed.items()))
     return done, failed

@@ -24,6 +24,7 @@ class Terminated(KeyboardInterrupt):
 _pid: int | None = None  # of the process whose signals are ours; a forked worker's are not
 _depth = 0
 _waiting: int | None = None
+_came = False
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def stoppable() -> Iterator[None]:
         ...     print("closed cleanly")
         closed cleanly
     """
-    global _pid
+    global _pid, _came
     if _pid == os.getpid() or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -50,7 +51,7 @@ def stoppable() -> Iterator[None]:
         if signal.getsignal(number) == (signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     ]
     before = {number: signal.signal(number, _handle) for number in ours}
-    _pid = os.getpid()
+    _pid, _came = os.getpid(), False
     try:
         yield
     finally:
@@ -110,6 +111,11 @@ def released() -> Iterator[None]:
         _depth = before
 
 
+def came() -> bool:
+    """Whether a signal has come to this process since :func:`stoppable` began; a second one would not wait."""
+    return _came
+
+
 def raise_held() -> None:
     """Raise the signal that waits for the end of :func:`held`, if there is one."""
     if _waiting is not None:
@@ -117,7 +123,8 @@ def raise_held() -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    global _waiting
+    global _waiting, _came
+    _came = True
     if os.getpid() != _pid and number in ENDING:  # a forked worker dies of it, as it would have
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -138,7 +138,7 @@ def test_train_backbone_says_what_it_does_in_plain_lines(fmce, client):
 
 
 def test_build_fmcs_trains_each_seed_as_a_nested_run(fmce, client):
-    result = fmce("build-fmcs", *TINY, "--seeds", "0,1", "--unconverged", "keep")
+    result = fmce("build-fmcs", *TINY, "--seeds", "0,1", "--unconverged", "keep", "--workers", "1")
     assert result.exit_code == 0, result.output
     parent, *children = runs_of(client)
     assert parent.data.tags["fmce.role"] == "fmcs_dataset" and parent.info.status == "FINISHED"
@@ -395,7 +395,7 @@ def test_a_diverging_run_is_closed_as_failed_with_what_it_had_logged(fmce, clien
 
 
 def test_build_fmcs_names_runs_that_diverged_and_fails_where_all_did(fmce, client):
-    result = fmce("build-fmcs", *TINY, "--lr", "1e30", "--seeds", "0,1")
+    result = fmce("build-fmcs", *TINY, "--lr", "1e30", "--seeds", "0,1", "--workers", "1")
     assert result.exit_code == 1 and "Every backbone run failed" in result.output
     parent, *children = runs_of(client)
     assert parent.info.status == "FAILED" and [run.info.status for run in children] == ["FAILED"] * 2

@@ -89,7 +89,7 @@ LOADERS = {
     "mlflow.pytorch.load_model": {"runs/torch_models.py"},
     "mlflow.pyfunc.load_model": set(),
     "load_model": {"image_dataset/classifier.py"},
-    "pickle.loads": {"tuning/trial_bags.py", "tuning/workers.py"},
+    "pickle.loads": {"safety/processes.py", "tuning/trial_bags.py"},
     "pickle.load": set(),
     "yaml.load": set(),
     "yaml.unsafe_load": set(),

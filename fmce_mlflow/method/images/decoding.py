@@ -36,9 +36,6 @@ class UnreadableError(DataError):
             "it, with unreadable='skip'."
         )
 
-    def __reduce__(self) -> tuple[type[UnreadableError], tuple[str, str]]:
-        return UnreadableError, (self.name, self.reason)  # it crosses from worker processes
-
 
 def decoded(item: Any, name: str, layout: Layout = "auto", fit: Fit | None = None) -> NDArray[Any]:
     """A path, encoded bytes, a PIL image, an array or tensor as one image: uint8 (H, W, 3 or 1), or float32 (C, H, W).

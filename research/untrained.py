@@ -13,7 +13,8 @@
 - ``frozen``: backbones of :data:`TRAINED` with fresh weights under a head that was trained on digits, with BatchNorm's
   statistics moving meanwhile and without;
 - ``trained``: these networks trained on digits;
-- ``reset``: the same with one of their stages reset, by ``reinitialised`` and by their library's own initialisation.
+- ``reset``: the same with one of their stages reset, by ``reinitialised`` and by their library's own initialisation;
+- ``images``: the trained ones, on images of three classes, of one, and on 16 images, beside all 128 of ten classes.
 
 All is scored as ``fmce evaluate`` scores it. What was scored by the same predictor is read again; ``--out`` keeps the
 trained networks too, which depend on no predictor. Seconds are the processor's.
@@ -30,7 +31,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ from fmce_mlflow.predictor.find import NamedPredictor, find_predictor
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import TorchModel
 
-PARTS = ("untrained", "settled", "frozen", "trained", "reset")
+PARTS = ("untrained", "settled", "frozen", "trained", "reset", "images")
 TRAINED = (
     "timm:test_convnext", "timm:mobilenetv2_035", "timm:regnety_002", "timm:test_byobnet", "timm:lcnet_035",
     "research.corpus_nets:dense_cnn", "timm:test_vit2", "timm:starnet_s050", "research.corpus_nets:all_cnn",
@@ -70,6 +71,12 @@ TRAINED = (
 CONDITIONS = {"digits": 64, "cifar10": 32}
 """By data set, the images' size; for 64 pixels networks are as their libraries build them, for 32 the stem is small."""
 INITS = ("reinitialised", "library")
+CHOSEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "three classes": lambda labels: labels < 3,
+    "one class": lambda labels: labels == 0,
+    "16 images": lambda labels: torch.arange(len(labels)) < 16,
+}
+"""By set of images, which of all are in it, by their labels."""
 IMAGES, TRAINING_IMAGES = 128, 2000
 PASSES, PASS_IMAGES = 60, 16
 EPOCHS, HEAD_EPOCHS, BATCH, RATE = 8, 4, 64, 2e-3
@@ -205,9 +212,10 @@ def items(args: argparse.Namespace, predictor: NamedPredictor) -> Iterator[Item]
                 if args.alternate and (place + number) % len(CONDITIONS):
                     continue
                 yield part, f"{name}|{dataset}", partial(_untrained, args, score, part, name, dataset, size)
-    for part in ("frozen", "trained", "reset"):
+    hows = {"frozen": ("moving", "kept"), "trained": ("",), "reset": INITS, "images": tuple(CHOSEN)}
+    for part in hows:
         for name in TRAINED:
-            for how in {"frozen": ("moving", "kept"), "trained": ("",), "reset": INITS}[part]:
+            for how in hows[part]:
                 for stage in range(4) if part == "reset" else (0,):
                     key = "|".join(filter(None, [name, how, f"stage {stage + 1}" if part == "reset" else ""]))
                     yield part, key, partial(_of_digits, args, score, part, name, how, stage)
@@ -247,6 +255,11 @@ def _of_digits(
             return {"none": f"{len(names)} stages"}
         reset(network, parts[stage], how, name, args.seed)
         about["stage"] = names[stage]
+    if part == "images":
+        about["whole"] = [module["fmcs"] for module in score(network, data, names)["modules"]]
+        kept = CHOSEN[how](data.labels)
+        data = replace(data, probe=data.probe[kept], labels=data.labels[kept])
+        about["images"] = len(data.labels)
     return about | {"accuracy": accuracy(network, data)} | score(network, data, names)
 
 
@@ -322,6 +335,12 @@ def table(args: argparse.Namespace) -> None:
     for how, part in frame[frame["part"] == "reset"].groupby("how"):
         report, alone = part["right"].mean(), part["by_score"].mean()
         print(f"reset, {how}: {report:.1%} named by the report, {alone:.1%} by scores alone")
+    for how, part in frame[frame["part"] == "images"].groupby("how", sort=False):
+        moved, holds = part["moved"].explode(), part["holds"].explode()
+        print(
+            f"images, {how}: scores differ from those on all by {moved.mean():.3f} on average, {moved.max():.2f} at "
+            f"most; their interval holds {holds.mean():.1%} of these ({len(moved)} modules)"
+        )
     print(f"{len(failed)} could not be scored; predictors: {sorted({one['predictor'] for one in found})}")
 
 
@@ -329,7 +348,8 @@ def judged(found: Found) -> dict[str, Any]:
     """Whether a network is scored as it should be: all its stages (``right``) and its last one alone (``last``).
 
     Untrained stages are to lie below 0.3, trained ones above 0.7, and of a network with a reset stage that one is to be
-    the first that the report calls not mature (``by_score``: the first whose score is below its bar).
+    the first that the report calls not mature (``by_score``: the first whose score is below its bar). On some of the
+    images the interval is to hold the score on all.
     """
     part, scores = found["part"], [module["fmcs"] for module in found["modules"]]
     low = [module["name"] for module in found["modules"] if module["fmcs"] < found["mature"]]
@@ -344,6 +364,10 @@ def judged(found: Found) -> dict[str, Any]:
     if part == "reset":
         named = bool(found["fallen"]) and found["fallen"][0] == found["stage"]
         return row | {"right": named, "last": named, "by_score": low[:1] == [found["stage"]]}
+    if part == "images":
+        held = [m["low"] <= whole <= m["high"] for m, whole in zip(found["modules"], found["whole"], strict=True)]
+        row |= {"moved": [abs(one - whole) for one, whole in zip(scores, found["whole"], strict=True)], "holds": held}
+        return row | {"right": all(held), "last": held[-1]}
     fine = [score > TRAINED_FROM if part == "trained" else score <= UNTRAINED for score in scores]
     return row | {"right": all(fine), "last": fine[-1], "by_score": all(fine)}
 

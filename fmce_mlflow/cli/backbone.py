@@ -30,7 +30,10 @@ from fmce_mlflow.safety.options import build, split, whole_numbers
 from fmce_mlflow.wording import did_you_mean
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from fmce_mlflow.method.images.split import ImageData
+    from fmce_mlflow.method.networks.entry import Entry
 
 
 def backbone_options(values: Mapping[str, Any]) -> BackboneOptions:
@@ -155,25 +158,55 @@ def list_backbones_command() -> None:
 
 
 @click.command("list-modules", cls=Command)
+@option("model", "", "Model URI in place of a backbone: the modules of a model that MLflow has.")
 @options_of(BackboneOptions, only=("backbone", "stem"))
-@option("image-size", 32, "Input height and width.", int)
-def list_modules_command(backbone: str, image_size: int, stem: Stem) -> None:
-    """Functional modules of a backbone; the default one is marked with a star."""
+@option("image-size", 32, "Input height and width, where the model does not say.", int)
+@click.pass_context
+def list_modules_command(ctx: click.Context, /, model: str, backbone: str, image_size: int, stem: Stem) -> None:
+    """Functional modules of a backbone or a model; the default one is marked with a star.
+
+    \b
+    Examples:
+      fmce list-modules --backbone resnet50
+      fmce list-modules --model models:/photos/2
+    """
     import torch
 
     from fmce_mlflow.method.networks.backbones import build_backbone
-    from fmce_mlflow.method.networks.find_modules import default_module, list_modules
+    from fmce_mlflow.method.networks.entry import Entry
+    from fmce_mlflow.method.networks.find_modules import list_modules
+    from fmce_mlflow.runs.torch_models import load_torch_model
 
-    model = build_backbone(backbone, num_classes=10, image_size=image_size, stem=stem)
-    default, problem = "", ""
-    try:
-        default = default_module(model, torch.zeros(2, 3, image_size, image_size))
-    except CaptureError as error:
-        problem = str(error)
-    for name in list_modules(model):
+    entry, images = Entry(), torch.zeros(2, 3, image_size, image_size)
+    if model:
+        loaded = load_torch_model(model, make_client(ctx))
+        network, entry = loaded.network, loaded.entry
+        shape = [given or own for given, own in zip(loaded.input_shape or (), images.shape[1:], strict=False)]
+        images = torch.zeros(loaded.fixed_batch or 2, *(shape or images.shape[1:]))
+        images = images.byte() if loaded.takes_bytes else images
+    else:
+        network = build_backbone(backbone, num_classes=10, image_size=image_size, stem=stem)
+    default, problem = _default_module(network, images, entry)
+    for name in list_modules(network):
         click.echo(f"{name} *" if name == default else name)
     if problem:
         click.echo(problem, err=True)
+
+
+def _default_module(network: nn.Module, images: Tensor, entry: Entry) -> tuple[str, str]:
+    """The module that is evaluated where none is named, or why there is none."""
+    from fmce_mlflow.method.networks.find_modules import default_module
+    from fmce_mlflow.method.networks.forward import as_input
+
+    images = as_input(network, images)
+    try:
+        with (entry if entry.name is None else entry.tried(network, images)).open(network):
+            return default_module(network, images), ""
+    except FmceError as error:
+        return "", str(error)
+    except Exception as error:  # what a network raises of images that it does not like
+        size = "×".join(map(str, images.shape))
+        return "", f"No default module: the model cannot take zeros of shape {size}. Try --image-size. ({error!s:.200})"
 
 
 @click.command("list-data", cls=Command)

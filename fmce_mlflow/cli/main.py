@@ -63,7 +63,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "list-backbones": ("backbone:list_backbones_command", "Names that --backbone takes"),
     "list-modules": (
         "backbone:list_modules_command",
-        "Functional modules of a backbone; the default one is marked with a star",
+        "Functional modules of a backbone or a model; the default one is marked with a star",
     ),
     "list-data": ("backbone:list_data_command", "Names that --dataset takes"),
     "sync": (

@@ -82,13 +82,13 @@ def _options(command: str) -> list[click.Option]:
 
 
 def _entry_point(name: str) -> str:
-    options = _options(name)
     lines = [f"  {_key(name)}:", "    parameters:"]
-    for one in options:
+    words = [f"python -m entrypoints.{_key(name)}"]
+    for one in main.commands[name].params:
         declared = {"type": "string", "default": "" if one.multiple else one.default}
         flow = yaml.safe_dump(declared, default_flow_style=True, sort_keys=False, width=10_000).strip()
         lines.append(f"      {one.name}: {flow}")
-    words = [f"python -m entrypoints.{_key(name)}", *(f"{one.opts[0]} {{{one.name}}}" for one in options)]
+        words.append(f"{one.opts[0]} {{{one.name}}}" if isinstance(one, click.Option) else f"{{{one.name}}}")
     glued = " ".join(word.replace(" ", "\0") for word in words)  # an option and its value stay on one line
     folded = textwrap.wrap(glued, 112, break_long_words=False, break_on_hyphens=False)
     lines += ["    command: >-", *(f"      {line}" for line in folded)]

@@ -43,11 +43,26 @@ class NamedPredictor:
 
 
 @cache
-def bundled_predictor() -> Predictor | None:
-    """The predictor that comes with this package; None where its files are missing."""
+def bundled_predictor() -> Predictor:
+    """The predictor that comes with this package, read once: ``fmce_mlflow.bundled_predictor()``.
+
+    Its ``net`` scores bags of maps, ``card`` says in Markdown what it was trained on and how good it is, ``info`` has
+    the same as JSON values.
+
+    Raises:
+        PredictorError: Its files are missing, as in a checkout without them.
+
+    Example:
+        >>> import fmce_mlflow, torch
+        >>> maps = torch.rand(64, 32, 4, 4)  # of one module, for 64 images
+        >>> 0 <= fmce_mlflow.bundled_predictor().net.predict(maps).fmcs <= 1
+        True
+    """
     folder = files("fmce_mlflow.predictor") / "resources" / "fmce_net"
     with as_file(folder) as path:
-        return load_predictor(path) if (path / "MLmodel").is_file() else None
+        if not (path / "MLmodel").is_file():
+            raise PredictorError(f"No predictor is named, and this release comes without one. {HOW_TO_GET_ONE}")
+        return load_predictor(path)
 
 
 def find_predictor(uri: str | None, client: MlflowClient | None = None) -> NamedPredictor:
@@ -62,10 +77,7 @@ def find_predictor(uri: str | None, client: MlflowClient | None = None) -> Named
         IntegrityError: If its files are not what was written.
     """
     if not uri or uri == BUNDLED:
-        bundled = bundled_predictor()
-        if bundled is None:
-            raise PredictorError(f"No predictor is named, and this release comes without one. {HOW_TO_GET_ONE}")
-        return NamedPredictor(bundled, BUNDLED, BUNDLED)
+        return NamedPredictor(bundled_predictor(), BUNDLED, BUNDLED)
     shown = without_credentials(uri)
     try:
         description = fetch_description(uri, client)

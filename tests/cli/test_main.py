@@ -15,7 +15,9 @@ from pathlib import Path
 
 import click
 import mlflow
+import numpy as np
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
 from mlflow import MlflowClient
@@ -28,6 +30,7 @@ from fmce_mlflow.method.images.preprocessing import Preprocessing
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.reading import seal
 from tests.conftest import fast_options, new_run
+from tests.helpers.nets import tiny
 
 ROOT = Path(__file__).parents[2]
 TINY = (
@@ -207,6 +210,25 @@ def test_lists_of_names(fmce):
     assert fmce("list-data").output.splitlines()[0].split()[0] == "digits"
     modules = fmce("list-modules", "--backbone", "tests.helpers.nets:tiny").output.splitlines()
     assert modules == ["stem", "norm", "act", "drop", "stage *", "stage.0", "stage.1", "pool", "flat", "head"]
+
+
+@pytest.mark.parametrize("kind", ["pickle", "pt2"])
+def test_modules_of_a_logged_model_are_listed_by_its_uri(fmce, client, kind, tmp_path):
+    net, folder = tiny(num_classes=3).eval(), tmp_path / "model"
+    example = np.zeros((1, 3, 16, 16), np.float32)
+    mlflow.pytorch.save_model(net, folder, serialization_format=kind, input_example=example)
+    listed = fmce("list-modules", "--model", str(folder)).output.splitlines()
+    assert "stage *" in listed and {"stem", "head"} <= set(listed)
+
+
+def test_a_model_that_lists_its_modules_says_which_size_it_lacks(fmce, tmp_path):
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2))
+    folder = tmp_path / "model"
+    mlflow.pytorch.save_model(net, folder, serialization_format="pickle")
+    result = fmce("list-modules", "--model", str(folder))
+    assert result.exit_code == 0 and result.stdout.splitlines() == ["0", "1", "2"]
+    assert "--image-size" in result.stderr
+    assert "0 *" in fmce("list-modules", "--model", str(folder), "--image-size", "8").output
 
 
 # Mistakes

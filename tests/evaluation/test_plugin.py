@@ -621,19 +621,6 @@ def test_a_predictor_from_a_folder(store, tmp_path):
     assert result.metrics["fmcs_predicted"] == pytest.approx(expected_score(), abs=1e-4)
 
 
-def test_no_predictor_says_how_to_get_one(store):
-    if find_bundled():
-        pytest.skip("this release brings a predictor along")
-    text = refusal(store.uris["pickle"], images(), store, PredictorError, predictor=None)
-    assert "No predictor is named" in text and "train-fmce-net" in text and '{"predictor": "models:/fmcs/1"}' in text
-
-
-def find_bundled() -> bool:
-    from fmce_mlflow.predictor.find import bundled_predictor
-
-    return bundled_predictor() is not None
-
-
 def test_what_is_no_predictor(store):
     text = refusal(store.uris["pickle"], images(), store, PredictorError, predictor=store.uris["pickle"])
     assert "is no FMCE-Net: its MLflow flavors are" in text

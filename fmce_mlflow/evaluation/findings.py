@@ -214,27 +214,37 @@ class Findings:
         return next((module for module in weighty if module.untouched), None)
 
     @property
+    def begins(self) -> ModuleFinding | None:
+        """Where immaturity begins, beyond doubt: at what was never trained, or has a part that was not, if others were.
+
+        A part counts in a module that is not mature.
+        """
+        partly = (module for module in self.deciding if module.part and module.fmcs < self.mature)
+        return self.untrained or next(partly, None)
+
+    @property
     def least(self) -> ModuleFinding:
         """The least mature module of those that decide; of all, if none does."""
-        return self.untrained or min(self.deciding or self.modules, key=lambda module: module.fmcs)
+        return self.begins or min(self.deciding or self.modules, key=lambda module: module.fmcs)
 
     @property
     def fallen(self) -> tuple[ModuleFinding, ...]:
         """Those that decide, from where immaturity begins: the rest work on what that module gives them.
 
-        It begins at the module that was never trained, if others were; else at the first that is not mature.
+        It begins at the module that was never trained, or of which a part was not, if others were; else at the first
+        that is not mature.
         """
         young = [module for module in self.deciding if module.fmcs < self.mature or module is self.untrained]
         surely = [module for module in young if module.high < self.mature]
-        first = self.untrained or next(iter(surely or young), None)
+        first = self.begins or next(iter(surely or young), None)
         return tuple(young[young.index(first) :]) if first else ()
 
     @property
     def before(self) -> tuple[ModuleFinding, ...]:
-        """Those that are not mature and lie before the module that was never trained."""
-        if self.untrained is None:
+        """Those that are not mature and lie before where immaturity begins beyond doubt."""
+        if self.begins is None:
             return ()
-        ahead = self.deciding[: self.deciding.index(self.untrained)]
+        ahead = self.deciding[: self.deciding.index(self.begins)]
         return tuple(module for module in ahead if module.fmcs < self.mature)
 
     @property
@@ -286,13 +296,14 @@ class Findings:
         texts = []
         follow = f"{some([m.name for m in rest])} {'follow' if len(rest) > 1 else 'follows'} it and "
         follow += f"{'inherit' if len(rest) > 1 else 'inherits'} what it lacks"
-        if first is self.untrained:
-            texts.append(f" Immaturity begins there{f'; {follow}' if rest else ''}.")
+        if first is self.begins:
+            where = "there" if first is self.untrained else f"in its part {first.part}, which was never trained"
+            texts.append(f" Immaturity begins {where}{f'; {follow}' if rest else ''}.")
             if self.before:
                 texts.append(f" {some([m.name for m in self.before])} should be judged again when it is trained.")
         elif rest:
             texts.append(f" The first in the network that is not mature is {first.name}; {follow}.")
-        if unclear and first is not self.untrained:
+        if unclear and first is not self.begins:
             texts.append(f" It may begin before {first.name}, in {some(unclear)}, which the predictor does not know.")
         return "".join(texts)
 

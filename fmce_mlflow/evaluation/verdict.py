@@ -86,18 +86,20 @@ def next_steps(findings: Findings) -> list[str]:
     """What to do with the findings, plain text with commands in backquotes, the most important first."""
     bar = f"{findings.mature:g}"
     by_state: dict[State, list[str]] = {name: [] for name in BADGES}
-    untrained, again = findings.untrained, [module.name for module in findings.before]
+    begins, again = findings.begins, [module.name for module in findings.before]
     judged = [module for module in findings.modules if not module.known or module in findings.deciding]
     for module in judged:
         by_state[state(module, findings.mature)].append(module.name)
     early = [module.name for module in findings.modules if module.early and not module.known]
     far = [name for name in by_state["unknown"] if name not in early]
     follow = [module.name for module in findings.fallen[1:]]
-    young = [name for name in by_state["immature"] + by_state["unlikely"] if name not in follow + again]
+    partly = [begins] if begins and begins.part else []
+    known = [*follow, *again, *(module.name for module in partly)]
+    young = [name for name in by_state["immature"] + by_state["unlikely"] if name not in known]
     unsure = by_state["likely"] + by_state["unlikely"]
     steps = []
-    if by_state["untrained"]:
-        steps.append(_train_at_all(by_state["untrained"], [name for name in follow if untrained], again))
+    if fresh := by_state["untrained"] + [f"{module.name}.{module.part}" for module in partly]:
+        steps.append(_train_at_all(fresh, [name for name in follow if begins], again))
     if early:
         steps.append(
             f"Score {_listed(early)} with a predictor that knows such modules: record them in runs like the model's "
@@ -110,7 +112,7 @@ def next_steps(findings: Findings) -> list[str]:
         )
     if young:
         done = f"; {_listed(by_state['mature'])} could be frozen meanwhile" if by_state["mature"] else ""
-        then = "" if untrained else _following(follow)
+        then = "" if begins else _following(follow)
         steps.append(f"Train {_listed(young)} further{then}, then evaluate the new version on the same images{done}.")
     if unsure:
         what = "interval of each of" if len(unsure) > 1 else "interval of"

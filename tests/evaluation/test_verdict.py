@@ -153,6 +153,20 @@ def test_a_module_is_not_said_to_follow_its_own_part():
     assert nested.untrained.name == "features.0"
 
 
+def test_where_a_part_was_never_trained_immaturity_begins_in_it_though_scores_before_it_fall_too():
+    found = report(finding("s.0", 0.5, 0.2), finding("s.1", 0.6), finding("s", 0.4, part="2"), finding("head", 0.3))
+    assert found.begins is found.modules[2] is found.least and names(found.fallen) == ["s", "head"]
+    assert found.untrained is None and names(found.before) == ["s.0", "s.1"]
+    assert found.inherited == (
+        " Immaturity begins in its part 2, which was never trained; head follows it and inherits what it lacks. s.0, "
+        "s.1 should be judged again when it is trained."
+    )
+    first, *others = [step for step in next_steps(found) if "Train" in step]
+    assert first.startswith("Train s.2 first (head may follow by itself), and judge s.0 and s.1 again") and not others
+    mature = report(finding("s", 0.97, 0.01, part="2"), finding("head", 0.3, 0.01))
+    assert mature.begins is None and names(mature.fallen) == ["head"]
+
+
 def test_of_a_network_that_was_never_trained_all_modules_are_named():
     plain = finding("pool", 0.9, 0.01, weightless=True)
     found = report(untouched("layer1"), untouched("layer2"), plain, training=None)

@@ -15,17 +15,13 @@ from fmce_mlflow.method.evidence.outputs import OUTPUT_FIGURES
 from fmce_mlflow.method.evidence.place import PLACE_FIGURES
 from fmce_mlflow.method.evidence.settle import GAP_FIGURES
 from fmce_mlflow.method.evidence.views import VIEW_FIGURES
-from fmce_mlflow.method.evidence.weights import WEIGHT_FIGURES
+from fmce_mlflow.method.evidence.weights import EXACT, WEIGHT_FIGURES
 
 UNTOUCHED = "untouched"
 """Share of a module's weights that look as an initialisation left them, in [0, 1]."""
 
 NEVER = "never trained"
 """1 where the module's weights are as an initialisation left them beyond doubt, else 0; NaN where there are none."""
-
-_EXACT = ("gain_constant", "offset_constant", "bias_zero", "grid")
-"""Figures that a single step of training changes. That a few weights look drawn is no proof: a stem's still do after a
-whole training."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "weights": (*WEIGHT_FIGURES, UNTOUCHED, NEVER),
@@ -52,7 +48,7 @@ def never_trained(figures: Mapping[str, float]) -> float:
     """
     if not figures.get(UNTOUCHED, math.nan) <= 1:
         return math.nan
-    return float(figures[UNTOUCHED] == 1 and any(figures.get(name) == 1 for name in _EXACT))
+    return float(figures[UNTOUCHED] == 1 and any(figures.get(name) == 1 for name in EXACT))
 
 
 def as_row(figures: Mapping[str, float]) -> Tensor:

@@ -18,6 +18,10 @@ from fmce_mlflow.method.evidence.random_draw import DRAW_FIGURES
 from fmce_mlflow.method.networks.capture import locate
 from fmce_mlflow.method.networks.model_forms import bare_name, forms_of_modules, unwrap_with_prefix
 
+EXACT = ("gain_constant", "offset_constant", "bias_zero", "grid")
+"""Figures that a single step of training changes. That a few weights look drawn is no proof: a stem's still do after a
+whole training."""
+PART = 0.1  # least share of a module's parameters, in tensors, that are a part of it worth naming
 _MOST = ("top", "row_sums", "neighbours")
 WEIGHT_FIGURES: tuple[str, ...] = (*VECTOR_FIGURES, "drawn", *DRAW_FIGURES, *(f"{name}_most" for name in _MOST))
 """Names of the figures of :class:`WeightEvidence`: means over parameters, and the largest of some."""
@@ -32,11 +36,14 @@ class WeightEvidence:
         untouched: The share of its parameter tensors that look as an initialisation left them, of those that can be
             judged, in [0, 1]; 1 if nothing contradicts that the module was never trained, None if none can be judged.
         said: The same in sentences, for a report.
+        part: The first part of the module that was never trained, its name within it, where the module as a whole was;
+            empty if there is none.
     """
 
     figures: Mapping[str, float]
     untouched: float | None
     said: tuple[str, ...]
+    part: str = ""
 
 
 def weight_evidence(network: nn.Module, name: str) -> WeightEvidence:
@@ -61,8 +68,24 @@ def weight_evidence(network: nn.Module, name: str) -> WeightEvidence:
     part = _module(network, name)
     judged = judge_parameters(part)
     untouched = sum(one.untouched for one in judged) / len(judged) if judged else None
-    figures = _pooled(judged)
-    return WeightEvidence(figures, untouched, (*_of_batches(part), *_sentences(judged, figures["alpha"])))
+    figures, fresh = _pooled(judged), _untrained_part(judged)
+    told = [f"Its part {fresh} was never trained."] if fresh else []
+    return WeightEvidence(figures, untouched, (*_of_batches(part), *told, *_sentences(judged, figures["alpha"])), fresh)
+
+
+def _untrained_part(judged: Sequence[Judged]) -> str:
+    """The first of the largest parts that are as drawn beyond doubt, where the rest is not; without one, nothing."""
+    if all(one.untouched for one in judged):
+        return ""
+    words = [one.owner.split(".") for one in judged]
+    paths = dict.fromkeys(".".join(each[:depth]) for each in words for depth in range(1, len(each) + 1))
+    for path in sorted(filter(None, paths), key=lambda path: path.count(".")):
+        own = [one for one in judged if f"{one.owner}.".startswith(f"{path}.")]
+        if len(own) >= max(2, PART * len(judged)) and all(one.untouched for one in own):
+            figures = _pooled(own)
+            if any(figures[name] == 1 for name in EXACT):
+                return path
+    return ""
 
 
 def _module(network: nn.Module, name: str) -> nn.Module:

@@ -85,7 +85,7 @@ def _before(
                 judged[module] = weight_evidence(bare, module)
             if judged[module].untouched is not None:
                 told = f"It has no weights; the last before it are those of {module}."
-                best[name] = replace(judged[module], said=(told, *judged[module].said))
+                best[name] = replace(judged[module], said=(told, *judged[module].said), part="")
                 break
     return best
 

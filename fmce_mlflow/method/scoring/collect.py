@@ -43,6 +43,7 @@ class ModuleEvidence:
     figures: Mapping[str, float]  # by name, of every group but those of bags
     fresh: Tensor  # features of the same module in fresh copies, (R, FEATURES); R may be 0
     said: tuple[str, ...] = ()  # sentences for people
+    part: str = ""  # the first part of it that was never trained, where it as a whole was
 
     @property
     def untouched(self) -> bool:
@@ -168,7 +169,8 @@ def collect(
         anew = None if build is None or seen.logits is None else partial(build, seen.logits.shape[1])
         fresh = fresh_features(network, names, batches, anew, fixed_batch, token_grid, seed=seed, notes=notes)
     found = {
-        name: ModuleEvidence(figures[name], fresh.get(name, torch.zeros(0, 0)), tuple(said[name])) for name in names
+        name: ModuleEvidence(figures[name], fresh.get(name, torch.zeros(0, 0)), tuple(said[name]), weights[name].part)
+        for name in names
     }
     return Collected(judged, calm is not None, found, tuple(notes))
 

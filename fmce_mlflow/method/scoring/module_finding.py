@@ -36,6 +36,7 @@ class ModuleFinding:
         weightless: Whether it has no weights, as a pool or an activation.
         image_focus: Per image, the focus of Grad-CAM, float64 (n,); NaN where it was not taken.
         untouched: Whether its weights look as an initialisation left them, so that its FMCS is 0 by that alone.
+        part: The first part of it that was never trained, its name within it, where it as a whole was; else empty.
         evidence: What else the net looked at, by the names of ``evidence.groups``; empty for a net of maps alone.
         groups: Those of ``evidence.groups`` of which there was a figure.
         said: The evidence in sentences.
@@ -58,6 +59,7 @@ class ModuleFinding:
     weightless: bool = False
     image_focus: Floats = field(default_factory=NOTHING.copy)
     untouched: bool = False
+    part: str = ""
     evidence: Mapping[str, float] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     said: tuple[str, ...] = ()

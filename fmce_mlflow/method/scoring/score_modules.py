@@ -143,7 +143,10 @@ def score_modules(
 def _with_evidence(found: ModuleFinding, known: ModuleEvidence | None) -> ModuleFinding:
     if known is None:
         return found
-    return replace(found, untouched=known.untouched, evidence=dict(known.figures), groups=known.groups, said=known.said)
+    return replace(
+        found, untouched=known.untouched, evidence=dict(known.figures), groups=known.groups, said=known.said,
+        part=known.part,
+    )  # fmt: skip
 
 
 def _kept(forward: Forward, outputs: list[Any]) -> Forward:

@@ -142,6 +142,23 @@ def test_of_a_computed_weight_what_it_is_computed_from_is_judged(wrap):
     assert weight_evidence(layer, "").untouched == 0.5
 
 
+def test_the_largest_part_that_was_never_trained_is_named_where_the_rest_was():
+    def stage() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
+
+    network = nn.Sequential(*(stage() for _ in range(4)))
+    assert weight_evidence(network, "").part == "" and weight_evidence(network, "").untouched == 1
+    for parameter in network.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    assert weight_evidence(network, "").part == ""
+    network[2] = stage()
+    found = weight_evidence(network, "")
+    assert found.part == "2" and "Its part 2 was never trained." in found.said
+    assert weight_evidence(network, "2").part == "" == weight_evidence(network, "3").part
+    network[2][0].weight.data += 0.1 * torch.randn(8, 8, 3, 3)
+    assert weight_evidence(network, "2").part == "1"
+
+
 def test_weights_that_are_not_finite_are_said():
     network = small()
     network[0].weight.data[0, 0, 0, 0] = float("nan")

@@ -155,7 +155,7 @@ def test_the_largest_part_that_was_never_trained_is_named_where_the_rest_was():
     found = weight_evidence(network, "")
     assert found.part == "2" and "Its part 2 was never trained." in found.said
     assert weight_evidence(network, "2").part == "" == weight_evidence(network, "3").part
-    network[2][3].weight.data[0] = 2
+    network[2][3].weight.data.uniform_()
     assert weight_evidence(network, "2").part == "0"  # and the other two; the first is named
 
 

@@ -4,9 +4,9 @@ r"""What a predictor gains that is calibrated to an architecture by one run of i
     python research/calibration.py --passes 20 --held-out
 
 Architectures are held out in turn, and a predictor is fitted to the others. For each pair of trainings of a held-out
-architecture it is calibrated by the one and scored on the other: another seed on the same data, or other data. Figures
-are of last feature stages on 64 images of all classes, without labels, of networks on which choices are made;
-``--held-out`` scores those on which nothing was chosen.
+architecture it is calibrated by the one and scored on the other: another seed of the same training, other classes of the
+same data, or other data. Figures are of last feature stages on 64 images of all classes, without labels, of networks on
+which choices are made; ``--held-out`` scores those on which nothing was chosen.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -54,7 +55,16 @@ def pairs(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     for _, each in runs.groupby("backbone"):
         for one, other in product(each.itertuples(), repeat=2):
             if one.run_id != other.run_id:
-                yield one.run_id, other.run_id, "other seed" if one.dataset == other.dataset else "other data"
+                yield one.run_id, other.run_id, apart(one, other)
+
+
+def apart(one: Any, other: Any) -> str:
+    """What sets two trainings of one architecture apart, the largest difference first."""
+    if one.dataset != other.dataset:
+        return "other data"
+    if one.classes != other.classes:
+        return "other classes"
+    return "other seed" if one.recipe == other.recipe else "other recipe"
 
 
 def one_pair(net: SetNet, bags: Bags, by: str, of: str, kind: str, grid: list[CalibrationConfig]) -> list[tuple]:

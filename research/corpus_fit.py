@@ -148,6 +148,7 @@ def main() -> None:
 @click.option("--folds", "count", default=6, show_default=True, help="Folds; many: each group alone.")
 @click.option("--without", "hidden", default="", help="Groups of evidence to leave out, with commas.")
 @click.option("--everything", is_flag=True, help="Also the networks on which nothing is chosen.")
+@click.option("--inner", default=FIT.folds, show_default=True, help="Folds within a fit, which set its spread.")
 @click.option("--epochs", default=FIT.epochs, show_default=True)
 @click.option("--networks", is_flag=True, help="An ensemble of networks in place of trees.")
 @click.option("--jobs", default=2, show_default=True)
@@ -158,6 +159,7 @@ def score_(
     count: int,
     hidden: str,
     everything: bool,
+    inner: int,
     epochs: int,
     networks: bool,
     jobs: int,
@@ -168,7 +170,7 @@ def score_(
         known = take(known, ~known.table["held"].to_numpy())
     gone = [name for name in hidden.split(",") if name]
     shape = replace(NETWORKS if networks else SHAPE, evidence=tuple(name for name in GROUPS if name not in gone))
-    index, found = cross_validate(known, protocol, shape, replace(FIT, epochs=epochs), count, jobs)
+    index, found = cross_validate(known, protocol, shape, replace(FIT, epochs=epochs, folds=inner), count, jobs)
     table = known.table.iloc[index].reset_index(drop=True)
     counts = known.table.drop_duplicates("run_id")
     click.echo(

@@ -200,7 +200,7 @@ class _Task:
         rows, leaves = np.where(raw.isnan().all(0).numpy(), 0.0, raw.numpy()), self.net.config.leaves
         model = HistGradientBoostingRegressor(
             loss="absolute_error", max_iter=passes, max_leaf_nodes=leaves, learning_rate=self.config.shrinkage,
-            min_samples_leaf=5, early_stopping=False, random_state=self.config.seed,
+            max_features=0.1, min_samples_leaf=5, early_stopping=False, random_state=self.config.seed,
         ).fit(rows, missed)  # fmt: skip
         for number in range(1, passes + 1):
             yield _with_trees(self.net, model, number)

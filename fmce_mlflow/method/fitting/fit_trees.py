@@ -108,7 +108,7 @@ def _fitted(
 
 def _model(trees: int, leaves: int, seed: int, loss: str, smallest: int = 20) -> HistGradientBoostingRegressor:
     return HistGradientBoostingRegressor(
-        loss=loss, max_iter=max(1, trees), max_leaf_nodes=leaves, learning_rate=0.07, max_features=0.3,
+        loss=loss, max_iter=max(1, trees), max_leaf_nodes=leaves, learning_rate=0.07, max_features=0.6,
         l2_regularization=1.0, min_samples_leaf=smallest, early_stopping=False, random_state=seed,
     )  # fmt: skip
 

@@ -4,9 +4,9 @@ r"""What a predictor gains that is calibrated to an architecture by one run of i
     python research/calibration.py --passes 20 --held-out
 
 Architectures are held out in turn, and a predictor is fitted to the others. For each pair of trainings of a held-out
-architecture it is calibrated by the one and scored on the other: another seed of the same training, other classes of the
-same data, or other data. Figures are of last feature stages on 64 images of all classes, without labels, of networks on
-which choices are made; ``--held-out`` scores those on which nothing was chosen.
+architecture it is calibrated by the one and scored on the other: another seed of the same training, other classes of
+the same data, or other data. Figures are of last feature stages on 64 images of all classes, without labels, of
+networks on which choices are made; ``--held-out`` scores those on which nothing was chosen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Calibrate a ``SetNet`` to recorded runs of the one architecture that it will score.
 
-Its members go on from their weights for a few passes over the bags of these runs, held near to where they began. How
-many passes is chosen on runs that are left out, where there are several; then the interval is set on these too.
+A net of trees gets more of them, fitted to what it misses of the bags of these runs, one in each pass. The members of
+another go on from their weights for a few passes, held near to where they began. How many passes is chosen on runs
+that are left out, where there are several; then the interval is set on these too.
 """
 
 from __future__ import annotations

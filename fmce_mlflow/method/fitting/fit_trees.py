@@ -40,16 +40,16 @@ def fit_trees(
         fmcs: Their labels, (N,).
         groups: Group of each, (N,); where there are several, the spread is fitted to groups that were left out. Those
             of group "" never are.
-        config: ``folds`` and ``seed`` count.
+        config: ``folds`` and ``seed`` count; with fewer than two folds all bags have one spread.
 
     Returns:
         Errors of the bags that were left out, in units of their deviation, (N,), NaN of those that were not; empty
-        where there was one group only.
+        where there was one group or fold only.
     """
     shown, labels = _shown(net, rows, fmcs, config.seed)
     net.location.take(_location(net, shown, labels, config.seed))
     named = np.flatnonzero(groups != "")
-    count = min(max(config.folds, 2), len(np.unique(groups[named])))
+    count = min(config.folds, len(np.unique(groups[named])))
     if count < 2:
         net.spread.base.fill_(0.15)
         return np.zeros(0)

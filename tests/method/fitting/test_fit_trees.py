@@ -82,6 +82,14 @@ def test_a_group_without_a_name_is_fitted_to_and_never_held_out():
     assert not fitted(data, np.full(len(data.row), "")).calibrated
 
 
+def test_without_folds_nothing_is_held_out_and_all_bags_have_one_spread():
+    data = bags()
+    found = fit_set(data, np.ones(len(data.row), bool), data.column("backbone"), SHAPE, FitConfig(folds=0))
+    assert not found.calibrated and not found.net.calibrated
+    rows = found.net.raw(torch.from_numpy(np.hstack([data.features, data.features, data.evidence])))
+    assert len(found.net.spread(rows).unique()) == 1 and errors(found.net, bags(seed=1)).mean() < 0.06
+
+
 def test_maps_alone_are_enough_to_be_asked():
     net = fitted(bags()).net
     found = net.predict(torch.rand(8, 16, 4, 4))

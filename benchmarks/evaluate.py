@@ -18,7 +18,9 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-RATIO, MEGABYTES, MILLISECONDS = 0.85, 100, 50
+from peak_memory import peak_of_this_process
+
+RATIO, MEBIBYTES, MILLISECONDS = 0.85, 100, 50
 MODULES = {"resnet18": "layer4", "shufflenet_v2_x0_5": "conv5"}
 
 
@@ -77,10 +79,10 @@ def _report_memory(images: list[int], backbone: str) -> None:
     for n in images:
         command = [sys.executable, __file__, "--child", "memory", "--images", str(n), "--backbones", backbone]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-        peaks.append(found["mb"])
-        print(f"{backbone}, {n:,} images: peak {found['mb']:.0f} MB", flush=True)
+        peaks.append(found["mib"])
+        print(f"{backbone}, {n:,} images: peak {found['mib']:.0f} MiB", flush=True)
     growth = max(peaks) - min(peaks)
-    print(f"Growth {growth:.0f} MB, bar {MEGABYTES}: {'met' if growth <= MEGABYTES else 'missed'}", flush=True)
+    print(f"Growth {growth:.0f} MiB, bar {MEBIBYTES}: {'met' if growth <= MEBIBYTES else 'missed'}", flush=True)
 
 
 def _report_loading() -> None:
@@ -108,12 +110,10 @@ def _child(what: str, n: int, backbone: str) -> dict[str, float]:
         plugin().can_evaluate(model_type="classifier", evaluator_config={})
         asked = time.perf_counter()
         return {"load": (loaded - start) * 1e3, "ask": (asked - loaded) * 1e3, "torch": "torch" in sys.modules}
-    import resource
-
     with tempfile.TemporaryDirectory() as folder:
         uri, predictor, pixels, _ = _set_up(Path(folder), backbone, n, ready=False)
         _evaluate(uri, predictor, pixels)
-    return {"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"mib": peak_of_this_process()}
 
 
 def _set_up(folder: Path, backbone: str, n: int, *, ready: bool = True):

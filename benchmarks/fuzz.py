@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +24,8 @@ import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from peak_memory import peak_of_this_process
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -96,9 +97,8 @@ class Session:
     def write(self) -> None:
         """Keep the counts, in case the process ends."""
         self.written = time.monotonic()
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         self.report.write_text(json.dumps(
-            {**self.counts, "slowest": self.slowest, "mebibytes": memory, "crashes_seen": self.crashes}
+            {**self.counts, "slowest": self.slowest, "mebibytes": round(peak_of_this_process()), "crashes_seen": self.crashes}
         ))  # fmt: skip
 
 

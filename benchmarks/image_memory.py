@@ -7,11 +7,12 @@ decodes one batch and keeps it. Peaks are of the process, above what it held bef
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from peak_memory import peak_of_this_process
 
 
 def main() -> None:
@@ -34,8 +35,8 @@ def main() -> None:
         }
     height, width = args.size
     print(
-        f"{args.images} files of {height} × {width}: {peaks['read']:.0f} MB while they are read; one batch of "
-        f"{args.batch} at full size takes {peaks['full']:.0f} MB; ratio {peaks['read'] / peaks['full']:.2f}"
+        f"{args.images} files of {height} × {width}: {peaks['read']:.0f} MiB while they are read; one batch of "
+        f"{args.batch} at full size takes {peaks['full']:.0f} MiB; ratio {peaks['read'] / peaks['full']:.2f}"
     )
 
 
@@ -50,24 +51,20 @@ def _write(folder: Path, images: int, height: int, width: int) -> None:
 
 
 def _peak(folder: Path, batch: int, kind: str) -> float:
-    """Megabytes above the start."""
+    """MiB above the start."""
     from fmce_mlflow.method.images.input_batches import InputBatches
     from fmce_mlflow.method.images.inputs import image_inputs
     from fmce_mlflow.method.images.preprocessing import Preprocessing
 
     preprocessing = Preprocessing(224, 224, mean=(0.5,) * 3, std=(0.5,) * 3)
     images = image_inputs(folder)
-    start = _resident()
+    start = peak_of_this_process()
     if kind == "full":
         held = [images.read(i) for i in range(min(batch, len(images)))]
-        return _resident() - start if held else 0.0
+        return peak_of_this_process() - start if held else 0.0
     for _ in InputBatches(images, batch_size=batch, preprocessing=preprocessing, input_shape=(3, 224, 224)):
         pass
-    return _resident() - start
-
-
-def _resident() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return peak_of_this_process() - start
 
 
 if __name__ == "__main__":

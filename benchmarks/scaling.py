@@ -19,12 +19,10 @@ import json
 import logging
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -34,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import torch
+from peak_memory import Peak, peak_of_this_process
 
 N, CHANNELS, SIDE = 16, 16, 2
 MODULES = ("stage2", "stage3", "stage4")
@@ -81,37 +80,6 @@ def write_run(client, experiment: str, number: int, snapshots: int) -> str:
     return run_id
 
 
-def memory() -> tuple[float, float]:
-    """Resident memory now, in MiB: the process's own, and of mapped files."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-    return tuple(int(fields[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile"))
-
-
-class Peak:
-    """The most memory while a block runs, looked at every 50 ms."""
-
-    def __enter__(self) -> Peak:
-        self.own = self.mapped = 0.0
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        self._started = time.perf_counter(), time.process_time()
-        return self
-
-    def _watch(self) -> None:
-        while True:
-            own, mapped = memory()
-            self.own, self.mapped = max(self.own, own), max(self.mapped, mapped)
-            if self._end.wait(0.05):
-                return
-
-    def __exit__(self, *_) -> None:
-        self.seconds = time.perf_counter() - self._started[0]
-        self.cpu = time.process_time() - self._started[1]
-        self._end.set()
-        self._thread.join()
-
-
 def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> dict[str, float]:
     """Build an FMCS-dataset of some runs and fit FMCE-Net to it: seconds and MiB by phase."""
     from mlflow import MlflowClient
@@ -152,7 +120,7 @@ def corpus_of(uri: str, run_ids: list[str], bags_per_map: int, passes: int) -> d
     found |= {"fit_s": peak.seconds - seconds[0], "fit_cpu": peak.cpu - seconds[1]}
     found |= {"net_mib": peak.own, "mapped_mib": peak.mapped}
     found["mae"] = result.scores["run"]["set"].metrics["mae"]
-    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["peak_mib"] = peak_of_this_process()
     return found
 
 

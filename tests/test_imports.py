@@ -199,6 +199,14 @@ def test_convergence_needs_numpy_alone():
     }
 
 
+def test_an_evaluation_loads_nothing_that_only_fitting_and_training_need():
+    """Each takes a tenth of a second to a second; MLflow's flavor asks for Lightning where it is installed."""
+    code = "from fmce_mlflow.safety.imports import *\nwith quick_imports(): import fmce_mlflow.evaluation.evaluate"
+    slow = {"sklearn", "scipy.optimize", "scipy.stats", "matplotlib.pyplot", "cv2", "pytorch_grad_cam", "optuna"}
+    others = {"lightning", "pytorch_lightning", "transformers", "torchmetrics", "timm", "accelerate"}
+    assert loaded(code, {*slow, *others, "fmce_mlflow.method.fitting.fit_set"}) == set()
+
+
 def test_the_plugin_for_mlflow_loads_no_torch():
     assert loaded("import mlflow.data.dataset_source_registry", {"torch", "fmce_mlflow.fmcs_dataset.plugin"}) == {
         "fmce_mlflow.fmcs_dataset.plugin"

@@ -18,6 +18,7 @@ from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.errors import NonFiniteLossError, RunError
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads.options import UploadOptions
+from fmce_mlflow.safety.imports import quick_imports
 from fmce_mlflow.safety.processes import Child, Orders, Send, begin, cores, end, watch
 from fmce_mlflow.safety.terminal import tell
 from fmce_mlflow.wording import counted
@@ -205,9 +206,10 @@ class _Crew:
 
 def _train_jobs(send: Send, orders: Orders) -> None:
     """A process that trains what it is told to."""
-    import mlflow
+    with quick_imports():
+        import mlflow
 
-    from fmce_mlflow.backbone.train import train_backbone
+        from fmce_mlflow.backbone.train import train_backbone
 
     setup: _Setup = orders.next()
     logging.getLogger("mlflow").setLevel(setup.log_level)

@@ -26,6 +26,7 @@ from fmce_mlflow.fmcs_dataset.options import SourceOptions
 from fmce_mlflow.method.networks.config import Stem
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.uploads.options import UploadOptions
+from fmce_mlflow.safety.imports import quick_imports
 from fmce_mlflow.safety.options import build, split, whole_numbers
 from fmce_mlflow.wording import did_you_mean
 
@@ -69,7 +70,8 @@ def _jobs(values: Mapping[str, Any]) -> list[BackboneOptions]:
 
 def look_up(name: str) -> None:
     """Refuse an unknown torchvision name; others are known only once they are built."""
-    from torchvision import models
+    with quick_imports():
+        from torchvision import models
 
     if ":" not in name and name not in models.list_models():
         how = "`fmce list-backbones` prints all names."
@@ -94,8 +96,9 @@ def train_backbone_command(ctx: click.Context, /, options: tuple[BackboneOptions
     backbone, uploads = options
     resume = ctx.params["resume"]
     client = make_client(ctx)
-    from fmce_mlflow.backbone.resume import stored_options
-    from fmce_mlflow.backbone.train import train_backbone
+    with quick_imports():
+        from fmce_mlflow.backbone.resume import stored_options
+        from fmce_mlflow.backbone.train import train_backbone
 
     if resume:
         stored = stored_options(Run(client, resume), **_for_the_end(backbone))
@@ -134,8 +137,9 @@ def build_fmcs_command(
         )
     with Trainings(1 if sources.source_runs else at_once(jobs, sources.workers), say) as trainings:
         client = make_client(ctx)
-        from fmce_mlflow.fmcs_dataset.build import build_fmcs
-        from fmce_mlflow.fmcs_dataset.log import describe
+        with quick_imports():
+            from fmce_mlflow.fmcs_dataset.build import build_fmcs
+            from fmce_mlflow.fmcs_dataset.log import describe
 
         data = {} if sources.source_runs else _rehearse(jobs)
         run = open_run(client, ctx, name="fmcs_dataset")

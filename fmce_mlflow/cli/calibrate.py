@@ -16,6 +16,7 @@ from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.predictor.options import CalibrationOptions
 from fmce_mlflow.runs.uploads.options import UploadOptions
+from fmce_mlflow.safety.imports import quick_imports
 from fmce_mlflow.safety.options import build, rows
 
 _OF_TRAININGS = {
@@ -84,7 +85,8 @@ def calibrate_command(ctx: click.Context, /, options: Options) -> None:
             "--source-runs."
         )
     client = make_client(ctx)
-    from fmce_mlflow.predictor.calibrate import calibrate, prepare
+    with quick_imports():
+        from fmce_mlflow.predictor.calibrate import calibrate, prepare
 
     prepared = prepare(client, calibration, training, factory=ctx.params["backbone"])
     run = open_run(client, ctx, name=f"calibration to {calibration.model}")

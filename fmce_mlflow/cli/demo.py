@@ -12,6 +12,7 @@ from fmce_mlflow.cli.command import Command
 from fmce_mlflow.cli.options import options_of
 from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
 from fmce_mlflow.demo.options import ShortStory, StoryOptions
+from fmce_mlflow.safety.imports import quick_imports
 from fmce_mlflow.safety.options import build
 
 
@@ -36,8 +37,9 @@ def main_command(ctx: click.Context, /, options: StoryOptions) -> None:
     jobs = [options.backbone] * (len(options.seeds) + 1)
     with Trainings(at_once(jobs, options.workers), say) as trainings:
         client = make_client(ctx)
-        from fmce_mlflow.demo.story import tell_story
-        from fmce_mlflow.method.images.split import load_images
+        with quick_imports():
+            from fmce_mlflow.demo.story import tell_story
+            from fmce_mlflow.method.images.split import load_images
 
         data = load_images(options.backbone)
         run = open_run(client, ctx, name="main")

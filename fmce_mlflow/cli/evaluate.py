@@ -16,6 +16,7 @@ from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
 from fmce_mlflow.errors import ConfigError, DataError
 from fmce_mlflow.evaluation.options import EvaluatedOn, EvaluationConfig, EvaluationImages
 from fmce_mlflow.method.images.config import FOLDER, ImageOptions
+from fmce_mlflow.safety.imports import quick_imports
 from fmce_mlflow.safety.options import build
 
 if TYPE_CHECKING:
@@ -113,9 +114,10 @@ def evaluate_command(ctx: click.Context, /, options: tuple[EvaluationConfig, Eva
     config, which = options
     model = ctx.params["model"]
     client = make_client(ctx)
-    from fmce_mlflow.evaluation.evaluate import evaluate_model
-    from fmce_mlflow.evaluation.log import REPORT
-    from fmce_mlflow.evaluation.weights import evaluate_weights
+    with quick_imports():
+        from fmce_mlflow.evaluation.evaluate import evaluate_model
+        from fmce_mlflow.evaluation.log import REPORT
+        from fmce_mlflow.evaluation.weights import evaluate_weights
 
     data = None if which.no_images else images_for(client, model, config, which)
     run = open_run(client, ctx, name=f"evaluation of {model}")

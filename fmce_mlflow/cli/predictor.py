@@ -12,6 +12,7 @@ from fmce_mlflow.cli.options import options_of
 from fmce_mlflow.cli.param_types import Optional
 from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
 from fmce_mlflow.predictor.options import NetOptions
+from fmce_mlflow.safety.imports import quick_imports
 from fmce_mlflow.safety.options import build
 
 EPOCHS = {"set": 160, "outline": 30}
@@ -38,7 +39,8 @@ def train_fmce_net_command(ctx: click.Context, /, options: NetOptions) -> None:
       fmce train-fmce-net --protocol run,architecture,dataset --cross-validate --register-as fmcs
     """
     client = make_client(ctx)
-    from fmce_mlflow.predictor.train import train_fmce_net
+    with quick_imports():
+        from fmce_mlflow.predictor.train import train_fmce_net
 
     run = open_run(client, ctx, name="fmce_net")
     with run.closing():

@@ -15,6 +15,7 @@ from fmce_mlflow.errors import PromotionRefused
 from fmce_mlflow.evaluation.options import EvaluationConfig, EvaluationImages
 from fmce_mlflow.promotion.options import PromotionOptions
 from fmce_mlflow.promotion.rules import DEFAULT
+from fmce_mlflow.safety.imports import quick_imports
 from fmce_mlflow.safety.options import build
 
 Choices = tuple[PromotionOptions, tuple[EvaluationConfig, EvaluationImages]]
@@ -52,8 +53,9 @@ def promote_command(ctx: click.Context, /, choices: Choices) -> None:
     """
     options, (config, which) = choices
     client = make_client(ctx)
-    from fmce_mlflow.promotion.promote import promote
-    from fmce_mlflow.promotion.registry import find_version
+    with quick_imports():
+        from fmce_mlflow.promotion.promote import promote
+        from fmce_mlflow.promotion.registry import find_version
 
     version = find_version(client, options.model)
     uri = f"models:/{version.name}/{version.version}"

@@ -15,6 +15,7 @@ import click
 from fmce_mlflow.errors import ConfigError, FmceError, RunError
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.credentials import enters, hide_credentials, without_credentials
+from fmce_mlflow.safety.imports import quick_imports
 from fmce_mlflow.safety.locks import hold, home
 from fmce_mlflow.safety.terminal import tell
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PATIENCE = 120.0  # seconds
 
 
+@quick_imports()
 def make_client(ctx: click.Context) -> MlflowClient:
     """A client of the tracking server that the user named."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)

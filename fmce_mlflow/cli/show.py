@@ -16,6 +16,7 @@ from fmce_mlflow.cli.runs import make_client, say, say_where
 from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.evaluation.options import EvaluationConfig, EvaluationImages
 from fmce_mlflow.runs.run import Run
+from fmce_mlflow.safety.imports import quick_imports
 from fmce_mlflow.safety.options import build
 from fmce_mlflow.showing.options import ShowOptions
 
@@ -51,13 +52,15 @@ def show_command(ctx: click.Context, /, choices: Choices) -> None:
     options, (config, which) = choices
     client = make_client(ctx)
     if options.run:
-        from fmce_mlflow.fmcs_dataset.table import known_run
-        from fmce_mlflow.recording.map_page import PAGE, run_page
+        with quick_imports():
+            from fmce_mlflow.fmcs_dataset.table import known_run
+            from fmce_mlflow.recording.map_page import PAGE, run_page
 
         known_run(client, options.run, "backbone")
         html = run_page(client, options.run, options.modules)
     else:
-        from fmce_mlflow.showing.model_page import model_page
+        with quick_imports():
+            from fmce_mlflow.showing.model_page import model_page
 
         html = model_page(client, options.model, images_for(client, options.model, config, which), config)
     path = Path(options.out).expanduser()

@@ -14,6 +14,7 @@ from fmce_mlflow.cli.options import option, options_of
 from fmce_mlflow.cli.runs import make_client, open_run, say, say_where
 from fmce_mlflow.errors import ArtifactError, ConfigError
 from fmce_mlflow.runs.run import Run
+from fmce_mlflow.safety.imports import quick_imports
 from fmce_mlflow.safety.options import build
 from fmce_mlflow.tuning.options import TuneOptions
 
@@ -60,7 +61,8 @@ def tune_fmce_net_command(ctx: click.Context, /, options: TuneOptions) -> None:
       fmce tune-fmce-net --study-name narrow --space '{"width": [32, 64], "depth": 2}'
     """
     client = make_client(ctx)
-    from fmce_mlflow.tuning.net_study import tune_fmce_net
+    with quick_imports():
+        from fmce_mlflow.tuning.net_study import tune_fmce_net
 
     result = tune_fmce_net(client, options, lambda: open_run(client, ctx, name="tuning").id, say=say)
     if result.model_uri:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from mlflow.entities import Metric, RunTag
-from mlflow.models.evaluation.artifacts import ImageEvaluationArtifact
 from mlflow.models.evaluation.base import EvaluationArtifact
 
 from fmce_mlflow.errors import ArtifactError, RunError
@@ -116,6 +115,8 @@ def _log(
         if picture is not None:
             path = Path(folder, f"{SALIENCY}.png")
             path.write_bytes(picture)
+            from mlflow.models.evaluation.artifacts import ImageEvaluationArtifact  # imports pyplot
+
             artifacts[SALIENCY] = ImageEvaluationArtifact(f"{root}/{SALIENCY}.png")
             artifacts[SALIENCY]._load(str(path))
         try:

@@ -17,10 +17,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import box_iou, generalized_box_iou
 
 from fmce_mlflow.method.evidence.outputs import class_output, class_scores, some
 from fmce_mlflow.method.networks.batches import images_in
@@ -316,6 +314,9 @@ def _changed(one: Tensor, two: Tensor, classes: int) -> float:
 
 def _unstable(one: Sequence[Tensor], two: Sequence[Tensor]) -> float:
     """1 less the box stability score of the boxes of each image before and after."""
+    from scipy.optimize import linear_sum_assignment  # detectors alone need these
+    from torchvision.ops import box_iou, generalized_box_iou
+
     scores = []
     for before, after in zip(one, two, strict=True):
         if len(before) and len(after):

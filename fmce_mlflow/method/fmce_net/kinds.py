@@ -1,28 +1,29 @@
 """The kinds of FMCE-Net, a row each: config, build, fit, predict and limits. Code elsewhere asks the row.
 
-The table stands above ``fitting``, which imports the nets but never this file.
+The table stands above ``fitting``, which imports the nets but never this file. What it needs of ``fitting`` is imported
+where a net is fitted: scoring needs neither that nor scikit-learn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from fmce_mlflow.errors import ConfigError, PredictorError
-from fmce_mlflow.method.fitting.bags import Bags, Read
-from fmce_mlflow.method.fitting.baselines import seen_bags
-from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
-from fmce_mlflow.method.fitting.fit_outline import fit_outline_split, outline_shape, predict_outline
-from fmce_mlflow.method.fitting.fit_set import fit_set, predict_bags
-from fmce_mlflow.method.fitting.passes import Fitted
-from fmce_mlflow.method.fitting.protocols import GROUP_COLUMN, Predicted, Split, splits
 from fmce_mlflow.method.fmce_net.config import Kind, OutlineConfig, SetConfig
 from fmce_mlflow.method.fmce_net.outline_net import OutlineNet
 from fmce_mlflow.method.fmce_net.set_net import SetNet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fmce_mlflow.method.fitting.bags import Bags, Read
+    from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
+    from fmce_mlflow.method.fitting.passes import Fitted
+    from fmce_mlflow.method.fitting.protocols import Predicted, Split
 
 FmceNet: TypeAlias = SetNet | OutlineNet
 
@@ -82,6 +83,9 @@ class NetKind:
 
 
 def _fit_set(data: FitData, split: Split | None, shape: Mapping[str, Any], config: FitConfig) -> Fitted[SetNet]:
+    from fmce_mlflow.method.fitting.fit_set import fit_set
+    from fmce_mlflow.method.fitting.protocols import GROUP_COLUMN
+
     bags = data.known_bags()
     if split is None:
         train, column = np.ones(len(bags.row), dtype=bool), "run_id"  # test images too
@@ -91,16 +95,36 @@ def _fit_set(data: FitData, split: Split | None, shape: Mapping[str, Any], confi
 
 
 def _predict_set(net: SetNet, data: FitData, split: Split) -> Predicted:
+    from fmce_mlflow.method.fitting.fit_set import predict_bags
+    from fmce_mlflow.method.fitting.protocols import Predicted
+
     index, rows = data.scored(split)
     return Predicted(rows, predict_bags(net, data.known_bags(), index))
 
 
+def _seen_by_set(bags: Bags, shape: Mapping[str, Any]) -> Bags:
+    from fmce_mlflow.method.fitting.baselines import seen_bags
+
+    return seen_bags(bags, SetConfig(**shape))
+
+
+def _check_outline(table: pd.DataFrame) -> object:
+    from fmce_mlflow.method.fitting.fit_outline import outline_shape
+
+    return outline_shape(table)
+
+
 def _fit_outline(data: FitData, split: Split | None, shape: Mapping[str, Any], config: FitConfig) -> Fitted[OutlineNet]:
+    from fmce_mlflow.method.fitting.fit_outline import fit_outline_split
+    from fmce_mlflow.method.fitting.protocols import splits
+
     chosen = split or splits(data.table, "images")[0]
     return fit_outline_split(data.table, data.read, chosen, data.drawn, shape, config)
 
 
 def _predict_outline(net: OutlineNet, data: FitData, split: Split) -> Predicted:
+    from fmce_mlflow.method.fitting.fit_outline import predict_outline
+
     return predict_outline(net, data.table, data.read, split, data.drawn)
 
 
@@ -116,7 +140,7 @@ KINDS: Mapping[str, NetKind] = {
             check=lambda table: None,
             fit=_fit_set,
             predict=_predict_set,
-            seen=lambda bags, shape: seen_bags(bags, SetConfig(**shape)),
+            seen=_seen_by_set,
             limits=(),
         ),
         NetKind(
@@ -125,7 +149,7 @@ KINDS: Mapping[str, NetKind] = {
             net=OutlineNet,
             needs_bags=False,
             calibrates=False,
-            check=outline_shape,
+            check=_check_outline,
             fit=_fit_outline,
             predict=_predict_outline,
             seen=lambda bags, shape: bags,

@@ -97,8 +97,9 @@ class Session:
     def write(self) -> None:
         """Keep the counts, in case the process ends."""
         self.written = time.monotonic()
+        memory = round(peak_of_this_process())
         self.report.write_text(json.dumps(
-            {**self.counts, "slowest": self.slowest, "mebibytes": round(peak_of_this_process()), "crashes_seen": self.crashes}
+            {**self.counts, "slowest": self.slowest, "mebibytes": memory, "crashes_seen": self.crashes}
         ))  # fmt: skip
 
 

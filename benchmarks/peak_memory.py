@@ -1,7 +1,7 @@
 """The memory of a process: what it has now, and the most that it had.
 
-``ru_maxrss`` would not do: on Linux a child begins with its parent's, and one that has imported torch has more than many
-a child comes to. ``VmHWM`` begins anew with the program that a process runs.
+``ru_maxrss`` would not do: on Linux a child begins with its parent's, and one that has imported torch has more than
+many a child comes to. ``VmHWM`` begins anew with the program that a process runs.
 """
 
 from __future__ import annotations

@@ -29,17 +29,20 @@ def scalar_baselines(
     *,
     runs: NDArray[np.str_] | None = None,
     snapshots: NDArray[np.integer] | None = None,
+    scored: NDArray[np.bool_] | None = None,
     levels: int = 5,
 ) -> pd.DataFrame:
     """Score baselines, each group held out in turn.
 
     Args:
-        values: By baseline, a figure (N,) of each bag, or features (N, D); a row with NaN gets the mean of the labels.
+        values: By baseline, a figure (N,) of each bag, or features (N, D); a row of NaN gets the mean of the labels,
+            and to trees single features that are NaN are missing.
         fmcs: Labels (N,).
         level: The level of bags at marker snapshots, else NaN or −1 (N,).
         groups: What is held out together, as the architecture (N,); "" for bags that are fitted to, never scored.
         runs: Of which run and module each bag is, for Spearman's ρ; None: one for each group (N,).
         snapshots: Of the bags (N,), for ρ over 0 … T; None: they are in order within their run.
+        scored: Which bags of a group are scored, the others being fitted to; None: all (N,).
         levels: K.
 
     Returns:
@@ -52,19 +55,18 @@ def scalar_baselines(
         snapshots = pd.Series(runs).groupby(runs).cumcount().to_numpy()
     rows = pd.DataFrame({"run_id": runs, "backbone": groups, "dataset": "", "module": "", "snapshot": snapshots})
     rows = rows.assign(fmcs=fmcs, level=marked)
-    scored = np.flatnonzero(groups != "")
+    place = np.flatnonzero(groups != "" if scored is None else scored & (groups != ""))
     table = {}
     for name, value in values.items():
-        found = held_out(np.asarray(value, dtype=np.float64), fmcs, groups)[scored]
-        metrics = score(rows.iloc[scored].reset_index(drop=True), as_predictions(found, levels), levels).metrics
-        known = np.isfinite(value).reshape(len(fmcs), -1).all(1)
-        table[name] = {key: metrics.get(key, np.nan) for key in FIGURES} | {"known": known[scored].mean()}
+        found = held_out(np.asarray(value, dtype=np.float64), fmcs, groups)[place]
+        metrics = score(rows.iloc[place].reset_index(drop=True), as_predictions(found, levels), levels).metrics
+        table[name] = {key: metrics.get(key, np.nan) for key in FIGURES} | {"known": _known(value)[place].mean()}
     return pd.DataFrame(table).T
 
 
 def held_out(value: NDArray[np.float64], fmcs: NDArray[np.float64], groups: NDArray[np.str_]) -> NDArray[np.float64]:
     """FMCS of each bag by a map that was fitted to the other groups; NaN where the group is ""."""
-    known = np.isfinite(value).reshape(len(value), -1).all(1)
+    known = _known(value)
     found = np.full(len(value), np.nan)
     for group in np.unique(groups[groups != ""]):
         test, train = groups == group, groups != group
@@ -75,9 +77,15 @@ def held_out(value: NDArray[np.float64], fmcs: NDArray[np.float64], groups: NDAr
     return found
 
 
+def _known(value: NDArray[np.float64]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.isfinite(value).reshape(len(value), -1).any(1)
+    return found
+
+
 def _trees(
     value: NDArray[np.float64], fmcs: NDArray[np.float64], fit: NDArray[np.int64], ask: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    model = ExtraTreesRegressor(TREES, min_samples_leaf=2, max_features=0.3, random_state=0, n_jobs=1)
+    few = value.shape[1] < 10  # of which each split looks at all
+    model = ExtraTreesRegressor(TREES, min_samples_leaf=2, max_features=1.0 if few else 0.3, random_state=0, n_jobs=1)
     found: NDArray[np.float64] = model.fit(value[fit].astype(np.float32), fmcs[fit]).predict(value[ask])
     return found

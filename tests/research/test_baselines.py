@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 from fmce_mlflow.errors import FmceError
+from fmce_mlflow.predictor.flavor import load_predictor
 from research.baseline_scores import (
     NAMES,
     activation_deviation,
@@ -177,3 +181,58 @@ def test_what_is_unknown_gets_the_mean_and_rows_without_a_group_are_only_fitted_
     assert scalar_baselines({"x": value}, fmcs, level, groups).loc["x", ["known", "mae"]].tolist() == pytest.approx(
         [1, 0]
     )
+
+
+def test_bags_that_are_not_scored_are_fitted_to_and_trees_take_features_that_are_missing():
+    fmcs, level, groups = labelled()
+    once = np.arange(len(fmcs)) % 2 == 0
+    features = np.column_stack([fmcs, np.where(once, fmcs**2, np.nan)])
+    values = {"x": fmcs, "one network": np.where(groups == "net0", fmcs, np.nan), "features": features}
+    table = scalar_baselines(values, fmcs, level, groups, scored=once & (groups == "net1"))
+    assert table.loc["x", "mae"] == pytest.approx(0) and table.loc["features", "mae"] < 0.1
+    assert table["known"].tolist() == [1, 0, 1]
+    mean = np.abs(fmcs - 0.5)[once & (groups == "net1")].mean()  # none of its own is known
+    assert table.loc["one network", "mae"] == pytest.approx(mean)
+
+
+@pytest.fixture
+def of_corpus(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "research"))
+    import corpus_baselines
+
+    return corpus_baselines
+
+
+def test_figures_of_a_training_are_taken_on_the_images_and_with_the_statistics_of_its_bags(of_corpus):
+    facts = {"plan": {"backbone": "timm:test_resnet", "dataset": "digits"}, "modules": ["conv1", "layer4"]}
+    network = of_corpus.network(of_corpus.Plan(**facts["plan"]), 10)
+    first, second = network.state_dict(), {k: v.clone() for k, v in network.state_dict().items()}
+    second["bn1.running_mean"] += 100  # which the images' own replace
+    found = of_corpus.figures(facts, [first, second], ("", "", ""), False)
+    assert [tuple(one) for one in found] == [NAMES, NAMES]
+    for name in NAMES[:-1]:
+        assert math.isfinite(found[0][name]) and found[0][name] == pytest.approx(found[1][name], rel=1e-3)
+
+
+def test_the_file_of_the_repository_is_of_the_bags_and_a_card_shows_its_baselines(of_corpus, tmp_path, monkeypatch):
+    names = ["test_resnet_digits_all_default_all-classes_0", "plain_cnn_mnist_all_default_all-classes_0"]
+    (tmp_path / "bags").mkdir()
+    for name in names:
+        shutil.copy(of_corpus.FOLDER / f"{name}.npz", tmp_path / "bags")
+    bags = of_corpus.read(tmp_path / "bags")
+    values = of_corpus.on_bags(bags, of_corpus.FILE)
+    last = bags.table[np.isfinite(values["rankme"])]
+    assert len(last) == 20 and set(last["module"]) == {"layer4", "features"} and set(last["chosen"]) == {"all"}
+    assert np.isfinite(values["weightwatcher_alpha"]).sum() == 20
+    root = Path(load_predictor.__code__.co_filename).with_name("resources") / "fmce_net"
+    shutil.copytree(root, tmp_path / "net")
+    monkeypatch.setattr("baselines.TREES", 3)
+    words = ["card", "--bags", str(tmp_path / "bags"), "--predictor", str(tmp_path / "net")]
+    made = CliRunner().invoke(of_corpus.main, words)
+    assert made.exit_code == 0, (made.output, made.exception)
+    before, after = load_predictor(root), load_predictor(tmp_path / "net")
+    assert all(torch.equal(v, after.net.state_dict()[k]) for k, v in before.net.state_dict().items())
+    for protocol, lines in after.info["figures"].items():
+        assert lines["set"] == before.info["figures"][protocol]["set"] and {"set", *NAMES} < lines.keys()
+    for name in ("set", *NAMES, "extra-trees of maps"):
+        assert f"| {name} |" in after.card

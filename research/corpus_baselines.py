@@ -179,18 +179,17 @@ def table_(bags: Path, figures: Path, count: int, protocol: str, net: bool, jobs
             click.echo(f"FMCE-Net {name}: " + "  ".join(f"{key} {metrics[key]:.3f}" for key in FIGURES))
 
 
-@main.command(help="Write the lines of baselines into the card of a predictor.")
+@main.command(help="Write the baselines, architectures held out, into the card of a predictor.")
 @OF_BAGS
 @OF_FIGURES
 @FOLDS
 @click.option("--predictor", required=True, type=Path, help="Folder of the predictor, which is written anew.")
 def card(bags: Path, figures: Path, count: int, predictor: Path) -> None:
-    known, before = read(bags), flavor.load_predictor(predictor)
-    info = dict(before.info)
-    for protocol, own in info["figures"].items():
-        lines, _ = baselines(known, bags, figures, protocol, count)
-        shown = {name: {key: float(lines.loc[name, key]) for key in FIGURES} for name in lines.index.drop(LOSSES)}
-        info["figures"][protocol] = {"set": own["set"], **shown}
+    before = flavor.load_predictor(predictor)
+    lines, _ = baselines(read(bags), bags, figures, "architecture", count)
+    shown = {name: {key: float(lines.loc[name, key]) for key in FIGURES} for name in lines.index.drop(LOSSES)}
+    own = before.info["figures"]
+    info = before.info | {"figures": own | {"architecture": {"set": own["architecture"]["set"], **shown}}}
     flavor.save_model(predictor, flavor.Predictor(before.net, info, model_card(info, before.net)))
 
 

@@ -232,7 +232,8 @@ def test_the_file_of_the_repository_is_of_the_bags_and_a_card_shows_its_baseline
     assert made.exit_code == 0, (made.output, made.exception)
     before, after = load_predictor(root), load_predictor(tmp_path / "net")
     assert all(torch.equal(v, after.net.state_dict()[k]) for k, v in before.net.state_dict().items())
-    for protocol, lines in after.info["figures"].items():
-        assert lines["set"] == before.info["figures"][protocol]["set"] and {"set", *NAMES} < lines.keys()
+    old, new = before.info["figures"], after.info["figures"]
+    assert {**new, "architecture": old["architecture"]} == old
+    assert new["architecture"]["set"] == old["architecture"]["set"] and {"set", *NAMES} < new["architecture"].keys()
     for name in ("set", *NAMES, "extra-trees of maps"):
         assert f"| {name} |" in after.card

@@ -24,6 +24,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUME
 # MLflow's servers start eight more processes for jobs of theirs, none of which is wanted here; nor is any report home.
 os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
+import mlflow
 import torch
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -141,6 +142,27 @@ def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(tmp_path: Path, _empty_store: Path) -> MlflowClient:
     """A client as of `new_client`, in tmp_path."""
     return new_client(tmp_path, _empty_store)
+
+
+@pytest.fixture
+def tracking(client: MlflowClient) -> Iterator[MlflowClient]:
+    """`client`, whose store and experiment are MLflow's own meanwhile."""
+    from tests.helpers.evaluations import tracked
+
+    with tracked(client.tracking_uri):
+        mlflow.set_experiment("tests")
+        yield client
+
+
+@pytest.fixture
+def own_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No variable names a run, an experiment or a store, and what a test does to MLflow's own does not outlive it."""
+    from tests.helpers.evaluations import tracked
+
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    with tracked(mlflow.get_tracking_uri()):
+        yield
 
 
 @pytest.fixture(scope="session")

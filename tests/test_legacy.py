@@ -22,6 +22,7 @@ from tests.helpers.servers import tracking_server
 
 LABELS = ("--levels", "3", "--threshold", "0.25", "--smoothing", "0", "--window", "1")
 NET = ("--bag-size", "8", "--bags-per-map", "2", "--folds", "2", "--epochs", "4", "--baselines", "false")
+pytestmark = pytest.mark.usefixtures("own_mlflow")
 CURVES = ("train_loss", "val_loss", "val_accuracy", "fmcs", "drift/stage")
 
 
@@ -31,14 +32,6 @@ def legacy(tmp_path, monkeypatch):
     made = put_back(tmp_path / "legacy")
     monkeypatch.chdir(made.folder)
     return made
-
-
-@pytest.fixture(autouse=True)
-def own_mlflow(monkeypatch):
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    with tracked(mlflow.get_tracking_uri()):
-        yield
 
 
 def fmce(uri: str, *words: str) -> str:

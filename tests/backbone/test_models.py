@@ -18,14 +18,7 @@ from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_run
 from tests.helpers import nets
 
-
-@pytest.fixture(autouse=True)
-def tracking(client):
-    """MLflow's global store, by which its loaders find models; put back afterwards."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(client.tracking_uri)
-    yield
-    mlflow.set_tracking_uri(before)
+pytestmark = pytest.mark.usefixtures("tracking")  # MLflow's loaders find models by its own store
 
 
 def log(client, run_id, model, data, **more):

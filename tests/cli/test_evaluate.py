@@ -11,19 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from fmce_mlflow.cli.main import main
-from tests.conftest import new_client
-from tests.helpers.evaluations import PREPROCESSING, log_model, pixels, seeded_tiny, tracked, write_files
+from tests.helpers.evaluations import PREPROCESSING, log_model, pixels, seeded_tiny, write_files
 from tests.helpers.evidence import reset, trained
 from tests.helpers.nets import Signalled
 
 
 @pytest.fixture
-def client(tmp_path, _empty_store, monkeypatch):
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    found = new_client(tmp_path, _empty_store)
-    with tracked(found.tracking_uri):
-        yield found
+def client(client, own_mlflow):
+    mlflow.set_tracking_uri(client.tracking_uri)
+    return client
 
 
 @pytest.fixture

@@ -44,14 +44,8 @@ TRAINING_COMMANDS = [name for name in main.commands if not name.startswith(("lis
 
 
 @pytest.fixture(autouse=True)
-def own_mlflow(tmp_path, monkeypatch):
-    """Nothing that a test does to MLflow's global state, or to the working folder, outlives it."""
-    before = mlflow.get_tracking_uri()
+def own_folder(own_mlflow, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    yield
-    mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mlflow
 import pytest
 from click.testing import CliRunner
 
@@ -20,13 +19,7 @@ ROOT = Path(__file__).parents[2]
 CHAMPION = Target("alias", "champion")
 
 
-@pytest.fixture(autouse=True)
-def own_mlflow(monkeypatch):
-    before = mlflow.get_tracking_uri()
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    yield
-    mlflow.set_tracking_uri(before)
+pytestmark = pytest.mark.usefixtures("own_mlflow")
 
 
 @pytest.fixture(scope="module")

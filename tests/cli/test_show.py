@@ -14,18 +14,15 @@ from fmce_mlflow.cli.main import main
 from fmce_mlflow.recording.map_page import PAGE
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
-from tests.conftest import new_client, new_run
-from tests.helpers.evaluations import PREPROCESSING, log_model, pixels, seeded_tiny, tracked, write_files
+from tests.conftest import new_run
+from tests.helpers.evaluations import PREPROCESSING, log_model, pixels, seeded_tiny, write_files
 
 
 @pytest.fixture
-def client(tmp_path, _empty_store, monkeypatch):
+def client(client, own_mlflow, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    found = new_client(tmp_path, _empty_store)
-    with tracked(found.tracking_uri):
-        yield found
+    mlflow.set_tracking_uri(client.tracking_uri)
+    return client
 
 
 @pytest.fixture

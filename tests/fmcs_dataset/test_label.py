@@ -122,15 +122,6 @@ def trained(tmp_path_factory, _empty_store):
     return client, runs, root
 
 
-@pytest.fixture
-def tracking(client):
-    """The client's server as MLflow's current one."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(client.tracking_uri)
-    yield
-    mlflow.set_tracking_uri(before)
-
-
 def test_labels_of_real_runs_are_those_of_their_logged_losses(trained):
     client, (tiny, plain), _ = trained
     table = build_fmcs_dataset(client, [tiny, plain], config=REAL).table

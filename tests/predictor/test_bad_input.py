@@ -33,12 +33,9 @@ TUNE = ["tune-fmce-net", "--trials", "1", "--members", "1", "--folds", "2", "--s
 
 
 @pytest.fixture
-def fmce(client, monkeypatch, tmp_path):
+def fmce(client, own_mlflow, monkeypatch, tmp_path):
     """Runs a command on the test's own store that has to fail; gives its one message."""
     monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    before = mlflow.get_tracking_uri()
 
     def run(*args: str, code: int | None = 1) -> str:
         words = ["--tracking-uri", client.tracking_uri, "--experiment", "tests", *args]
@@ -47,8 +44,7 @@ def fmce(client, monkeypatch, tmp_path):
         assert result.exit_code == code and "Traceback" not in result.output, result.output
         return result.stderr if code else result.output
 
-    yield run
-    mlflow.set_tracking_uri(before)
+    return run
 
 
 def last_run(client):

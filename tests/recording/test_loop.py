@@ -26,16 +26,6 @@ from tests.recording.test_recorder import net
 EPOCHS = 12
 
 
-@pytest.fixture
-def store(client):
-    """The tests' store as MLflow's own."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(client.tracking_uri)
-    mlflow.set_experiment("tests")
-    yield client
-    mlflow.set_tracking_uri(before)
-
-
 def recorded(client, run_id=None, model=None, modules=("stem", "frozen"), probe=PROBE, said=None, **more):
     say = (lambda line: None) if said is None else said.append
     options = {"labels": PROBE_LABELS, "convergence": SOON, **more}
@@ -80,26 +70,26 @@ def signals(client, run_id):
     return json.loads(Path(client.download_artifacts(run_id, CONVERGENCE)).read_text())
 
 
-def test_five_lines_leave_what_a_backbone_run_leaves(store):
+def test_five_lines_leave_what_a_backbone_run_leaves(tracking):
     plain, model = net(), net()
     torch.manual_seed(3)
     expected = loop(plain)
     torch.manual_seed(3)
-    with mlflow.start_run() as active, recorded(store, active.info.run_id, model) as recorder:
+    with mlflow.start_run() as active, recorded(tracking, active.info.run_id, model) as recorder:
         losses = loop(model, recorder)
     assert losses == expected
-    run = store.get_run(active.info.run_id)
+    run = tracking.get_run(active.info.run_id)
     assert run.info.status == "FINISHED" and run.data.tags["fmce.role"] == "backbone"
     assert run.data.tags["fmce.converged"] == "true" and not run.data.params
-    means = history(store, run.info.run_id, "train_loss")
+    means = history(tracking, run.info.run_id, "train_loss")
     assert means[0] == losses[0] and means[2] == pytest.approx(np.mean(losses[3:6]), abs=1e-12)
-    assert list(means) == list(range(EPOCHS + 1)) == list(history(store, run.info.run_id, "epoch"))
-    found = signals(store, run.info.run_id)
+    assert list(means) == list(range(EPOCHS + 1)) == list(history(tracking, run.info.run_id, "epoch"))
+    found = signals(tracking, run.info.run_id)
     assert found["assumed"] == ["val_loss"] and found["val"]["losses"][0] == found["val"]["losses"][1]
     assert len(found["weights"]) == EPOCHS + 1 and set(found["drift"]) == {"stem", "frozen"}
-    files = {f.path for f in store.list_artifacts(run.info.run_id)}
+    files = {f.path for f in tracking.list_artifacts(run.info.run_id)}
     assert files == {"convergence.json", "feature_maps", "plots"}  # and no checkpoint is left
-    table = build_fmcs_dataset(store, [run.info.run_id], config=SOON).table
+    table = build_fmcs_dataset(tracking, [run.info.run_id], config=SOON).table
     assert set(table["module"]) == {"stem", "frozen"} and table["fmcs"].max() == 1
     assert table["epoch"].tolist()[: EPOCHS + 1] == list(range(EPOCHS + 1))
 
@@ -207,14 +197,14 @@ def test_a_recording_that_was_cut_off_goes_on_with_every_snapshot_once(client):
     assert client.get_run(run_id).info.status == "FINISHED"  # it is not active: nobody else would say so
 
 
-def test_a_recording_that_goes_on_in_the_active_run_leaves_it_open(store):
+def test_a_recording_that_goes_on_in_the_active_run_leaves_it_open(tracking):
     for _ in range(2):
-        with pytest.raises(KeyError), mlflow.start_run() as run, recorded(store, run.info.run_id) as recorder:
+        with pytest.raises(KeyError), mlflow.start_run() as run, recorded(tracking, run.info.run_id) as recorder:
             loop(recorder.model, recorder, epochs=1, at={}.__getitem__)
         with mlflow.start_run(run_id=run.info.run_id):
-            with recorded(store, run.info.run_id) as recorder:
+            with recorded(tracking, run.info.run_id) as recorder:
                 loop(recorder.model, recorder, first=1, epochs=2)
-            assert store.get_run(run.info.run_id).info.status == "RUNNING"
+            assert tracking.get_run(run.info.run_id).info.status == "RUNNING"
 
 
 def test_losses_go_on_from_a_checkpoint_within_an_epoch(client):
@@ -279,18 +269,18 @@ def test_runs_that_cannot_be_recorded_in(client):
             recorded(client, run_id)
 
 
-def test_without_a_run_one_is_opened_and_closed(store):
+def test_without_a_run_one_is_opened_and_closed(tracking):
     said = []
     with fmce_mlflow.record(net(), ["stem"], probe=PROBE, convergence=SOON, say=said.append) as recorder:
         assert mlflow.active_run().info.run_id == recorder.run.id and "new run" in said[0]
         loop(recorder.model, recorder, epochs=2)
-    assert mlflow.active_run() is None and store.get_run(recorder.run.id).info.status == "FINISHED"
+    assert mlflow.active_run() is None and tracking.get_run(recorder.run.id).info.status == "FINISHED"
     with (
         pytest.raises(ZeroDivisionError),
         fmce_mlflow.record(net(), ["stem"], probe=PROBE, say=said.append) as recorder,
     ):
         raise ZeroDivisionError
-    assert mlflow.active_run() is None and store.get_run(recorder.run.id).info.status == "FAILED"
+    assert mlflow.active_run() is None and tracking.get_run(recorder.run.id).info.status == "FAILED"
     with pytest.raises(Exception, match="steem"):
         fmce_mlflow.record(net(), ["steem"], probe=PROBE, say=said.append)
     assert mlflow.active_run() is None

@@ -10,16 +10,6 @@ import fmce_mlflow
 from tests.helpers.recordings import EPOCHS, PROBE, PROBE_LABELS, SOON, live, loop
 
 
-@pytest.fixture
-def store(client):
-    """The tests' store as MLflow's own."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(client.tracking_uri)
-    mlflow.set_experiment("tests")
-    yield client
-    mlflow.set_tracking_uri(before)
-
-
 def logged(model, name, form):
     """A model logged in the active run, as users do."""
     training = model.training
@@ -41,7 +31,7 @@ def evaluated(uri):
 
 
 @pytest.mark.parametrize(("form", "signal"), [("pickle", "drift"), ("pt2", "train")])
-def test_a_model_of_the_loop_is_known_by_its_weights(store, form, signal):
+def test_a_model_of_the_loop_is_known_by_its_weights(tracking, form, signal):
     model, uris = live(), {}
     with mlflow.start_run():
         with fmce_mlflow.record(
@@ -52,7 +42,7 @@ def test_a_model_of_the_loop_is_known_by_its_weights(store, form, signal):
         with torch.no_grad():
             model.head.weight += 1
         uris["other"] = logged(model, "other", form)
-    labels = {m.step: m.value for m in store.get_metric_history(recorder.run.id, "fmcs")}
+    labels = {m.step: m.value for m in tracking.get_metric_history(recorder.run.id, "fmcs")}
     for snapshot in (2, EPOCHS):
         assert evaluated(uris[snapshot])["fmcs_measured"] == labels[snapshot]
     assert "fmcs_measured" not in evaluated(uris["other"])

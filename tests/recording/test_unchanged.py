@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from contextlib import nullcontext
 
-import mlflow
 import numpy as np
 import pytest
 import torch
@@ -137,17 +136,7 @@ def test_autocast_is_the_loops_alone(client):
     assert found[0] == found[1]
 
 
-@pytest.fixture
-def store(client):
-    """The tests' store as MLflow's own."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(client.tracking_uri)
-    mlflow.set_experiment("tests")
-    yield client
-    mlflow.set_tracking_uri(before)
-
-
-def test_a_run_of_its_own_and_a_loader_draw_no_number_of_the_trainings(store):
+def test_a_run_of_its_own_and_a_loader_draw_no_number_of_the_trainings(tracking):
     """MLflow draws a run's name from ``random``, a DataLoader its workers' seed from torch."""
     loader = DataLoader(TensorDataset(PROBE, PROBE_LABELS), batch_size=4, shuffle=True)
     seed()

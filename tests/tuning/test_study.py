@@ -527,15 +527,6 @@ def test_too_few_groups_to_validate_on_says_what_is_needed():
 # --- the whole
 
 
-@pytest.fixture
-def tracking(client):
-    """The client's server as MLflow's current one."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(client.tracking_uri)
-    yield
-    mlflow.set_tracking_uri(before)
-
-
 def logged_dataset(client: MlflowClient, folder: Path, runs: int = 4) -> str:
     """An FMCS-dataset run with its maps as artifacts."""
     table = noise_table(runs, 5, n=16, channels=8)

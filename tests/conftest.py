@@ -59,10 +59,14 @@ FAST_TRAINING = TrainingConfig(
 """A training of milliseconds; it does not depend on the defaults."""
 
 
-def new_client(folder: Path, empty_store: Path) -> MlflowClient:
-    """A client of a fresh sqlite store, its artifacts under folder/artifacts; its experiment is `tests`."""
-    shutil.copy(empty_store, folder / "mlflow.db")
-    made = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+def new_client(folder: Path, empty_store: Path, place: Path | None = None) -> MlflowClient:
+    """A client of a fresh sqlite store, its artifacts under folder/artifacts; its experiment is `tests`.
+
+    The store itself may have another place.
+    """
+    store = (place or folder) / "mlflow.db"
+    shutil.copy(empty_store, store)
+    made = MlflowClient(f"sqlite:///{store}")
     made.create_experiment("tests", artifact_location=(folder / "artifacts").as_uri())
     return made
 
@@ -138,10 +142,18 @@ def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def _place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the store of one test after the other: MLflow never lets go of one that it knows by its address."""
+    return tmp_path_factory.mktemp("client")
+
+
 @pytest.fixture
-def client(tmp_path: Path, _empty_store: Path) -> MlflowClient:
-    """A client as of `new_client`, in tmp_path."""
-    return new_client(tmp_path, _empty_store)
+def client(tmp_path: Path, _empty_store: Path, _place: Path) -> MlflowClient:
+    """A client as of `new_client`, its artifacts in tmp_path."""
+    for file in _place.iterdir():  # with its write-ahead log
+        file.unlink()
+    return new_client(tmp_path, _empty_store, _place)
 
 
 @pytest.fixture

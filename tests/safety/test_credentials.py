@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlparse
 
 import mlflow
 import pytest
@@ -150,7 +151,9 @@ def stored(client: MlflowClient) -> str:
     path = Path(client.tracking_uri.removeprefix("sqlite:///"))
     with closing(sqlite3.connect(path)) as store:
         rows = "\n".join(store.iterdump())
-    kept = [file.read_bytes().decode(errors="replace") for file in path.parent.rglob("*") if file.is_file()]
+    artifacts = Path(urlparse(client.get_experiment_by_name("tests").artifact_location).path)
+    files = [*path.parent.rglob("*"), *artifacts.parent.rglob("*")]
+    kept = [file.read_bytes().decode(errors="replace") for file in files if file.is_file()]
     return "\n".join([rows, *kept])
 
 

@@ -6,11 +6,13 @@ import json
 import os
 import pty
 import re
-import select
 import struct
 import subprocess
 import sys
 import termios
+import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,6 +24,7 @@ import yaml
 from click.testing import CliRunner
 from mlflow import MlflowClient
 from PIL import Image
+from tqdm import tqdm
 
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.cli.main import Group, main
@@ -171,29 +174,27 @@ def test_an_experiment_is_made_where_it_is_missing(client):
     assert len(client.search_runs([client.get_experiment_by_name("new").experiment_id])) == 1
 
 
-def test_a_progress_bar_where_there_is_a_terminal(client, tmp_path):
-    longer = ["--epochs", "6", "--snapshots-per-epoch", "1"]
+def test_a_progress_bar_where_there_is_a_terminal(client, monkeypatch):
+    words = ["--tracking-uri", client.tracking_uri, "train-backbone", *TINY]
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fmce_mlflow.cli.main", "train-backbone", *TINY, *longer],
-        cwd=tmp_path, stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True,
-        env=subprocess_environment(client) | {"TQDM_MININTERVAL": "0"},  # drawn at each step, however fast
-    )  # fmt: skip
-    os.close(terminal)
-    seen = b""
-    while True:
-        ready, _, _ = select.select([controller], [], [], 240)
-        try:
-            chunk = os.read(controller, 65536) if ready else b""
-        except OSError:  # the other side is closed
-            chunk = b""
-        if not chunk:
-            break
-        seen += chunk
+    seen = []
+
+    def read():
+        with suppress(OSError):  # the other side is closed
+            while chunk := os.read(controller, 65536):
+                seen.append(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with os.fdopen(terminal, "w") as shown:
+        monkeypatch.setattr(sys, "stdout", shown)
+        monkeypatch.setattr(sys, "stderr", shown)
+        monkeypatch.setattr("fmce_mlflow.backbone.train.tqdm", partial(tqdm, mininterval=0))  # drawn at each step
+        main([*words, "--epochs", "6", "--snapshots-per-epoch", "1"], prog_name="fmce", standalone_mode=False)
+    reader.join()
     os.close(controller)
-    assert process.wait(60) == 0, seen.decode()
-    text = seen.decode()
+    text = b"".join(seen).decode()
     assert re.search(r"\r.*tests\.helpers\.nets:tiny on digits, seed 0: +\d+%\|", text)
     assert re.search(r"img/s.*loss=\d", text)
     assert "snapshot 1/6, epoch" not in text
@@ -356,18 +357,15 @@ def test_a_world_size_that_is_none_is_told(fmce, monkeypatch, size, code):
     assert result.exit_code == code and ("WORLD_SIZE" in result.output) == bool(code)
 
 
-def test_nobody_reads_what_a_training_says(client):
-    """`fmce train-backbone … | head -1`"""
+def test_nobody_reads_what_a_training_says(client, monkeypatch, capsys):
+    """`fmce train-backbone … | head -1`, but for its process, as in test_terminal.py."""
     words = ["--tracking-uri", client.tracking_uri, "--experiment", "tests", "train-backbone", *TINY]
-    with subprocess.Popen(
-        [sys.executable, "-m", "fmce_mlflow.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=subprocess_environment(client),
-    ) as process:  # fmt: skip
-        process.stdout.readline()
-        process.stdout.close()
-        said = process.stderr.read()
-        assert process.wait() == 0, said
-    assert "Nobody reads the output any more" in said and "Traceback" not in said
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        main(words, prog_name="fmce", standalone_mode=False)
+    assert capsys.readouterr().err.count("Nobody reads the output any more") == 1
     (run,) = runs_of(client)
     assert run.info.status == "FINISHED"
 

@@ -11,11 +11,13 @@ from tests.helpers.recordings import EPOCHS, PROBE, PROBE_LABELS, SOON, live, lo
 
 
 def logged(model, name, form):
-    """A model logged in the active run, as users do."""
+    """A model logged in the active run, as users do, but for its requirements, which MLflow takes a process to find."""
     training = model.training
-    example = {"input_example": PROBE[:2].numpy()} if form == "pt2" else {}
-    signature = mlflow.models.infer_signature(PROBE[:2].numpy()) if form == "pt2" else None
-    info = mlflow.pytorch.log_model(model.eval(), name=name, serialization_format=form, signature=signature, **example)
+    options = {"serialization_format": form, "pip_requirements": []}
+    if form == "pt2":
+        images = PROBE[:2].numpy()
+        options |= {"input_example": images, "signature": mlflow.models.infer_signature(images)}
+    info = mlflow.pytorch.log_model(model.eval(), name=name, **options)
     model.train(training)
     return info.model_uri
 

@@ -19,6 +19,7 @@ from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
 from tests.conftest import new_run
 from tests.helpers.evaluations import tracked
 from tests.helpers.faults import everything
+from tests.helpers.forks import Forked
 from tests.helpers.small_training import HELD_OUT, HELD_OUT_LABELS, SOON, history, maps_of, net, recorded_maps
 
 pytest.importorskip("lightning")
@@ -128,8 +129,9 @@ def in_a_process(**told):
 def test_a_training_that_was_killed_and_goes_on_has_every_snapshot_once(client, tmp_path):
     uri, undisturbed, killed = client.tracking_uri, new_run(client), new_run(client)
     told = {"name": PACKAGES[0], "uri": uri, "run_id": killed, "keep": {"dirpath": str(tmp_path / "kept")}}
-    died = in_a_process(**told, kill_at=7)
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    died = Forked(main, *told.values(), 7)
+    said, _ = died.communicate()
+    assert died.returncode == -signal.SIGKILL, said
     assert list(history(client, killed, "fmce/val_loss")) == [1, 2]
     with tracked(uri):
         main(**{**told, "run_id": undisturbed, "keep": {"dirpath": str(tmp_path / "other")}})

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.evaluations import tracked
 from tests.helpers.forms import DOCS, TABLES, outcome, page
 
-
-@pytest.fixture(autouse=True)
-def _server(tmp_path):
-    with tracked(f"sqlite:///{tmp_path / 'nothing.db'}"):
-        yield
+pytestmark = pytest.mark.usefixtures("tracking")
 
 
 def test_the_tables_are_written_anew():

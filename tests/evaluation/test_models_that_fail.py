@@ -15,7 +15,7 @@ from fmce_mlflow.method.networks.entry import Entry
 from fmce_mlflow.predictor.find import find_predictor
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import TorchModel
-from tests.helpers.evaluations import PREPROCESSING, pixels, seeded_tiny, tracked
+from tests.helpers.evaluations import PREPROCESSING, pixels, seeded_tiny
 
 PLAIN = Entry()
 
@@ -48,10 +48,7 @@ class Raises(nn.Module):
         return self.net(x)
 
 
-@pytest.fixture(autouse=True)
-def _server(tmp_path):
-    with tracked(f"sqlite:///{tmp_path / 'nothing.db'}"):
-        yield
+pytestmark = pytest.mark.usefixtures("tracking")
 
 
 def examined(network, entry=PLAIN, **options):

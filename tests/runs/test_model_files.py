@@ -15,15 +15,12 @@ from fmce_mlflow.runs.model_files import fetch_model
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import load_torch_model
 from tests.conftest import new_run
-from tests.helpers.evaluations import tracked
 
 
 @pytest.fixture
-def elsewhere(tmp_path):
+def elsewhere(tracking):
     """MLflow's global URI names another store."""
-    uri = f"sqlite:///{tmp_path}/elsewhere.db"
-    with tracked(uri):
-        yield uri
+    return tracking.tracking_uri
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from fmce_mlflow.errors import ConvergenceError
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.report.loss_curve import drawn_cqi, epoch_markers, extent, point_text
-from fmce_mlflow.report.style import BLUE, COLUMN_WIDTH, GREEN, GREY, INK, SMALL, TEXT, VERMILION, plain, thin
+from fmce_mlflow.report.style import BLUE, COLUMN_WIDTH, GREEN, GREY, INK, SMALL, TEXT, VERMILION, framed, plain, thin
 from fmce_mlflow.report.svg import shortened
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def convergence_figure(
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
+    from matplotlib.transforms import blended_transform_factory
 
     last, point = len(convergence.losses) - 1, convergence.point
     for name, given in (("epochs", epochs), ("other", None if other is None else other.losses)):
@@ -67,8 +68,8 @@ def convergence_figure(
             raise ConvergenceError(
                 f"{name} has {len(given)} values, but the run has {last + 1} snapshots; give one for each."
             )
-    figure = Figure(figsize=(COLUMN_WIDTH, 3.7), dpi=300, layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    figure = Figure(figsize=(COLUMN_WIDTH, 3.7), dpi=300)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2], gridspec_kw={"hspace": 0.12})
     thin(upper)
     thin(lower)
     lower.set_xlim(-0.02 * last - 0.15, 1.02 * last + 0.15)
@@ -85,16 +86,20 @@ def convergence_figure(
         for axes, top in ((upper, _STRIP), (lower, 1.0)):
             axes.axvspan(point, axes.get_xlim()[1], color=GREEN, alpha=0.10, linewidth=0, zorder=0)
             axes.axvline(point, ymax=top, color=GREEN, linewidth=1.0, zorder=1.5)
-    if epochs is not None and not np.array_equal(epochs, np.arange(last + 1)):
+    twice = epochs is not None and not np.array_equal(epochs, np.arange(last + 1))
+    if twice:
         _draw_epoch_axis(upper, np.asarray(epochs, dtype=np.float64))
 
-    figure.suptitle(plain(textwrap.fill(shortened(title, 300), 60)), fontsize=TEXT + 0.5, color=INK)
     legend = figure.legend(
-        loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False, handlelength=1.8, columnspacing=1.4
+        loc="lower center", ncols=2, fontsize=SMALL, frameon=False, handlelength=1.8, columnspacing=1.4
     )
     for line in legend.get_lines():
         line.set_markersize(3.2)
-    figure.align_ylabels()
+    title = plain(textwrap.fill(shortened(title, 300), 60))
+    framed(figure, title, above=0.4 if twice else 0.06, beside=0.8, columns=2)
+    for axes in (upper, lower):  # their labels in one line
+        place = blended_transform_factory(figure.transFigure, axes.transAxes)
+        axes.yaxis.set_label_coords(0.31 / COLUMN_WIDTH, 0.5, transform=place)
     return figure
 
 
@@ -144,6 +149,8 @@ def _draw_markers(axes: Axes, run: Convergence) -> None:
 
 
 def _draw_cqi(axes: Axes, run: Convergence) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axes.set_yscale("log")
     cqi, threshold = drawn_cqi(run), run.config.threshold
     least = most = threshold
@@ -160,6 +167,9 @@ def _draw_cqi(axes: Axes, run: Convergence) -> None:
     )  # fmt: skip
     low, high = min(least, threshold / 1.5), max(most, 1.5 * threshold)
     axes.set_ylim(low / (high / low) ** 0.07, high * (high / low) ** 0.28)  # room above for the text
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     place, align, color = 0.985, "right", INK
     if run.point is not None:
         left, right = axes.get_xlim()

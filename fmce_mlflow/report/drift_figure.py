@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmce_mlflow.method.convergence.verdict import Convergence
-from fmce_mlflow.report.style import BLUE, COLUMN_WIDTH, GREEN, INK, SMALL, TEXT, VERMILION, plain, thin
+from fmce_mlflow.report.style import BLUE, COLUMN_WIDTH, GREEN, SMALL, TEXT, VERMILION, framed, plain, thin
 from fmce_mlflow.report.svg import shortened
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def drift_figure(drift: Mapping[str, Convergence], *, title: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(COLUMN_WIDTH, 2.6), dpi=300, layout="constrained")
+    figure = Figure(figsize=(COLUMN_WIDTH, 2.6), dpi=300)
     axes = figure.subplots()
     thin(axes)
     axes.set_yscale("log")
@@ -57,6 +57,8 @@ def drift_figure(drift: Mapping[str, Convergence], *, title: str) -> Figure:
     axes.set_xlabel("Snapshot", fontsize=TEXT)
     axes.set_ylabel("Feature drift (1 − CKA)", fontsize=TEXT)
     left_out = f" (the first {MOST} of {len(drift)} modules)" if len(drift) > MOST else ""
-    figure.suptitle(plain(textwrap.fill(shortened(title, 300), 60)) + left_out, fontsize=TEXT + 0.5, color=INK)
-    figure.legend(loc="outside lower center", ncols=1 if len(drift) < 4 else 2, fontsize=SMALL, frameon=False)
+    columns = 1 if len(drift) < 4 else 2
+    figure.legend(loc="lower center", ncols=columns, fontsize=SMALL, frameon=False)
+    title = plain(textwrap.fill(shortened(title, 300), 60)) + left_out
+    framed(figure, title, above=0.06, beside=0.55, columns=columns)
     return figure

@@ -197,6 +197,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FMCE_SPOOL", str(tmp_path / "spool"))
     monkeypatch.setattr(upload_retry, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(upload_retry, "LONGEST_WAIT", 0.4)
 
 
 @pytest.fixture(scope="session")

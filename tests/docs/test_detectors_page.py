@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -19,11 +20,15 @@ SIZES = {"min_size": 64, "max_size": 96}
 PAGE = (DOCS / "detectors.md").read_text(encoding="utf-8")
 
 
-def rows() -> list[tuple[str, list[str]]]:
-    """Models and the names of their parts."""
+def rows() -> list[Any]:
+    """Models and the names of their parts; of a row's models, the first is not slow."""
     table = re.search(r"<!-- modules -->\n(.*?)<!-- end of modules -->", PAGE, re.DOTALL)[1]
     cells = [[re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
-    return [(model, [name for cell in parts for name in cell]) for models, *parts in cells for model in models]
+    return [
+        pytest.param(model, [name for cell in parts for name in cell], marks=[pytest.mark.slow] if i else [])
+        for models, *parts in cells
+        for i, model in enumerate(models)
+    ]
 
 
 def test_its_code_runs(client, tmp_path, monkeypatch, capsys):

@@ -57,6 +57,7 @@ def test_it_records_all_levels_and_losses_by_name_and_registers_versions_that_ca
             )
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on_as_if_nothing_had_been(detection, client, tmp_path, words, monkeypatch):
     assert call(detection, client, tmp_path, *words).exit_code == 0
     for kept in (tmp_path / "checkpoints").iterdir():

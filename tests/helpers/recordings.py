@@ -55,7 +55,7 @@ def loop(recorder: LoopRecorder, at: Callable[[int], Any] = lambda epoch: None, 
 
 def record_loop(uri: str, run_id: str, ending: str) -> None:
     """Record the loop in a run, or in one of its own, and say so; it may end without the recorder's being told."""
-    upload_retry.FIRST_WAIT = 0.05
+    upload_retry.FIRST_WAIT, upload_retry.LONGEST_WAIT = 0.05, 0.4
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment("tests")
     client = MlflowClient(uri) if run_id else None

@@ -18,7 +18,7 @@ from tests.helpers.forks import Forked
 
 def train(uri: str, run_id: str, epochs: int, resume: bool) -> None:
     """Train in a run, or go on with one, and say so on the standard output."""
-    upload_retry.FIRST_WAIT = 0.05
+    upload_retry.FIRST_WAIT, upload_retry.LONGEST_WAIT = 0.05, 0.4
     run = Run(MlflowClient(uri), run_id, lambda text: print(text, flush=True))
     print("ready", flush=True)
     train_backbone(run, stored_options(run) if resume else fast_options(training={"epochs": epochs}))

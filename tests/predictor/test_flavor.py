@@ -185,6 +185,7 @@ def test_missing_files(saved: Path, tmp_path: Path):
         load_predictor(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_mlflow_serves_it_over_http(saved: Path, predictor: Predictor, tmp_path: Path):
     log = (tmp_path / "server.log").open("w+")
     with socket.socket() as probe:

@@ -92,7 +92,8 @@ def test_no_waiting_trial_is_claimed_twice_on_sqlite(tmp_path):
 # --- PostgreSQL
 
 
-@pytest.mark.parametrize(("trials", "killed"), [(16, False), pytest.param(60, True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("trials", "killed"), [(16, False), (60, True)])
 def test_four_workers_on_postgresql_lose_nothing_and_do_nothing_twice(client, postgres_url, tmp_path, trials, killed):
     job, study = begin(client, postgres_url, Sleeps(str(tmp_path), seconds=0.3, hangs=killed), trials)
     if killed:

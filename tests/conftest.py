@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,20 +24,20 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUME
 # MLflow's servers start eight more processes for jobs of theirs, none of which is wanted here; nor is any report home.
 os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
-import mlflow
-import torch
+# pytest's own process, which runs no tests where others do, needs neither torch nor MLflow, which take seconds.
 from filelock import FileLock
-from mlflow import MlflowClient
 
 from fmce_mlflow.backbone.options import BackboneOptions
-from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
-from fmce_mlflow.method.images.split import ImageData, load_images
 from fmce_mlflow.method.training.config import TrainingConfig
-from fmce_mlflow.runs.run import Run
-from fmce_mlflow.safety import retry as upload_retry
 from tests.helpers import disk, postgres
 from tests.helpers.servers import tracking_server
+
+if TYPE_CHECKING:
+    import torch
+    from mlflow import MlflowClient
+
+    from fmce_mlflow.method.images.split import ImageData
 
 disk.do_not_wait()
 
@@ -45,12 +45,6 @@ collect_ignore = ["data/make_legacy.py"]  # for an earlier release
 
 # Shells start jobs in the background with Ctrl-C ignored, and processes hand that on: tests that press it set it right.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-torch.set_num_threads(1)  # also where a plugin of pytest imported torch before
-
-for name in ("mlflow", "alembic"):
-    logging.getLogger(name).setLevel(logging.WARNING)
-
 
 FAST_TRAINING = TrainingConfig(
     epochs=2, snapshots_per_epoch=2, batch_size=16, optimizer="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4,
@@ -64,6 +58,8 @@ def new_client(folder: Path, empty_store: Path, place: Path | None = None) -> Ml
 
     The store itself may have another place.
     """
+    from mlflow import MlflowClient
+
     store = (place or folder) / "mlflow.db"
     shutil.copy(empty_store, store)
     made = MlflowClient(f"sqlite:///{store}")
@@ -117,6 +113,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_finish() -> None:
     """What was imported stays: to look through it for garbage again and again took a quarter of the tests' time."""
+    import mlflow
+    import torch
+
+    torch.set_num_threads(1)  # also where a plugin of pytest imported torch before
+    for logger in (mlflow.__name__, "alembic"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
 
@@ -136,6 +138,8 @@ def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "empty.db"
     with FileLock(folder / "empty.lock"):
         if not path.exists():
+            from mlflow import MlflowClient
+
             made = tmp_path_factory.mktemp("store") / "mlflow.db"
             MlflowClient(f"sqlite:///{made}").search_experiments()
             shutil.copy(made, path)
@@ -159,6 +163,8 @@ def client(tmp_path: Path, _empty_store: Path, _place: Path) -> MlflowClient:
 @pytest.fixture
 def tracking(client: MlflowClient) -> Iterator[MlflowClient]:
     """`client`, whose store and experiment are MLflow's own meanwhile."""
+    import mlflow
+
     from tests.helpers.evaluations import tracked
 
     with tracked(client.tracking_uri):
@@ -169,6 +175,8 @@ def tracking(client: MlflowClient) -> Iterator[MlflowClient]:
 @pytest.fixture
 def own_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No variable names a run, an experiment or a store, and what a test does to MLflow's own does not outlive it."""
+    import mlflow
+
     from tests.helpers.evaluations import tracked
 
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
@@ -180,6 +188,8 @@ def own_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path, data: ImageData) -> dict[str, Any]:
     """Everything of an undisturbed run of `fast_options` on a local store."""
+    from fmce_mlflow.backbone.train import train_backbone
+    from fmce_mlflow.runs.run import Run
     from tests.helpers.faults import everything
 
     client = new_client(tmp_path_factory.mktemp("undisturbed"), _empty_store)
@@ -191,13 +201,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path, data: Im
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What waits for a server waits in tmp_path, and for seconds only."""
+    from fmce_mlflow.safety import retry
     from tests.helpers.faults import IMPATIENT
 
     for name, value in IMPATIENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FMCE_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.setattr(upload_retry, "FIRST_WAIT", 0.05)
-    monkeypatch.setattr(upload_retry, "LONGEST_WAIT", 0.4)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(retry, "LONGEST_WAIT", 0.4)
 
 
 @pytest.fixture(scope="session")
@@ -245,12 +256,15 @@ def postgres_url(postgres_server: postgres.Server) -> str:
 @pytest.fixture(scope="session")
 def data() -> ImageData:
     """The images of `fast_options`: 96 to train on, 40 held out, 16 of them the probe."""
+    from fmce_mlflow.method.images.split import load_images
+
     return load_images(fast_options())
 
 
 @pytest.fixture
 def seeded() -> Callable[..., torch.nn.Module]:
     """A network built with given random weights, the global random state left alone."""
+    import torch
 
     def build(factory: Callable[[], torch.nn.Module], seed: int = 0) -> torch.nn.Module:
         with torch.random.fork_rng():

@@ -232,6 +232,27 @@ def evaluation_store(tmp_path_factory: pytest.TempPathFactory, _empty_store: Pat
     return make_store(new_client(tmp_path_factory.mktemp("evaluations"), _empty_store))
 
 
+@pytest.fixture
+def store(evaluation_store: Any) -> Iterator[Any]:
+    """`evaluation_store`, MLflow's own meanwhile."""
+    import mlflow
+
+    from tests.helpers.evaluations import tracked
+
+    with tracked(evaluation_store.client.tracking_uri):
+        mlflow.set_experiment("tests")
+        yield evaluation_store
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A browser that nothing reaches by network."""
+    from tests.helpers.browser import opened
+
+    with opened() as driver:
+        yield driver
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[postgres.Server]:
     """A PostgreSQL server of the tests' own; tests that need it skip where it is not installed."""

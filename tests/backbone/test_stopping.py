@@ -18,7 +18,7 @@ from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfi
 from fmce_mlflow.recording.record import FROZEN_TAG
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
-from tests.helpers.faults import everything, experiment_run
+from tests.helpers.faults import dying, everything, experiment_run
 
 SOON = ConvergenceConfig(levels=3, threshold=0.2, smoothing=0, window=1)
 EPOCHS, SNAPSHOTS = 8, 16
@@ -102,10 +102,6 @@ def test_it_is_the_same_with_a_server(store, data, both, server):
     assert everything(client, run_id) == both[1] and tags(client, run_id) == both[2]
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: nothing after it runs."""
-
-
 @pytest.fixture(scope="module")
 def both(store, data):
     """A training that freezes and stops, and all of its run."""
@@ -117,24 +113,13 @@ def both(store, data):
 
 
 @pytest.mark.parametrize("last", ["stem", "stage", "stopped", "models"])
-def test_one_that_is_killed_right_after_it_froze_or_stopped_ends_the_same(store, data, both, monkeypatch, last):
+def test_one_that_is_killed_right_after_it_froze_or_stopped_ends_the_same(store, data, both, last):
     """Its checkpoint is of before that: what was decided after it is decided again."""
     chosen, whole, told = both
-    owner, name = (models, "log_models") if last == "models" else (checkpoint, "save")
-    at = {"stopped": int(told[STOPPED_TAG]), "models": 0, **json.loads(told[FROZEN_TAG])}[last]
-    original, calls = getattr(owner, name), []
-
-    def dying(*args, **kwargs):
-        found = original(*args, **kwargs)
-        calls.append(1)
-        if len(calls) == (at + 1 if last == "stopped" else at + 2) or last == "models":
-            raise Killed
-        return found
-
+    saved = {"stopped": int(told[STOPPED_TAG]), **{name: at + 1 for name, at in json.loads(told[FROZEN_TAG]).items()}}
+    module, place, call = (models, "log_models", 1) if last == "models" else (checkpoint, "save", saved[last] + 1)
     run_id = new_run(store)
-    with monkeypatch.context() as patched:
-        patched.setattr(owner, name, dying)
-        with pytest.raises(Killed):
-            run(store, chosen, data, run_id)
+    with dying(f"{module.__name__}.{place}", call):
+        run(store, chosen, data, run_id)
     run(store, stored_options(Run(store, run_id)), data, run_id)
     assert everything(store, run_id) == whole and tags(store, run_id) == told

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import pkgutil
 import shutil
 import signal
 from collections import namedtuple
@@ -24,6 +23,7 @@ from fmce_mlflow.runs.checkpoint_slots import TAG
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
+from tests.helpers.faults import artifacts, dying, everything
 from tests.helpers.progress import ended, until
 from tests.helpers.trainings import training
 
@@ -40,14 +40,6 @@ def history(client, run_id, name):
 
 def steps(client, run_id, name):
     return sorted(m.step for m in client.get_metric_history(run_id, name))
-
-
-def artifacts(client, run_id, folder=None):
-    for file in client.list_artifacts(run_id, folder):
-        if file.is_dir:
-            yield from artifacts(client, run_id, file.path)
-        else:
-            yield file.path
 
 
 def convergence_of(client, run_id):
@@ -235,19 +227,6 @@ def wait_for_snapshot(client, run_id, process, snapshot):
     until(reached, process, pause=0.03)
 
 
-def everything(client, run_id):
-    """All of a run that does not depend on its clock or on its models' ids."""
-    names = [name for name in client.get_run(run_id).data.metrics if name != "images_per_second"]
-    return {
-        "metrics": {name: sorted((m.step, m.value) for m in client.get_metric_history(run_id, name)) for name in names},
-        "artifacts": sorted(artifacts(client, run_id)),
-        "maps": FeatureMapReader(client, run_id).index,  # with each file's sha256
-        "convergence": convergence_of(client, run_id),
-        "models": sorted(output.step for output in client.get_run(run_id).outputs.model_outputs),
-        "status": client.get_run(run_id).info.status,
-    }
-
-
 def test_a_killed_run_goes_on_to_what_an_undisturbed_one_is(client, data):
     whole, _ = run(client, fast_options(training={"epochs": 9}), data)
     run_id = new_run(client)
@@ -277,10 +256,6 @@ def undisturbed(tmp_path_factory, _empty_store, data):
     return options, everything(client, run(client, options, data)[0].run_id)
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: nothing after it runs."""
-
-
 @pytest.mark.parametrize(
     "place",
     [
@@ -292,27 +267,12 @@ class Killed(BaseException):
     ],
 )
 @pytest.mark.parametrize("moment", ["before", "behind"])
-def test_a_run_that_dies_around_any_step_can_be_finished(client, data, undisturbed, monkeypatch, place, moment):
+def test_a_run_that_dies_around_any_step_can_be_finished(client, data, undisturbed, place, moment):
     options, whole = undisturbed
-    module, _, name = place.rpartition(".")
-    owner = pkgutil.resolve_name(module)
-    original, calls = getattr(owner, name), []
-
-    def dying(*args, **kwargs):
-        calls.append(1)
-        last = len(calls) == (2 if name in ("save", "log_batch", "log_json") else 1)
-        if last and moment == "before":
-            raise Killed
-        result = original(*args, **kwargs)
-        if last:
-            raise Killed
-        return result
-
+    call = 2 if place.rpartition(".")[2] in ("save", "log_batch", "log_json") else 1
     run_id = new_run(client)
-    with monkeypatch.context() as patched:
-        patched.setattr(owner, name, dying)
-        with pytest.raises(Killed):
-            run(client, options, data, run_id)
+    with dying(place, call, before=moment == "before"):
+        run(client, options, data, run_id)
     run(client, stored_options(Run(client, run_id)), data, run_id)
     assert everything(client, run_id) == whole
 

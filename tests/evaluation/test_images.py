@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -21,29 +20,19 @@ from fmce_mlflow.image_dataset.classifier import image_classifier
 from fmce_mlflow.image_dataset.plugin import from_images
 from fmce_mlflow.method.images.inputs import image_inputs
 from fmce_mlflow.runs.run import Run
-from tests.conftest import new_client, new_run
+from tests.conftest import new_run
 from tests.helpers.evaluations import (
     PREPROCESSING,
     Store,
     as_input,
     log_model,
-    make_store,
     pixels,
     seeded_tiny,
-    tracked,
     write_files,
 )
 
 PIXELS = pixels(40)
 CLASSES = [f"class {i}" for i in range(10)]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path) -> Iterator[Store]:
-    store = make_store(new_client(tmp_path_factory.mktemp("images"), _empty_store))
-    with tracked(store.client.tracking_uri):
-        mlflow.set_experiment("tests")
-        yield store
 
 
 def evaluated(store: Store, data: object, uri: str = "", **config) -> tuple[Findings, str]:

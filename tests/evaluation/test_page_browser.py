@@ -19,7 +19,6 @@ from tests.helpers.browser import (
     contrast,
     luminance,
     needs_browser,
-    opened,
     show,
 )
 
@@ -50,12 +49,6 @@ def written(tmp_path_factory):
     for name, page in zip(NAMES, pages(), strict=True):
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with opened() as driver:
-        yield driver
 
 
 @pytest.mark.parametrize("name", NAMES)

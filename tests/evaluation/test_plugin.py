@@ -51,11 +51,7 @@ TARGETS = np.arange(IMAGES) % 10
 ARTIFACTS = {"fmce_modules", "fmce_samples", "fmce_report"}
 
 
-@pytest.fixture(autouse=True)
-def store(evaluation_store):
-    with tracked(evaluation_store.client.tracking_uri):
-        mlflow.set_experiment("tests")
-        yield evaluation_store
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def evaluate(model, data, store, call=mlflow.models.evaluate, **more):

@@ -8,7 +8,7 @@ import torch
 
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from tests.helpers.evaluations import tracked
-from tests.helpers.examples import BCCD, call, example, histories, runs, stops_at
+from tests.helpers.examples import BCCD, call, example, histories, runs, train_with_a_stop
 from tests.helpers.vision_files import write_bccd
 
 LEVELS = ("c3", "c4", "c5", "pool")
@@ -58,15 +58,8 @@ def test_it_records_all_levels_and_losses_by_name_and_registers_versions_that_ca
 
 
 @pytest.mark.slow
-def test_what_was_stopped_goes_on_as_if_nothing_had_been(detection, client, tmp_path, words, monkeypatch):
-    assert call(detection, client, tmp_path, *words).exit_code == 0
-    for kept in (tmp_path / "checkpoints").iterdir():
-        kept.unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr(detection, "train_one_epoch", stops_at(2, detection.train_one_epoch))
-        assert call(detection, client, tmp_path, *words).exit_code == 1  # as of Ctrl-C
-    result = call(detection, client, tmp_path, *words)
-    assert result.exit_code == 0, result.output
+def test_what_was_stopped_goes_on_as_if_nothing_had_been(detection, client, tmp_path, words):
+    train_with_a_stop(detection, client, tmp_path, words)
     whole, again = runs(client, "bccd")
     assert histories(client, again) == histories(client, whole)
 

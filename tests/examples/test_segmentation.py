@@ -7,7 +7,7 @@ import pytest
 
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from tests.helpers.evaluations import tracked
-from tests.helpers.examples import CAMVID, call, example, histories, runs, stops_at
+from tests.helpers.examples import CAMVID, call, example, histories, runs, train_with_a_stop
 from tests.helpers.vision_files import write_camvid
 
 MODULES = ("backbone.high", "classifier.cbr", "classifier")
@@ -49,16 +49,8 @@ def test_it_records_backbone_neck_and_head_and_registers_versions_that_can_be_sc
     assert set(table["preprocessing"].str.contains("32 × 48 as they are.*as the model's metadata says")) == {True}
 
 
-def test_what_was_stopped_goes_on_as_if_nothing_had_been(segmentation, client, tmp_path, words, monkeypatch):
-    assert call(segmentation, client, tmp_path, *words).exit_code == 0
-    for kept in (tmp_path / "checkpoints").iterdir():
-        kept.unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr(segmentation, "train_one_epoch", stops_at(2, segmentation.train_one_epoch))
-        assert call(segmentation, client, tmp_path, *words).exit_code == 1  # as of Ctrl-C
-    for _ in range(2):  # the second time there is nothing left to do
-        result = call(segmentation, client, tmp_path, *words)
-        assert result.exit_code == 0, result.output
+def test_what_was_stopped_goes_on_as_if_nothing_had_been(segmentation, client, tmp_path, words):
+    train_with_a_stop(segmentation, client, tmp_path, words, again=2)  # the second time there is nothing left to do
     whole, again = runs(client, "camvid")
     assert again.info.status == "FINISHED"
     assert histories(client, again) == histories(client, whole)

@@ -15,7 +15,7 @@ from mlflow.entities import Run
 
 from tests.helpers.evaluations import tracked
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
 CAMVID = ["--epochs", "2", "--batch-size", "2", "--size", "32", "48"]
 BCCD = ["--epochs", "2", "--batch-size", "2", "--size", "64", "64"]
 
@@ -24,7 +24,13 @@ def example(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module of an example, which finds its data sets beside it."""
     pytest.importorskip("torchmetrics")
     pytest.importorskip("pycocotools")
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return script(name, monkeypatch, "examples")
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch, *folders: str) -> Any:
+    """The module of a script, which finds others in some folders."""
+    for folder in folders:
+        monkeypatch.syspath_prepend(str(ROOT / folder))
     return importlib.import_module(name)
 
 
@@ -46,6 +52,19 @@ def histories(client: MlflowClient, run: Run) -> dict[str, list[tuple[int, float
     """Metrics of a run, by name: step and value; not how long it took."""
     names = client.get_run(run.info.run_id).data.metrics.keys() - {"cpu_seconds"}
     return {name: sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)) for name in names}
+
+
+def train_with_a_stop(module: Any, client: MlflowClient, folder: Path, words: list[str], *, again: int = 1) -> None:
+    """Two runs of a command: a whole one, and one that is stopped in its second epoch and then called again."""
+    assert call(module, client, folder, *words).exit_code == 0
+    for kept in (folder / "checkpoints").iterdir():
+        kept.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "train_one_epoch", stops_at(2, module.train_one_epoch))
+        assert call(module, client, folder, *words).exit_code == 1  # as of Ctrl-C
+    for _ in range(again):
+        result = call(module, client, folder, *words)
+        assert result.exit_code == 0, result.output
 
 
 def stops_at(epoch: int, step: Callable[..., None]) -> Callable[..., None]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import pkgutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
@@ -51,6 +55,30 @@ def everything(client: MlflowClient, run_id: str) -> dict[str, Any]:
         "models": sorted(output.step for output in run.outputs.model_outputs),
         "status": run.info.status,
     }
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing after it runs."""
+
+
+@contextmanager
+def dying(place: str, call: int, *, before: bool = False) -> Iterator[None]:
+    """The block ends with the given call of a function, counted from 1: before the function has run, or after."""
+    owner, _, name = place.rpartition(".")
+    original, calls = pkgutil.resolve_name(place), itertools.count(1)
+
+    def last(*args: Any, **more: Any) -> Any:
+        ends = next(calls) == call
+        if ends and before:
+            raise Killed
+        found = original(*args, **more)
+        if ends:
+            raise Killed
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(pkgutil.resolve_name(owner), name, last)
+        yield
 
 
 def experiment_run(client: MlflowClient, name: str = "tests") -> str:

@@ -3,6 +3,8 @@
 import signal
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -77,6 +79,17 @@ class Reads(nn.Module):
         else:
             maps = maps.as_strided((len(maps), 8, 8, 8), (512, 64, 8, 1))
         return self.stage(maps).mean((2, 3))
+
+
+class Gives(nn.Module):
+    """Gives what a function makes of its input."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any) -> Any:
+        return self.function(*args)
 
 
 class Pair(nn.Module):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
+import pytest
 import torch
 from mlflow import MlflowClient
 from torch import distributed, nn
@@ -20,6 +22,7 @@ from fmce_mlflow.errors import FmceError
 from tests.helpers.forks import Forked
 from tests.helpers.live_nets import Live
 from tests.helpers.progress import ended
+from tests.helpers.small_training import history
 
 SIZE = 2
 
@@ -33,6 +36,27 @@ def group_of(target: Callable[..., Any], folder: Path, *args: Any) -> list[Any]:
         for process in processes:
             process.kill()
     return [json.loads(lines.splitlines()[-1]) for lines in said]
+
+
+def same_when_recorded(client: MlflowClient, run_id: str, folder: Path, train: Callable[..., Any]) -> None:
+    """A training of two processes that stops when it has converged has the same losses without the recorder of a run.
+
+    ``train`` gives a completed process; it is told the URI of the store, the run or None, epochs, and a folder in which
+    each process leaves its losses.
+    """
+    losses, epochs = {}, 60
+    for recorded in (run_id, None):
+        kept = folder / str(recorded)
+        kept.mkdir()
+        done = train(uri=client.tracking_uri, run_id=recorded, epochs=epochs, losses=str(kept))
+        assert done.returncode == 0, done.stderr
+        losses[recorded] = [json.loads((kept / f"{rank}.json").read_text()) for rank in range(SIZE)]
+        epochs = len(losses[run_id][0]) // 2
+    assert losses[run_id] == losses[None] and losses[None][0] != losses[None][1]
+    assert 3 < epochs < 60
+    found = history(client, run_id, "fmce/train_loss")
+    expected = np.reshape(losses[None][0], (epochs, 2)).mean(1)
+    assert [found[step] for step in range(1, epochs + 1)] == pytest.approx(expected)
 
 
 def run_ranks(target: Callable[..., None], *args: Any) -> None:

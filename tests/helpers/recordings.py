@@ -10,7 +10,6 @@ from typing import Any
 import mlflow
 import torch
 from mlflow import MlflowClient
-from torch.nn import functional as F
 
 import fmce_mlflow
 from fmce_mlflow.recording.loop import LoopRecorder
@@ -18,7 +17,7 @@ from fmce_mlflow.safety import retry as upload_retry
 from tests.helpers.faults import IMPATIENT
 from tests.helpers.forks import Forked
 from tests.helpers.live_nets import Live
-from tests.helpers.small_training import IMAGES, LABELS, PROBE_LABELS, SOON, images_of
+from tests.helpers.small_training import PROBE_LABELS, SOON, images_of, train_epoch
 
 EPOCHS = 8
 PROBE = images_of(PROBE_LABELS, 1)
@@ -43,12 +42,7 @@ def loop(recorder: LoopRecorder, at: Callable[[int], Any] = lambda epoch: None, 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.5)
     torch.manual_seed(2)
     for epoch in range(1, epochs + 1):
-        for batch in torch.randperm(48).split(16):
-            loss = F.cross_entropy(model(IMAGES[batch]), LABELS[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            recorder.loss(loss)
+        train_epoch(model, optimizer, recorder.loss)
         recorder.snapshot(epoch=epoch, val_loss=1 / epoch)
         at(epoch)
 

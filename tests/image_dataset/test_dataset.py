@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -28,17 +27,14 @@ from fmce_mlflow.image_dataset.dataset import ImageEvaluationDataset, inputs_of
 from fmce_mlflow.image_dataset.plugin import from_images
 from fmce_mlflow.method.images.input_batches import InputBatches
 from fmce_mlflow.method.images.inputs import image_inputs
-from tests.conftest import new_client
 from tests.helpers.evaluations import (
     IMAGES,
     PREPROCESSING,
     Store,
     as_input,
     log_model,
-    make_store,
     pixels,
     seeded_tiny,
-    tracked,
     write_files,
 )
 
@@ -48,18 +44,10 @@ LABELS = np.arange(IMAGES) % 10
 SHAPE = (3, 8, 8)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, _empty_store: Path) -> Store:
-    """`tiny` in MLflow's formats."""
-    return make_store(new_client(tmp_path_factory.mktemp("images"), _empty_store))
-
-
 @pytest.fixture
-def tracking(store: Store) -> Iterator[MlflowClient]:
+def tracking(store: Store) -> MlflowClient:
     """MLflow's global state points at the store while a test runs."""
-    with tracked(store.client.tracking_uri):
-        mlflow.set_experiment("tests")
-        yield store.client
+    return store.client
 
 
 def test_mlflow_offers_it():

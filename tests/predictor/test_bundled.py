@@ -4,7 +4,6 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 import torch
@@ -16,16 +15,12 @@ from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.networks.fresh_weights import reinitialised
 from fmce_mlflow.method.scoring.score_modules import score_modules, untrained_features
 from fmce_mlflow.predictor.find import bundled_predictor
-from tests.helpers.evaluations import as_input, pixels, seeded_tiny, tracked
+from tests.helpers.evaluations import as_input, pixels, seeded_tiny
 
 README = Path(__file__).parents[2] / "README.md"
 
 
-@pytest.fixture(autouse=True)
-def store(evaluation_store):
-    with tracked(evaluation_store.client.tracking_uri):
-        mlflow.set_experiment("tests")
-        yield evaluation_store
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def test_it_is_there_small_and_says_what_it_is():

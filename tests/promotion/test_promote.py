@@ -360,25 +360,13 @@ def test_all_wrong_options_are_told_at_once():
 
 
 def test_the_first_holder_has_nobody_to_be_compared_with(client, tmp_path):
-    version, said = new_version(client), []
-    run_id, _ = run_promotion(
-        client,
-        version,
-        compare_to="champion",
-        evaluation_run=evaluated(client, version, fmcs_predicted=0.95),
-        said=said,
-    )
-    assert any("Nobody holds alias champion yet, so" in text for text in said)
-    assert record_of(client, run_id, tmp_path)["comparison"]["version"] is None
-    said.clear()
-    run_promotion(
-        client,
-        version,
-        compare_to="champion",
-        evaluation_run=evaluated(client, version, fmcs_predicted=0.95),
-        said=said,
-    )
-    assert any("Version 1 holds alias champion itself" in text for text in said)
+    version, compared = new_version(client), []
+    for told in ("Nobody holds alias champion yet, so", "Version 1 holds alias champion itself"):
+        evaluation, said = evaluated(client, version, fmcs_predicted=0.95), []
+        run_id, _ = run_promotion(client, version, compare_to="champion", evaluation_run=evaluation, said=said)
+        assert any(told in text for text in said)
+        compared.append(record_of(client, run_id, tmp_path)["comparison"]["version"])
+    assert compared[0] is None
 
 
 @pytest.mark.parametrize(("figure", "tolerance", "promoted"), [(0.97, 0, True), (0.93, 0, False), (0.93, 0.05, True)])

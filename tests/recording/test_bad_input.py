@@ -14,7 +14,8 @@ from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError, DataErr
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.recordings import recorded_signals
 from tests.conftest import new_run
-from tests.helpers.recordings import PROBE, SOON, live, loop
+from tests.helpers.recordings import PROBE, live, loop
+from tests.helpers.small_training import SOON
 
 
 class Parts(nn.Module):

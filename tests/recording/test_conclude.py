@@ -12,7 +12,8 @@ from fmce_mlflow.recording.conclude import conclude
 from fmce_mlflow.runs.recordings import CONVERGENCE, has_ended
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
-from tests.helpers.recordings import SOON, begun, loop
+from tests.helpers.recordings import begun, loop
+from tests.helpers.small_training import SOON
 
 
 def test_an_end_that_failed_half_way_says_the_same_when_it_is_tried_again(client):

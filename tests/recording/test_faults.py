@@ -21,7 +21,8 @@ from tests.conftest import new_client, new_run
 from tests.helpers.faults import everything, experiment_run, wait_for
 from tests.helpers.faulty_proxy import faulty_proxy
 from tests.helpers.progress import ended
-from tests.helpers.recordings import EPOCHS, SOON, begun, loop, recording
+from tests.helpers.recordings import EPOCHS, begun, loop, recording
+from tests.helpers.small_training import SOON
 
 pytestmark = pytest.mark.usefixtures("impatient")
 AT_ONCE = {"patience": 0, "convergence": replace(SOON, threshold=9.0)}

@@ -21,7 +21,8 @@ from fmce_mlflow.recording.freezing import Freezing
 from fmce_mlflow.recording.loop import IdleRecorder
 from tests.conftest import new_run
 from tests.helpers.process_groups import run_ranks
-from tests.helpers.recordings import IMAGES, LABELS, PROBE, PROBE_LABELS
+from tests.helpers.recordings import PROBE
+from tests.helpers.small_training import IMAGES, LABELS, PROBE_LABELS
 
 SOON = ConvergenceConfig(levels=2, threshold=0.15, smoothing=0, window=1)
 EPOCHS = 10

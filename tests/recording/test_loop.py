@@ -20,7 +20,8 @@ from fmce_mlflow.recording.loop import IdleRecorder, LoopRecorder
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from fmce_mlflow.runs.recordings import CONVERGENCE, TAG
 from tests.conftest import new_run
-from tests.helpers.recordings import IMAGES, LABELS, PROBE, PROBE_LABELS, SOON
+from tests.helpers.recordings import PROBE
+from tests.helpers.small_training import IMAGES, LABELS, PROBE_LABELS, SOON
 from tests.recording.test_recorder import net
 
 EPOCHS = 12

@@ -17,8 +17,8 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.convergence.verdict import assess
 from fmce_mlflow.runs.recordings import recorded_signals
 from tests.conftest import new_run
-from tests.helpers.recordings import IMAGES, LABELS, PROBE
-from tests.helpers.small_training import history
+from tests.helpers.recordings import PROBE
+from tests.helpers.small_training import IMAGES, LABELS, history, train_epoch
 
 CONFIG = ConvergenceConfig(levels=3, threshold=0.05, smoothing=0, window=1)
 MODULES, EPOCHS = ("backbone", "pool", "head"), 14
@@ -48,12 +48,7 @@ def trained(model: Net, recorder, trains=lambda epoch: True, first: int = 1, las
         model.train()
         model.backbone.requires_grad_(trains(epoch)).train(settles)
         torch.manual_seed(epoch)
-        for batch in torch.randperm(48).split(16):
-            loss = F.cross_entropy(model(IMAGES[batch]), LABELS[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            recorder.loss(loss)
+        train_epoch(model, optimizer, recorder.loss)
         recorder.snapshot(epoch=epoch, val_loss=1 / epoch)
 
 

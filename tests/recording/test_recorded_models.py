@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import fmce_mlflow
-from tests.helpers.recordings import EPOCHS, PROBE, PROBE_LABELS, SOON, live, loop
+from tests.helpers.recordings import EPOCHS, PROBE, live, loop
+from tests.helpers.small_training import PROBE_LABELS, SOON
 
 
 def logged(model, name, form):

@@ -27,7 +27,8 @@ from fmce_mlflow.runs.recordings import CONVERGENCE
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers.form_nets import Tokens
-from tests.helpers.recordings import IMAGES, LABELS, PROBE, PROBE_LABELS, SOON
+from tests.helpers.recordings import PROBE
+from tests.helpers.small_training import IMAGES, LABELS, PROBE_LABELS, SOON
 
 
 class Net(nn.Module):

@@ -18,7 +18,8 @@ from fmce_mlflow.runs.feature_maps import FeatureMapReader
 from tests.conftest import new_run
 from tests.helpers.live_nets import LIVE
 from tests.helpers.process_groups import group_of, record_shards, train
-from tests.helpers.recordings import IMAGES, LABELS, PROBE, PROBE_LABELS, SOON
+from tests.helpers.recordings import PROBE
+from tests.helpers.small_training import IMAGES, LABELS, PROBE_LABELS, SOON
 
 EPOCHS = 2
 

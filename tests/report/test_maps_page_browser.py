@@ -21,7 +21,6 @@ from tests.helpers.browser import (
     contrast,
     luminance,
     needs_browser,
-    opened,
     show,
 )
 from tests.helpers.reports import HOSTILE
@@ -45,12 +44,6 @@ def written(tmp_path_factory):
         '<iframe sandbox="allow-scripts" src="run.html" width="900" height="800"></iframe>'
     )
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with opened() as driver:
-        yield driver
 
 
 def cell(browser, module, image):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from fmce_mlflow.method.networks.capture import capture
+from tests.helpers.examples import script
 from tests.helpers.vision_files import write_bccd, write_camvid
 
 NAMES = (
@@ -25,12 +25,7 @@ NAMES = (
 
 @pytest.fixture
 def nets(monkeypatch):
-    folder = Path(__file__).parents[2]
-    monkeypatch.syspath_prepend(str(folder / "examples"))
-    monkeypatch.syspath_prepend(str(folder / "research"))
-    import corpus_detector_nets
-
-    return corpus_detector_nets
+    return script("corpus_detector_nets", monkeypatch, "examples", "research")
 
 
 @pytest.fixture

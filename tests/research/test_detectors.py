@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import mlflow
 import pytest
 import torch
@@ -13,6 +11,7 @@ from torch.nn import functional as F
 
 import fmce_mlflow
 from tests.helpers.evaluations import log_model, tracked
+from tests.helpers.examples import script
 from tests.helpers.vision_files import write_camvid
 
 EPOCHS = 12
@@ -57,12 +56,7 @@ def record(seed: int) -> None:
 
 @pytest.fixture
 def detectors(monkeypatch):
-    folder = Path(__file__).parents[2]
-    monkeypatch.syspath_prepend(str(folder / "examples"))
-    monkeypatch.syspath_prepend(str(folder / "research"))
-    import detectors
-
-    return detectors
+    return script("detectors", monkeypatch, "examples", "research")
 
 
 @pytest.mark.slow

@@ -10,16 +10,13 @@ from torch import nn
 from fmce_mlflow.errors import ModelError
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.runs.torch_models import TrainingFacts, load_torch_model, torch_model_of
-from tests.helpers.evaluations import PREPROCESSING, as_input, log_model, pixels, seeded_tiny, tracked
+from tests.helpers.evaluations import PREPROCESSING, as_input, log_model, pixels, seeded_tiny
 from tests.helpers.nets import Branching, tiny
 
 FORMATS = ["pickle", "pt2", "pt2 of one image"]
 
 
-@pytest.fixture(autouse=True)
-def store(evaluation_store):
-    with tracked(evaluation_store.client.tracking_uri):
-        yield evaluation_store
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def maps_of(model, images) -> torch.Tensor:

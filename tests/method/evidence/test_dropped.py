@@ -14,20 +14,9 @@ from torchvision import models
 from fmce_mlflow.errors import BackboneError, CaptureError, ModelError
 from fmce_mlflow.method.evidence.dropped import DROP_FIGURES, RATES, dropped_change
 from fmce_mlflow.method.networks.model_forms import load_exported
-from tests.helpers.nets import tiny
+from tests.helpers.nets import Gives, tiny
 
 PIXELS = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-class Gives(nn.Module):
-    """A module that gives what a function makes of its input."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *args):
-        return self.function(*args)
 
 
 def seeded(make, *args, **kwargs):

@@ -20,17 +20,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from fmce_mlflow.errors import BackboneError, CaptureError, ConfigError
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.layout import PREFIX_TOKENS, Known, Pass
-
-
-class Gives(nn.Module):
-    """A module that gives what a function makes of its input."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *args):
-        return self.function(*args)
+from tests.helpers.nets import Gives
 
 
 class Fails(nn.Module):

@@ -18,6 +18,7 @@ from fmce_mlflow.report.saliency_figure import history_figure
 from fmce_mlflow.runs.run import Run
 from tests.conftest import FAST_TRAINING, fast_options, new_run
 from tests.helpers import nets
+from tests.helpers.faults import dying
 from tests.helpers.watched import watched
 
 
@@ -126,25 +127,12 @@ def panel(client, run_id):
     return Path(client.download_artifacts(run_id, SALIENCY)).read_bytes()
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-def test_a_killed_run_draws_the_panel_of_an_undisturbed_one(client, data, monkeypatch):
+def test_a_killed_run_draws_the_panel_of_an_undisturbed_one(client, data):
     said = []
     whole = train_backbone(Run(client, new_run(client), said.append), fast_options(), data=data, name="run").run_id
-    run_id, take, calls = new_run(client), SaliencyHistory.take, []
-
-    def dying(self, model):
-        calls.append(1)
-        if len(calls) == 4:
-            raise Killed
-        return take(self, model)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(SaliencyHistory, "take", dying)
-        with pytest.raises(Killed):
-            train_backbone(Run(client, run_id, said.append), fast_options(), data=data, name="run")
+    run_id = new_run(client)
+    with dying("fmce_mlflow.method.saliency.history.SaliencyHistory.take", 4, before=True):
+        train_backbone(Run(client, run_id, said.append), fast_options(), data=data, name="run")
     train_backbone(Run(client, run_id, said.append), stored_options(Run(client, run_id)), data=data, name="run")
     assert panel(client, run_id) == panel(client, whole)
     histories = [[(m.step, m.value) for m in client.get_metric_history(r, "focus/stage")] for r in (run_id, whole)]

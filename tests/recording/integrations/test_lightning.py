@@ -20,6 +20,7 @@ from tests.conftest import new_run
 from tests.helpers.evaluations import tracked
 from tests.helpers.faults import everything
 from tests.helpers.forks import Forked
+from tests.helpers.process_groups import same_when_recorded
 from tests.helpers.small_training import HELD_OUT, HELD_OUT_LABELS, SOON, history, maps_of, net, recorded_maps
 
 pytest.importorskip("lightning")
@@ -276,18 +277,7 @@ def test_precisions_and_gradients_added_up(lightning, client, logger, precision)
 
 @pytest.mark.slow
 def test_two_processes_train_as_without_it_stop_together_and_the_first_records(client, tmp_path):
-    run_id, losses = new_run(client), {}
-    for recorded in (run_id, None):
-        epochs = len(losses[run_id][0]) // 2 if losses else 60
-        folder = tmp_path / str(recorded)
-        folder.mkdir()
-        ended = in_a_process(uri=client.tracking_uri, run_id=recorded, epochs=epochs, losses=str(folder))
-        assert ended.returncode == 0, ended.stderr
-        losses[recorded] = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
-    assert losses[run_id] == losses[None] and losses[None][0] != losses[None][1]
-    assert 3 < epochs < 60
-    found = history(client, run_id, "fmce/train_loss")
-    assert [found[s] for s in range(1, epochs + 1)] == pytest.approx(np.reshape(losses[None][0], (epochs, 2)).mean(1))
+    same_when_recorded(client, new_run(client), tmp_path, in_a_process)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from fmce_mlflow.errors import BackboneError
 from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
 from tests.conftest import new_run
 from tests.helpers.evaluations import tracked
+from tests.helpers.process_groups import same_when_recorded
 from tests.helpers.small_training import (
     HELD_OUT,
     HELD_OUT_LABELS,
@@ -247,20 +248,12 @@ def test_one_of_several_evaluations_is_the_validation(store, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_train_as_without_it_stop_together_and_the_first_records(client, tmp_path):
-    run_id, losses = new_run(client), {}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    for recorded in (run_id, None):
-        epochs = len(losses[run_id][0]) // 2 if losses else 60
-        folder = tmp_path / str(recorded)
-        told = {"uri": client.tracking_uri, "run_id": recorded, "epochs": epochs, "losses": str(folder)}
-        command = [*torchrun, "tests.helpers.trainer_processes", json.dumps(told)]
-        ended = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
-        assert ended.returncode == 0, ended.stderr
-        losses[recorded] = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
-    assert losses[run_id] == losses[None] and losses[None][0] != losses[None][1]
-    assert 3 < epochs < 60
-    found = history(client, run_id, "fmce/train_loss")
-    assert [found[s] for s in range(1, epochs + 1)] == pytest.approx(np.reshape(losses[None][0], (epochs, 2)).mean(1))
+    def train(**told):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+        command += ["tests.helpers.trainer_processes", json.dumps(told)]
+        return subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+
+    same_when_recorded(client, new_run(client), tmp_path, train)
 
 
 def test_mistakes_are_told_before_the_first_step(store, tmp_path):

@@ -29,6 +29,14 @@ AT_ONCE = {"patience": 0, "convergence": replace(SOON, threshold=9.0)}
 """A module has converged by its second drift."""
 
 
+@pytest.fixture
+def proxied(server):
+    """A proxy before the server, a client of it, and a run."""
+    with faulty_proxy(server) as proxy:
+        client = MlflowClient(proxy.uri)
+        yield proxy, client, experiment_run(client)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, _empty_store):
     """Everything of the loop's recording, on a local store."""
@@ -77,61 +85,55 @@ def test_a_process_that_is_killed_goes_on_with_every_snapshot_once(client, undis
     assert_whole(where, run_id, undisturbed)
 
 
-def test_a_server_that_goes_away_and_comes_back_is_said_once_and_loses_nothing(server, undisturbed):
+def test_a_server_that_goes_away_and_comes_back_is_said_once_and_loses_nothing(server, proxied, undisturbed):
     said = []
-    with faulty_proxy(server) as proxy:
-        client = MlflowClient(proxy.uri)
-        run_id = experiment_run(client)
+    proxy, client, run_id = proxied
 
-        def at(epoch):
-            if epoch == 3:
-                proxy.down()
-            if epoch == 6:
-                proxy.up()
+    def at(epoch):
+        if epoch == 3:
+            proxy.down()
+        if epoch == 6:
+            proxy.up()
 
-        with begun(client, run_id, said.append) as recorder:
-            loop(recorder, at)
+    with begun(client, run_id, said.append) as recorder:
+        loop(recorder, at)
     assert_whole(MlflowClient(server), run_id, undisturbed)
     assert sum("training goes on" in line for line in said) <= 1
 
 
-def test_more_about_snapshot_0_waits_for_the_server_like_a_snapshot(server):
+def test_more_about_snapshot_0_waits_for_the_server_like_a_snapshot(server, proxied):
     said = []
-    with faulty_proxy(server) as proxy:
-        client = MlflowClient(proxy.uri)
-        run_id = experiment_run(client)
-        with pytest.raises(KeyError), begun(client, run_id, said.append) as recorder:
-            recorder.snapshot(miou=0.25)
-            raise KeyError
-        with begun(client, run_id, said.append) as recorder:
-            proxy.down()
-            recorder.snapshot(val_loss=7.0)
-            proxy.up()
-            loop(recorder, epochs=2)
+    proxy, client, run_id = proxied
+    with pytest.raises(KeyError), begun(client, run_id, said.append) as recorder:
+        recorder.snapshot(miou=0.25)
+        raise KeyError
+    with begun(client, run_id, said.append) as recorder:
+        proxy.down()
+        recorder.snapshot(val_loss=7.0)
+        proxy.up()
+        loop(recorder, epochs=2)
     assert not any("the training goes on" in line for line in said)
     for name, values in {"val_loss": [7.0, 1.0, 0.5], "epoch": [0.0, 1.0, 2.0], "miou": [0.25]}.items():
         found = sorted(MlflowClient(server).get_metric_history(run_id, name), key=lambda metric: metric.step)
         assert [(one.step, one.value) for one in found] == list(enumerate(values))
 
 
-def test_a_server_that_is_away_when_a_module_freezes_loses_nothing(server):
+def test_a_server_that_is_away_when_a_module_freezes_loses_nothing(server, proxied):
     said, there = [], MlflowClient(server)
-    with faulty_proxy(server) as proxy:
-        client = MlflowClient(proxy.uri)
-        run_id = experiment_run(client)
+    proxy, client, run_id = proxied
 
-        def at(epoch):
-            if epoch == 3:
-                proxy.down()
-                assert recorder.freeze_converged() == ("stem",)
-                assert frozen(there, run_id) is None
-            if epoch == 4:
-                proxy.up()
+    def at(epoch):
+        if epoch == 3:
+            proxy.down()
+            assert recorder.freeze_converged() == ("stem",)
+            assert frozen(there, run_id) is None
+        if epoch == 4:
+            proxy.up()
 
-        with begun(client, run_id, said.append, **AT_ONCE) as recorder:
-            loop(recorder, at, epochs=5)
-            recorder.uploads.drain()
-            assert frozen(there, run_id) == {"stem": 3}, "before the end"
+    with begun(client, run_id, said.append, **AT_ONCE) as recorder:
+        loop(recorder, at, epochs=5)
+        recorder.uploads.drain()
+        assert frozen(there, run_id) == {"stem": 3}, "before the end"
     assert not any("does not say yet what is frozen" in line or "not be completed" in line for line in said), said
     assert frozen(there, run_id) == {"stem": 3}
     assert FeatureMapReader(there, run_id).index.snapshots("stem") == tuple(range(6))

@@ -23,10 +23,10 @@ from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.runs.run import Run
 from tests.conftest import new_run
 from tests.helpers import promoters
+from tests.helpers.faults import experiment_run
 from tests.helpers.forks import FORKS
 from tests.helpers.promoters import quiet
 from tests.helpers.refusing_proxy import refusing_proxy
-from tests.helpers.servers import tracking_server
 
 NAME = "digits"
 
@@ -578,41 +578,40 @@ def test_versions_are_found_whatever_the_name_holds(client):
     assert find_version(client, uri(version)).name == "it's a model"
 
 
-def test_over_a_running_server_and_one_that_refuses(own_mlflow, tmp_path, _empty_store):
-    with tracking_server(tmp_path, _empty_store) as server:
-        client = MlflowClient(server)
-        client.create_experiment("tests")
-        version = new_version(client)
-        run_id = evaluated(client, version, fmcs_predicted=0.95)
-        run_promotion(client, version, stage="Production", evaluation_run=run_id)
-        promotion, decision = run_promotion(client, version, compare_to="production", evaluation_run=run_id)
-        assert "itself" in decision.comparison.note and holders(client, NAME, decision.target) == ["1"]
-        assert record_of(client, promotion, tmp_path)["decision"] == "promoted"
-        other = new_version(client)
-        with pytest.raises(PromotionRefused, match=r"not met, it is 0\.2"):
-            run_promotion(client, other, evaluation_run=evaluated(client, other, fmcs_predicted=0.2))
-        words = ["--experiment", "tests", "promote", "--model", uri(version), "--evaluation-run", run_id]
-        for refused, told in (
-            ("runs/log-batch", "says:"),
-            ("model-versions/set-tag", "says:"),
-            ("mlflow-artifacts/artifacts", "The artifact store of run"),
-        ):
-            with refusing_proxy(server, {refused}) as proxy:
-                result = CliRunner().invoke(main, ["--tracking-uri", proxy, *words, "--alias", "second"])
-            assert result.exit_code == 1 and isinstance(result.exception, SystemExit), refused
-            assert told in result.stderr and "Permission denied" in result.stderr, result.stderr
-            assert holders(client, NAME, Target("alias", "second")) == [], refused
-        for refused, target in (
-            ("registered-models/alias", ("--alias", "second")),
-            ("model-versions/transition-stage", ("--stage", "Staging")),
-        ):
-            with refusing_proxy(server, {refused}) as proxy:
-                result = CliRunner().invoke(main, ["--tracking-uri", proxy, *words, *target])
-            assert result.exit_code == 1 and "Permission denied" in result.stderr, result.stderr
-            experiment = client.get_experiment_by_name("tests").experiment_id
-            (run,) = client.search_runs([experiment], "tags.`fmce.role` = 'promotion'", max_results=1)
-            record = record_of(client, run.info.run_id, tmp_path)
-            assert record["decision"] == "failed" and "Permission denied" in record["problem"]
-            tags = client.get_model_version(NAME, "1").tags
-            assert run.data.tags["fmce.promotion.decision"] == tags["fmce.promotion.decision"] == "failed"
-            assert tags["fmce.promotion.run"] == run.info.run_id and run.info.status == "FAILED"
+def test_over_a_running_server_and_one_that_refuses(own_mlflow, tmp_path, server):
+    client = MlflowClient(server)
+    experiment_run(client)  # the experiment is there
+    version = new_version(client)
+    run_id = evaluated(client, version, fmcs_predicted=0.95)
+    run_promotion(client, version, stage="Production", evaluation_run=run_id)
+    promotion, decision = run_promotion(client, version, compare_to="production", evaluation_run=run_id)
+    assert "itself" in decision.comparison.note and holders(client, NAME, decision.target) == ["1"]
+    assert record_of(client, promotion, tmp_path)["decision"] == "promoted"
+    other = new_version(client)
+    with pytest.raises(PromotionRefused, match=r"not met, it is 0\.2"):
+        run_promotion(client, other, evaluation_run=evaluated(client, other, fmcs_predicted=0.2))
+    words = ["--experiment", "tests", "promote", "--model", uri(version), "--evaluation-run", run_id]
+    for refused, told in (
+        ("runs/log-batch", "says:"),
+        ("model-versions/set-tag", "says:"),
+        ("mlflow-artifacts/artifacts", "The artifact store of run"),
+    ):
+        with refusing_proxy(server, {refused}) as proxy:
+            result = CliRunner().invoke(main, ["--tracking-uri", proxy, *words, "--alias", "second"])
+        assert result.exit_code == 1 and isinstance(result.exception, SystemExit), refused
+        assert told in result.stderr and "Permission denied" in result.stderr, result.stderr
+        assert holders(client, NAME, Target("alias", "second")) == [], refused
+    for refused, target in (
+        ("registered-models/alias", ("--alias", "second")),
+        ("model-versions/transition-stage", ("--stage", "Staging")),
+    ):
+        with refusing_proxy(server, {refused}) as proxy:
+            result = CliRunner().invoke(main, ["--tracking-uri", proxy, *words, *target])
+        assert result.exit_code == 1 and "Permission denied" in result.stderr, result.stderr
+        experiment = client.get_experiment_by_name("tests").experiment_id
+        (run,) = client.search_runs([experiment], "tags.`fmce.role` = 'promotion'", max_results=1)
+        record = record_of(client, run.info.run_id, tmp_path)
+        assert record["decision"] == "failed" and "Permission denied" in record["problem"]
+        tags = client.get_model_version(NAME, "1").tags
+        assert run.data.tags["fmce.promotion.decision"] == tags["fmce.promotion.decision"] == "failed"
+        assert tags["fmce.promotion.run"] == run.info.run_id and run.info.status == "FAILED"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from mlflow import MlflowClient
 
+from fmce_mlflow.cli.main import main
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
-from tests.cli.test_concurrency import ROOT, SNAPSHOTS, begin, check_run, environment, figures, wait
+from tests.cli.test_concurrency import SNAPSHOTS, begin, check_run, figures, wait
 from tests.helpers.servers import tracking_server
 
 NET = ("--backbone", "tests.helpers.nets:plain", "--modules", "stage")
@@ -66,10 +67,7 @@ def test_two_processes_freeze_and_stop_together(tmp_path, _empty_store):
         assert (tmp_path / "two.log").read_text().count("stopped at snapshot") == 1
 
 
-def test_what_two_processes_cannot_do_is_told(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "fmce_mlflow.cli.main", "build-fmcs"],
-        cwd=ROOT, env={**environment(tmp_path, f"sqlite:///{tmp_path}/m.db"), "WORLD_SIZE": "2", "RANK": "0"},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 2 and "build-fmcs runs in one process" in done.stderr and "Traceback" not in done.stderr
+def test_what_two_processes_cannot_do_is_told(client, own_mlflow):
+    words = ["--tracking-uri", client.tracking_uri, "build-fmcs"]
+    done = CliRunner().invoke(main, words, prog_name="fmce", env={"WORLD_SIZE": "2", "RANK": "0"})
+    assert done.exit_code == 2 and "build-fmcs runs in one process" in done.stderr and "Traceback" not in done.output

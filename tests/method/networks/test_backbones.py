@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 import textwrap
 from functools import partial
@@ -15,6 +14,7 @@ from fmce_mlflow.errors import BackboneError, ConfigError
 from fmce_mlflow.method.networks.backbones import backbone_names, build_backbone, resolve_stem
 from fmce_mlflow.method.networks.capture import capture
 from fmce_mlflow.method.networks.find_modules import default_module
+from tests.helpers.forks import Forked
 
 
 def seeded(name, seed=0, **options):
@@ -294,12 +294,9 @@ def test_without_timm():
     script = """
         import sys
 
-        class NoTimm:
-            def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] == "timm":
-                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-        sys.meta_path.insert(0, NoTimm())
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("timm", "fmce_mlflow")]:
+            del sys.modules[name]  # of the process that was forked
+        sys.modules["timm"] = None  # as if it were not installed
         from fmce_mlflow.method.networks.backbones import backbone_names, build_backbone
 
         names = backbone_names()
@@ -309,8 +306,8 @@ def test_without_timm():
         except Exception as error:
             print(f"{type(error).__name__}: {error}")
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
+    said, _ = Forked(exec, textwrap.dedent(script)).communicate()
+    assert said.splitlines() == [
         "True False",
         "BackboneError: 'timm:resnet18' needs timm: pip install \"fmce-mlflow[timm]\"",
     ]

@@ -207,7 +207,7 @@ def test_lists_of_names(fmce):
 def test_modules_of_a_logged_model_are_listed_by_its_uri(fmce, client, kind, tmp_path):
     net, folder = tiny(num_classes=3).eval(), tmp_path / "model"
     example = np.zeros((1, 3, 16, 16), np.float32)
-    mlflow.pytorch.save_model(net, folder, serialization_format=kind, input_example=example)
+    mlflow.pytorch.save_model(net, folder, serialization_format=kind, input_example=example, pip_requirements=[])
     listed = fmce("list-modules", "--model", str(folder)).output.splitlines()
     assert "stage *" in listed and {"stem", "head"} <= set(listed)
 
@@ -215,7 +215,7 @@ def test_modules_of_a_logged_model_are_listed_by_its_uri(fmce, client, kind, tmp
 def test_a_model_that_lists_its_modules_says_which_size_it_lacks(fmce, tmp_path):
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2))
     folder = tmp_path / "model"
-    mlflow.pytorch.save_model(net, folder, serialization_format="pickle")
+    mlflow.pytorch.save_model(net, folder, serialization_format="pickle", pip_requirements=[])
     result = fmce("list-modules", "--model", str(folder))
     assert result.exit_code == 0 and result.stdout.splitlines() == ["0", "1", "2"]
     assert "--image-size" in result.stderr

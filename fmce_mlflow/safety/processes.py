@@ -47,7 +47,7 @@ class Child:
     def tell(self, message: Any) -> None:
         """Send it something; one that has ended does not hear it."""
         with suppress(ConnectionError):
-            self.told.send(message)
+            self.told.send_bytes(pickle.dumps(message))  # a connection's own way would share torch's memory
 
     def words(self) -> Iterator[Any]:
         """What it has sent since it was last asked; an error that it ended with is raised."""
@@ -63,7 +63,7 @@ class Child:
     def _received(self) -> Iterator[Any]:
         with suppress(EOFError, ConnectionError):  # it has ended, or was killed while it spoke
             while self.heard.poll():
-                yield self.heard.recv()
+                yield pickle.loads(self.heard.recv_bytes())
 
     def how_it_ended(self) -> str:
         """By which signal, or with which exit code."""
@@ -164,7 +164,7 @@ def _work(work: Callable[..., None], sends: Connection, told: Connection, args: 
 
     def send(message: Any) -> None:
         with suppress(ConnectionError):  # nobody listens any more
-            sends.send(message)
+            sends.send_bytes(pickle.dumps(message))
 
     try:
         with interrupts.stoppable():

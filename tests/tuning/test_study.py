@@ -475,6 +475,7 @@ def test_bags_are_drawn_once_for_all_workers_and_are_those_that_training_draws(c
             assert not bags.test_images.any()
             np.testing.assert_array_equal(bags.features, expected.features[~expected.test_images])
             np.testing.assert_array_equal(bags.row, expected.row[~expected.test_images])
+            assert isinstance(bags.features, np.memmap) == (n > 1), "as many as were drawn are mapped, fewer are taken"
     assert len(list(folder.glob("*.bags"))) == 2, "one for 1 and 3, one for 4"
 
 

@@ -14,8 +14,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.isotonic import IsotonicRegression
 
 from fmce_mlflow.method.fitting.bags import SCALARS, Bags
-from fmce_mlflow.method.fitting.fit_set import in_parts
-from fmce_mlflow.method.fitting.row_store import let_go, new_rows
+from fmce_mlflow.method.fitting.row_store import in_parts, let_go, new_rows
 from fmce_mlflow.method.fmce_net.belief import Prediction
 from fmce_mlflow.method.fmce_net.config import SetConfig
 from fmce_mlflow.method.fmce_net.set_net import seen_features

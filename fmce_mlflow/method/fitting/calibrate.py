@@ -23,7 +23,8 @@ from torch.optim import Adam
 from fmce_mlflow.errors import PredictorError
 from fmce_mlflow.method.fitting.bags import Bags
 from fmce_mlflow.method.fitting.config import CalibrationConfig
-from fmce_mlflow.method.fitting.fit_set import hidden_groups, predict_bags, rows_of, summaries, without_some_groups
+from fmce_mlflow.method.fitting.fit_set import predict_bags, rows_of, summaries
+from fmce_mlflow.method.fitting.hidden import hidden_groups, without_some_groups
 from fmce_mlflow.method.fitting.passes import Fitted
 from fmce_mlflow.method.fitting.row_store import Rows
 from fmce_mlflow.method.fmce_net.belief import NORMAL_90, Prediction, soft_labels

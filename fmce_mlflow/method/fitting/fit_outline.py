@@ -47,7 +47,7 @@ def fit_outline(
     torch.manual_seed(config.seed)
     net = OutlineNet(net_config)
     steps = -(-len(maps) // config.batch_size)
-    updates, schedule = optimizer(net, config, steps)
+    updates, schedule = optimizer(net.parameters(), config, steps)
     best, best_loss, best_pass = net.state_dict(), math.inf, config.epochs
     for number in range(1, config.epochs + 1):
         net.train()

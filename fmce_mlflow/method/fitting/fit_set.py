@@ -6,7 +6,7 @@ after how many passes to stop and how wide an interval must be; then the net is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,28 +15,18 @@ import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
-from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fmce_mlflow.errors import PredictorError
-from fmce_mlflow.method.evidence.groups import columns
 from fmce_mlflow.method.fitting.bags import Bags
 from fmce_mlflow.method.fitting.config import FitConfig
 from fmce_mlflow.method.fitting.fit_trees import fit_trees, group_quantile
-from fmce_mlflow.method.fitting.passes import AfterPass, Fitted, optimizer
-from fmce_mlflow.method.fitting.row_store import IN_MEMORY, Rows
-from fmce_mlflow.method.fmce_net.belief import KNOTS, NORMAL_90, Prediction, soft_labels
+from fmce_mlflow.method.fitting.passes import AfterPass, Fitted
+from fmce_mlflow.method.fitting.row_store import Rows, in_parts
+from fmce_mlflow.method.fitting.together import Learner, train_together
+from fmce_mlflow.method.fmce_net.belief import KNOTS, NORMAL_90, Prediction
 from fmce_mlflow.method.fmce_net.config import SetConfig
-from fmce_mlflow.method.fmce_net.set_net import SetNet, seen_features
-from fmce_mlflow.method.fmce_net.statistics import FEATURES
+from fmce_mlflow.method.fmce_net.set_net import SetNet
 
-REFERENCE_DROPOUT = 0.15
-"""Share of training bags whose contrast with the untrained module is hidden from a net that sees references."""
-
-HIDDEN = {"labels": 0.5}
-"""The same of groups of evidence that are often missing."""
-
-PART = 2**12  # bags whose features are read at a time
 SCALE_FLOOR = 1e-2
 """Added to a feature's deviation, so that one that hardly varies in training is not blown up elsewhere."""
 
@@ -79,9 +69,9 @@ def fit_set(
         curve, ratios = _validate(rows, fmcs, folds, net_config, config, report)
     passes = int(np.argmin(curve)) + 1 if folds else config.epochs
     net = _new_net(net_config, rows, chosen, config.seed)
-    for i in range(net_config.members):
-        *_, member = _training(net, rows, fmcs, chosen, config, config.seed + i, passes)
-        net.members[i] = member
+    learners = [Learner(net, chosen, config.seed + i) for i in range(net_config.members)]
+    *_, members = train_together(learners, rows, fmcs, config, passes)
+    net.members = torch.nn.ModuleList(members)
     if folds:
         _calibrate(net, torch.cat(ratios))
     return Fitted(net.eval(), passes, curve, bool(folds))
@@ -134,16 +124,14 @@ def _validate(
     The latter are in units of the net's own deviation, (held,).
     """
     single = replace(net_config, members=1)
-    runs = []
-    for i, (rest, held) in enumerate(folds):
-        net = _new_net(single, rows, rest, config.seed + i)
-        runs.append((net, _training(net, rows, fmcs, rest, config, config.seed + i, config.epochs), held))
+    nets = [_new_net(single, rows, rest, config.seed + i) for i, (rest, _) in enumerate(folds)]
+    learners = [Learner(net, rest, config.seed + i) for i, (net, (rest, _)) in enumerate(zip(nets, folds, strict=True))]
     curve: list[float] = []
     best: list[Tensor] = []
-    for number in range(1, config.epochs + 1):
+    for number, members in enumerate(train_together(learners, rows, fmcs, config, config.epochs), start=1):
         ratios, errors = [], []
-        for net, training, held in runs:
-            net.members[0] = next(training)
+        for net, member, (_, held) in zip(nets, members, folds, strict=True):
+            net.members[0] = member
             found, std = summaries(net.eval(), rows, held)
             apart = (found - fmcs[held]).abs()
             ratios.append(apart / std)
@@ -164,81 +152,6 @@ def summaries(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> tuple[Tensor
     found = [net.summarize(net(rows.take(part)))[:2] for part in in_parts(index)]
     fmcs, std = zip(*found, strict=True)
     return torch.cat(fmcs), torch.cat(std)
-
-
-def in_parts(index: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Positions of bags in parts whose features take tens of megabytes."""
-    yield from (index[start : start + PART] for start in range(0, len(index), PART))
-
-
-def _training(
-    net: SetNet, rows: Rows, fmcs: Tensor, index: NDArray[np.int64], config: FitConfig, seed: int, passes: int
-) -> Iterator[torch.nn.Module]:
-    """Train one new member of a net on some bags; yields it with its averaged weights after each pass.
-
-    Its random numbers are its own, whatever else is trained between two passes.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        member = SetNet(replace(net.config, members=1)).members[0].train()
-        state = torch.get_rng_state()
-    averaged = AveragedModel(member, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
-    steps, schedule = optimizer(member, config, -(-len(index) // config.batch_size))
-    inputs = _inputs(net, rows, index)
-    hidden = hidden_groups(net.config)
-    for _ in range(passes):
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(state)
-            for batch in torch.randperm(len(index)).split(config.batch_size):
-                chosen = index[batch.numpy()]
-                seen = net.normalize(rows.take(chosen)) if inputs is None else inputs[batch]
-                seen = without_some_groups(seen, hidden)
-                if config.noise:
-                    seen = seen + config.noise * torch.randn_like(seen)
-                loss = F.cross_entropy(member(seen), soft_labels(fmcs[chosen], config.label_width))
-                steps.zero_grad()
-                loss.backward()
-                steps.step()
-                schedule.step()
-                averaged.update_parameters(member)
-            state = torch.get_rng_state()
-        yield averaged.module.eval()
-
-
-@torch.no_grad()
-def _inputs(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> Tensor | None:
-    """What members take in of some bags, float32 (B, F), so that it is not computed in every pass; None of too many."""
-    if 4 * len(index) * len(net.mean) > IN_MEMORY:
-        return None
-    return torch.cat([net.normalize(rows.take(part)) for part in in_parts(index)])
-
-
-def hidden_groups(config: SetConfig) -> list[tuple[float, Tensor]]:
-    """What is hidden in some training bags, so that the net learns to do without: how often, and its columns."""
-    with torch.device("cpu"):
-        maps = seen_features(torch.zeros(1, 2 * FEATURES), replace(config, evidence=(), reference=False)).shape[1]
-    found, start = [], maps
-    if config.reference:
-        found.append((REFERENCE_DROPOUT, torch.arange(start, start + maps)))
-        start += maps
-    places = columns(config.evidence)
-    flags = start + len(places)
-    for group in config.evidence:
-        own = torch.tensor([start + places.index(place) for place in columns([group])])
-        found.append((HIDDEN.get(group, REFERENCE_DROPOUT), own))
-    if config.evidence:
-        found = [(share, torch.cat([own, torch.tensor([flags + i])])) for i, (share, own) in enumerate(found)]
-    return found
-
-
-def without_some_groups(inputs: Tensor, hidden: list[tuple[float, Tensor]]) -> Tensor:
-    """Some bags without some groups of their columns."""
-    if hidden:
-        inputs = inputs.clone()
-    for share, own in hidden:
-        chosen = torch.rand(len(inputs), 1) < share
-        inputs[:, own] = torch.where(chosen, 0.0, inputs[:, own])
-    return inputs
 
 
 def _new_net(config: SetConfig, rows: Rows, index: NDArray[np.int64], seed: int) -> SetNet:

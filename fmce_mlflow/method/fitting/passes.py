@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -29,7 +29,7 @@ class Fitted(Generic[N]):
     calibrated: bool = False  # its interval was set on held-out groups
 
 
-def optimizer(net: nn.Module, config: FitConfig, steps: int) -> tuple[Optimizer, LambdaLR]:
+def optimizer(weights: Iterable[Tensor], config: FitConfig, steps: int) -> tuple[Optimizer, LambdaLR]:
     """AdamW on a cosine schedule with a tenth of warm-up, for so many steps a pass."""
     total = steps * config.epochs
     warmup = max(1, total // 10)
@@ -39,5 +39,7 @@ def optimizer(net: nn.Module, config: FitConfig, steps: int) -> tuple[Optimizer,
             return (step + 1) / warmup
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
-    made = AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    weights = list(weights)
+    fused = all(weight.device.type == "cpu" for weight in weights)  # one call in place of ten for each
+    made = AdamW(weights, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
     return made, LambdaLR(made, factor)

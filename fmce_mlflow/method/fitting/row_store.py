@@ -7,6 +7,7 @@ import mmap
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 from fmce_mlflow.errors import ArtifactError
 
 IN_MEMORY = 32 * 2**20  # bytes up to which a table is kept in memory
+PART = 2**12  # rows that are read at a time
 _PAGES_LET_GO = getattr(mmap, "MADV_DONTNEED", None)
 
 
@@ -73,6 +75,11 @@ def let_go(rows: NDArray[np.float32]) -> None:
     mapped: Any = getattr(rows, "_mmap", None)
     if mapped is not None and _PAGES_LET_GO is not None:
         mapped.madvise(_PAGES_LET_GO)
+
+
+def in_parts(index: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Positions of rows in parts that take tens of megabytes."""
+    yield from (index[start : start + PART] for start in range(0, len(index), PART))
 
 
 class Rows:

@@ -78,7 +78,7 @@ def test_inputs_too_many_to_keep_are_reckoned_in_every_pass_and_are_the_same(bag
     train, _, runs = split_of(bags)
     shape = replace(SMALL, scaling=scaling, reference=True)
     kept = fit_set(bags, train, runs, shape, FitConfig(epochs=3))
-    monkeypatch.setattr("fmce_mlflow.method.fitting.fit_set.IN_MEMORY", 0)
+    monkeypatch.setattr("fmce_mlflow.method.fitting.together.IN_MEMORY", 0)
     again = fit_set(bags, train, runs, shape, FitConfig(epochs=3))
     assert kept.validation == again.validation
     for a, b in zip(kept.net.state_dict().values(), again.net.state_dict().values(), strict=True):

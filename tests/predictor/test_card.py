@@ -64,4 +64,5 @@ def test_the_bundled_one_has_every_part():
         assert f"## {part}\n" in text
     for protocol in ("run", "architecture", "dataset"):
         assert protocol in text
-    assert "| set |" in text
+    for name in ("set", "activation_deviation", "weightwatcher_alpha", "rankme"):
+        assert f"| {name} |" in text

@@ -36,7 +36,7 @@ def printable(name: str) -> str:
         >>> print(printable("caf\udce9"), printable("café"))
         caf\udce9 café
     """
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def counted(n: int, what: str) -> str:

@@ -160,8 +160,8 @@ def log_values(run: Run, values: Mapping[str, float], tied: Mapping[str, Any], t
 
 
 def table_json(table: pd.DataFrame) -> str:
-    """A table as MLflow's ``log_table`` writes it; NaN becomes null."""
-    return json.dumps(json.loads(table.to_json(orient="split", index=False)))
+    """A table as MLflow's ``log_table`` writes it, but for blanks; NaN becomes null."""
+    return str(table.to_json(orient="split", index=False))
 
 
 def _tags(findings: Findings) -> dict[str, str]:

@@ -56,8 +56,8 @@ def main() -> None:
             )
         if "torchlens" in args.peers:
             ours, theirs = _captured(network, images[:32]), _traced(network, images[:32])
-            seconds = _timed(ours, args.turns)  # before torch's functions are wrapped
-            _report("TorchLens' trace with maps kept", _timed(theirs, args.turns), seconds)
+            seconds = _timed(ours, args.turns + 1)  # before torch's functions are wrapped
+            _report("TorchLens' trace with maps kept", _timed(theirs, args.turns + 1)[1:], seconds[1:])
 
 
 def _compare(name: str, theirs: Callable[[], object], ours: Callable[[], object], turns: int) -> None:

@@ -26,7 +26,7 @@ FLOORS = (
     {"predictor"},
     {"flavor"},
     {"tuning", "evaluation"},
-    {"demo", "showing"},
+    {"demo", "gate", "showing"},
     {"cli"},
     {"entrypoints"},
 )

@@ -52,6 +52,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "promote:promote_command",
         "Promote a registered version to an alias or a stage if its evaluation meets what is required",
     ),
+    "gate": (
+        "gate:gate_command",
+        "Evaluate each version of a registered model that was not evaluated yet, and decide on it by a policy",
+    ),
     "main": (
         "demo:main_command",
         "Go through everything once, on the digits that come with scikit-learn, in a few minutes",

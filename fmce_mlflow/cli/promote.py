@@ -25,7 +25,8 @@ _REQUIRE = {
     "default": (),
     "metavar": "METRIC>=VALUE",
     "show_default": False,
-    "help": f"What must hold of a logged metric, with >=, >, <=, < or ==; repeatable.  [default: {DEFAULT}]",
+    "help": "What must hold of a logged metric, with >=, >, <=, < or ==; repeatable; none: only what --compare-to asks "
+    f"for.  [default: {DEFAULT}]",
 }
 
 

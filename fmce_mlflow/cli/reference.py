@@ -24,6 +24,8 @@ from fmce_mlflow.backbone.options import BackboneOptions
 from fmce_mlflow.cli.main import main
 from fmce_mlflow.evaluation.options import EvaluatedOn, EvaluationConfig, EvaluationImages
 from fmce_mlflow.fmcs_dataset.options import SourceOptions
+from fmce_mlflow.gate.options import GateOptions
+from fmce_mlflow.gate.policy import Policy
 from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.images.config import ImageOptions, SplitOptions
 from fmce_mlflow.method.training.config import TrainingConfig
@@ -39,7 +41,7 @@ CLASSES: dict[str, Any] = {
     for one in (
         BackboneOptions, SplitOptions, ImageOptions, TrainingConfig, ConvergenceConfig, UploadOptions, SourceOptions,
         NetOptions, CalibrationOptions, TuneOptions, EvaluationConfig, EvaluationImages, EvaluatedOn,
-        PromotionOptions,
+        PromotionOptions, GateOptions, Policy,
     )
 }  # fmt: skip
 _TABLE = re.compile(r"(<!-- options of: (.+?) -->\n).*?(<!-- end of options -->)", re.DOTALL)

@@ -88,7 +88,7 @@ def open_run(client: MlflowClient, ctx: click.Context, name: str | None = None, 
         return Run(client, run_id, say)
     made: list[Any] = [None]
     if is_main_process():
-        experiment = _experiment(client, ctx.obj["experiment"])
+        experiment = experiment_id(client, ctx.obj["experiment"])
         made = [client.create_run(experiment, run_name=name and hide_credentials(name)).info.run_id]
     if world_size() > 1:
         from accelerate.state import PartialState
@@ -99,7 +99,7 @@ def open_run(client: MlflowClient, ctx: click.Context, name: str | None = None, 
     return Run(client, str(made[0]), say)
 
 
-def _experiment(client: MlflowClient, name: str) -> str:
+def experiment_id(client: MlflowClient, name: str) -> str:
     """The experiment's id; made if it is not there, also when two processes do so at once."""
     from mlflow.exceptions import MlflowException
 

@@ -88,15 +88,21 @@ def nested_evaluations(run: Run, data: Any, config: EvaluationConfig) -> Callabl
     used: list[str] = [config.predictor] if config.predictor else []
 
     def evaluate(model_uri: str) -> str:
-        options = replace(config, predictor=used[0] if used else None)
-        with run.nested(f"evaluation of {model_uri}", role="evaluation").closing() as below:
-            found = evaluate_model(below, model_uri, data, options)
+        below, found = nested_evaluation(run, model_uri, data, replace(config, predictor=used[0] if used else None))
         used.append(found.predictor.name)
         for text in (found.summary, *found.warnings):
             run.say(f"{model_uri}: {text}")
-        return below.id
+        return below
 
     return evaluate
+
+
+def nested_evaluation(
+    run: Run, model_uri: str, data: Any, config: EvaluationConfig, tags: Mapping[str, str] | None = None
+) -> tuple[str, Findings]:
+    """Evaluate the model of a URI in a new run below ``run``, with tags; that run's id, and what was found."""
+    with run.nested(f"evaluation of {model_uri}", role="evaluation", tags=tags).closing() as below:
+        return below.id, evaluate_model(below, model_uri, data, config)
 
 
 def evaluate_loaded(

@@ -18,8 +18,10 @@ from mlflow.models.evaluation.base import EvaluationArtifact
 from fmce_mlflow.errors import ArtifactError, RunError
 from fmce_mlflow.evaluation.findings import Findings, ModelFacts
 from fmce_mlflow.evaluation.page import evaluation_page
+from fmce_mlflow.evaluation.verdict import badge
 from fmce_mlflow.evaluation.weight_findings import WeightFindings
 from fmce_mlflow.evaluation.weights_page import weights_page
+from fmce_mlflow.promotion.version_tags import FMCS, HIGH, LOW, VERDICT
 from fmce_mlflow.report.templating import plain
 from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
@@ -166,15 +168,25 @@ def table_json(table: pd.DataFrame) -> str:
 
 def _tags(findings: Findings) -> dict[str, str]:
     """Model, modules, predictor and images."""
-    return _tags_of(findings.model) | {
-        "fmce.modules": ",".join(module.name for module in findings.modules)[:5000],
-        "fmce.least_mature": findings.least.name if findings.deciding else "",
-        "fmce.first_immature": findings.fallen[0].name if findings.fallen else "",
-        "fmce.unknown_modules": ",".join(module.name for module in findings.modules if not module.known)[:5000],
-        "fmce.predictor": findings.predictor.identity,
-        "fmce.images": findings.images.identity,
-        "fmce.image_set": findings.images.text[:5000],
-    }
+    return (
+        _tags_of(findings.model)
+        | {
+            "fmce.modules": ",".join(module.name for module in findings.modules)[:5000],
+            "fmce.least_mature": findings.least.name if findings.deciding else "",
+            "fmce.first_immature": findings.fallen[0].name if findings.fallen else "",
+            "fmce.unknown_modules": ",".join(module.name for module in findings.modules if not module.known)[:5000],
+            "fmce.predictor": findings.predictor.identity,
+            "fmce.images": findings.images.identity,
+            "fmce.image_set": findings.images.text[:5000],
+            VERDICT: badge(findings),
+        }
+        | ({} if not findings.deciding else {tag: f"{value:.6g}" for tag, value in _of_least(findings).items()})
+    )
+
+
+def _of_least(findings: Findings) -> dict[str, float]:
+    least = findings.least
+    return {FMCS: least.fmcs, LOW: least.low, HIGH: least.high}
 
 
 def _tags_of(model: ModelFacts) -> dict[str, str]:

@@ -11,7 +11,7 @@ from annotated_types import Interval
 from fmce_mlflow.errors import ConfigError
 from fmce_mlflow.method.images.config import ImageOptions, known_dataset
 from fmce_mlflow.method.networks.config import TokenGridOption
-from fmce_mlflow.safety.options import Names, Option, Options, reads
+from fmce_mlflow.safety.options import Names, Option, Options, by_key, reads
 from fmce_mlflow.wording import did_you_mean
 
 OF_OTHERS = frozenset(
@@ -115,7 +115,7 @@ class EvaluationConfig(Options):
         try:
             config = cls(**values)
         except ConfigError as error:
-            raise ConfigError([*problems, *(_by_key(problem) for problem in error.problems)]) from None
+            raise ConfigError([*problems, *(by_key(problem) for problem in error.problems)]) from None
         if problems:
             raise ConfigError(problems)
         return config
@@ -173,9 +173,3 @@ class EvaluatedOn(EvaluationImages):
         """What does not go together."""
         if fine("dataset", "no_images") and self.no_images and self.dataset is not None:
             yield f"no-images looks at weights alone, so dataset must be auto, got {self.dataset!r}"
-
-
-def _by_key(problem: str) -> str:
-    """A problem that names the key of an ``evaluator_config``, not the option of a command."""
-    name, _, rest = problem.partition(" ")
-    return f"{name.replace('-', '_')} {rest}"

@@ -82,6 +82,11 @@ def overall(findings: Findings) -> str:
     return f"Of {every} modules, {which}: {text}{findings.inherited}"
 
 
+def badge(findings: Findings) -> str:
+    """The verdict on the whole model in two or three words."""
+    return BADGES[state(findings.least, findings.mature) if findings.deciding else "unknown"]
+
+
 def next_steps(findings: Findings) -> list[str]:
     """What to do with the findings, plain text with commands in backquotes, the most important first."""
     bar = f"{findings.mature:g}"

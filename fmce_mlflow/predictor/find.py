@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fmce_mlflow.errors import PredictorError
 from fmce_mlflow.predictor.flavor import FLAVOR_NAME, Predictor, load_predictor, save_model
+from fmce_mlflow.predictor.options import BUNDLED
 from fmce_mlflow.predictor.table_rows import Form
 from fmce_mlflow.runs.descriptions import fetch_description
 from fmce_mlflow.runs.model_files import fetch_model
@@ -20,7 +21,6 @@ from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-BUNDLED = "bundled"
 KEPT = 4  # predictors that stay in memory, those used last
 HOW_TO_GET_ONE = (
     "Train one with `fmce build-fmcs` and `fmce train-fmce-net --register-as fmcs`, then name it: "

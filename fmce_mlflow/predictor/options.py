@@ -13,6 +13,9 @@ from fmce_mlflow.method.fmce_net.config import Kind, OutlineOptions, SetConfig
 from fmce_mlflow.safety.options import Names, Numbers, Option, Options, Registered, split
 
 Tie = Literal["model", "version", "none"]
+BUNDLED = "bundled"
+TAG = "fmce.predictor"
+"""Names the predictor that is calibrated to a registered model, to a version of it, or to a logged model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

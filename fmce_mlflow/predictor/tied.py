@@ -17,8 +17,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from fmce_mlflow.errors import ConfigError, FmceError, PredictorError, RunError
 from fmce_mlflow.method.networks.architecture import architecture
-from fmce_mlflow.predictor.find import BUNDLED, NamedPredictor, find_predictor
-from fmce_mlflow.predictor.options import Tie
+from fmce_mlflow.predictor.find import NamedPredictor, find_predictor
+from fmce_mlflow.predictor.options import BUNDLED, TAG, Tie
 from fmce_mlflow.promotion.options import parse_model
 from fmce_mlflow.promotion.registry import find_model, find_version, model_id_of, until_committed
 from fmce_mlflow.safety.credentials import hide_credentials
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from fmce_mlflow.runs.torch_models import TorchModel
 
-TAG = "fmce.predictor"
 CALIBRATION = "calibration"
 """Of a predictor's info, where it was calibrated."""
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")

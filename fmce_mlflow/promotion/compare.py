@@ -69,7 +69,7 @@ def compare(
         return Comparison(target, holder, None, (), f"Version {holder} holds {target} itself.")
     other = evidence_of(holder)
     checks = check_no_worse(
-        options.require, own.figures, f"version {holder}, {target}", other.figures, options.tolerance
+        options.require, own.figures, f"version {holder}, {target}", other.figures, options.tolerance, options.unsure
     )
     notes = [str(check) for check in checks]
     if own.modules != other.modules:

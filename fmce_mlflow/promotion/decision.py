@@ -50,6 +50,7 @@ class Decision:
     comparison: Comparison | None
     before: tuple[str, ...]  # who held the target when it was decided
     dry_run: bool
+    policy: str = ""  # digest of what a gate decided by; empty where none did
 
     @property
     def all_checks(self) -> tuple[Check, ...]:
@@ -75,6 +76,7 @@ class Decision:
             "decision": outcome,
             **({"problem": problem} if problem else {}),
             "dry_run": self.dry_run,
+            **({"policy": self.policy} if self.policy else {}),
             "model": self.name,
             "version": self.version,
             "target": asdict(self.target),

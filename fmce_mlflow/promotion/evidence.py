@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,10 @@ from mlflow.exceptions import MlflowException
 
 from fmce_mlflow.errors import RunError
 from fmce_mlflow.promotion.registry import every, model_id_of
+from fmce_mlflow.promotion.rules import HIGH, LOW
+from fmce_mlflow.promotion.version_tags import EVALUATION_RUN
+from fmce_mlflow.promotion.version_tags import HIGH as HIGH_TAG
+from fmce_mlflow.promotion.version_tags import LOW as LOW_TAG
 from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.safety.credentials import without_credentials
 
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
 
 MODEL_KEYS = ("fmce.model_uri", "fmce.model_id", "model_uri", "model_id", "model")
 CONTENT = "sha256:"  # how the evaluator's tag begins where it is of the images' content
+OWN = ("fmcs_", "fmce_", "focus/")
+"""How figures begin that are those of an evaluation alone, whatever a training logs."""
 PREDICTOR_KEYS = ("fmce.predictor", "predictor_used", "predictor")
 
 
@@ -63,6 +70,8 @@ class Evidence:
 def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> Evidence:
     """The figures that a run logged of a version; of a run with several models, those tied to the version's alone.
 
+    Beside them are those of the run that trained the version, and the ends of the interval of ``fmcs_predicted``.
+
     Raises:
         RunError: If there is no such run, it is not finished, or it is about another model.
     """
@@ -90,7 +99,7 @@ def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> E
         )
     return Evidence(
         run_id,
-        _figures(client, run, version),
+        {**_training_figures(client, version), **_figures(client, run, version), **_interval(run)},
         _images(run),
         _first(run, PREDICTOR_KEYS),
         run.data.tags.get("fmce.modules", ""),
@@ -100,7 +109,11 @@ def read_evidence(client: MlflowClient, run_id: str, version: ModelVersion) -> E
 
 
 def find_evidence(client: MlflowClient, version: ModelVersion, like: Evidence) -> Evidence | None:
-    """The latest finished evaluation of a version that can be compared with another, in that one's experiment."""
+    """The evaluation that a version's tag names, or the latest in another's experiment, if comparable with that."""
+    if named := version.tags.get(EVALUATION_RUN):
+        with suppress(RunError):
+            if not like.incomparable(one := read_evidence(client, named, version)):
+                return one
     search = partial(
         client.search_runs,
         [client.get_run(like.run_id).info.experiment_id],
@@ -149,6 +162,28 @@ def _figures(client: MlflowClient, run: Logged, version: ModelVersion) -> dict[s
         if metric.run_id == run.info.run_id and key >= latest.get(metric.key, (key,))[0]:
             latest[metric.key] = key, metric.value
     return {name: value for name, (_, value) in latest.items()}
+
+
+def _training_figures(client: MlflowClient, version: ModelVersion) -> dict[str, float]:
+    """What the run that trained a version logged of it; nothing where there is no such run any more."""
+    if not version.run_id:
+        return {}
+    try:
+        run = client.get_run(version.run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return {}
+    return {name: value for name, value in _figures(client, run, version).items() if not name.startswith(OWN)}
+
+
+def _interval(run: Logged) -> dict[str, float]:
+    """The interval that an evaluation's tags tell; those of earlier releases and of other evaluators tell none."""
+    found = {}
+    for name, tag in ((LOW, LOW_TAG), (HIGH, HIGH_TAG)):
+        with suppress(KeyError, ValueError):
+            found[name] = float(run.data.tags[tag])
+    return found
 
 
 def _images(run: Logged) -> str:

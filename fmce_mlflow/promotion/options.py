@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from fmce_mlflow.errors import ConfigError
-from fmce_mlflow.promotion.rules import DEFAULT, Requirement, parse_requirements
+from fmce_mlflow.promotion.rules import DEFAULT, Requirement, Unsure, parse_requirements
 from fmce_mlflow.safety.options import Option, Options, reads
 from fmce_mlflow.wording import did_you_mean
 
 STAGES = ("Staging", "Production")
 LATEST = "latest"
+NONE = "none"
 _MODEL = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
 _ALIAS = re.compile(r"[\w-]{1,255}")
 _RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
@@ -74,8 +75,10 @@ def parse_model(text: str) -> tuple[str, str, str]:
 
 
 def _requirements(value: Any) -> Any:
-    """Requirements, from texts too."""
+    """Requirements, from texts too; ``none`` for no requirement."""
     texts = [value] if isinstance(value, str) else value
+    if list(texts) == [NONE]:
+        return ()
     return parse_requirements(texts) if all(isinstance(text, str) for text in texts) else value
 
 
@@ -95,7 +98,10 @@ class PromotionOptions(Options):
     ] = ""
     require: Annotated[
         Requirements,
-        Option("What must hold of a logged metric, with >=, >, <=, < or ==; several with commas between them."),
+        Option(
+            "What must hold of a logged metric, with >=, >, <=, < or ==; several with commas between them; none: only "
+            "what compare-to asks for."
+        ),
     ] = field(default_factory=lambda: parse_requirements([DEFAULT]))
     evaluation_run: Annotated[str, Option("Run that has the figures, of this version; empty: evaluate now.")] = ""
     compare_to: Annotated[str, Option("Alias or stage whose holder it must not be worse than on the same images.")] = ""
@@ -103,6 +109,13 @@ class PromotionOptions(Options):
         str, Option("The holder's evaluation run; empty: one on the same images is looked for, or made.")
     ] = ""
     tolerance: Annotated[float, Option("How much worse than the holder a figure may be.", ge=0)] = 0.0
+    unsure: Annotated[
+        Unsure,
+        Option(
+            "If the intervals of both scores leave open whether it is worse: the figures decide, keep the holder, or "
+            "replace it."
+        ),
+    ] = "figures"
     dry_run: Annotated[bool, Option("Decide and record it, but leave the registry as it is.")] = False
 
     def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
@@ -116,8 +129,8 @@ class PromotionOptions(Options):
                     check()
             except ConfigError as error:
                 yield from error.problems
-        if fine("require") and not self.require:
-            yield f"require is empty; name a requirement, such as '{DEFAULT}'"
+        if fine("require") and not self.require and not self.compare_to:
+            yield f"require is empty; name a requirement, such as '{DEFAULT}', or whom to compare with in compare-to"
         if self.compare_run and not self.compare_to:
             yield "compare-run is the evaluation of the holder: name whom to compare with in compare-to"
         if self.compare_run and not self.evaluation_run:

@@ -17,7 +17,9 @@ from fmce_mlflow.promotion.evidence import read_evidence
 from fmce_mlflow.promotion.options import PromotionOptions, Target
 from fmce_mlflow.promotion.registry import find_version, highest_holder, holders, model_id_of, move
 from fmce_mlflow.promotion.turns import one_at_a_time
+from fmce_mlflow.runs.artifacts import fetched
 from fmce_mlflow.safety.credentials import hide_credentials
+from fmce_mlflow.safety.reading import parse_json, read_file
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 
 RECORD = "promotion.json"
 TAG = "fmce.promotion."
+MAX_RECORD = 2**20
 
 
-def promote(run: Run, options: PromotionOptions, *, evaluate: Evaluate | None = None) -> Decision:
+def promote(run: Run, options: PromotionOptions, *, evaluate: Evaluate | None = None, policy: str = "") -> Decision:
     """Promote a registered version if its figures meet the requirements.
 
     The record is written before the version is moved, so whatever the tracking server refuses, no version is moved
@@ -40,6 +43,7 @@ def promote(run: Run, options: PromotionOptions, *, evaluate: Evaluate | None = 
         run: Gets the record, with role ``promotion`` from here on; the caller closes it.
         options: What to promote, to what, and on which conditions.
         evaluate: Evaluates a model now; needed where the options name no evaluation run.
+        policy: Digest of what a gate decides by; becomes a tag of the version with the decision.
 
     Raises:
         PromotionRefused: If a requirement is not met; the record says so too.
@@ -60,7 +64,7 @@ def promote(run: Run, options: PromotionOptions, *, evaluate: Evaluate | None = 
         if comparison:
             run.say(f"  {comparison.note}")
         before = tuple(holders(run.client, name, options.target))
-        decision = Decision(name, number, options.target, own, checks, comparison, before, options.dry_run)
+        decision = Decision(name, number, options.target, own, checks, comparison, before, options.dry_run, policy)
         if decision.unmet or options.dry_run:
             _record(run, decision, decision.verdict)
             break
@@ -89,6 +93,7 @@ def _begin(run: Run, options: PromotionOptions, version: ModelVersion, compared_
             "require": ", ".join(map(str, options.require)),
             "compare_to": compared_to or "",
             "tolerance": f"{options.tolerance:g}",
+            "unsure": options.unsure,
             "dry_run": str(options.dry_run).lower(),
         }
     )
@@ -112,9 +117,20 @@ def _record(run: Run, decision: Decision, outcome: Outcome) -> None:
         "figures": json.dumps({k: round(v, 6) for k, v in figures.items()}),
         "evaluation_run": decision.evidence.run_id,
         "run": run.id,
+        **({"policy": decision.policy} if decision.policy else {}),
     }
     for key, value in tags.items():
         run.client.set_model_version_tag(decision.name, decision.version, TAG + key, hide_credentials(value)[:5000])
+
+
+def conclude(run: Run, version: ModelVersion) -> None:
+    """Record that a version was promoted, where the promotion in this run moved it and did not live to say so."""
+    with fetched(run.client, run.id, RECORD) as path:
+        record = parse_json(read_file(path, MAX_RECORD, f"{RECORD} of run {run.id}")) if path else {}
+    run.log_json({**record, "decision": "promoted"}, RECORD)
+    run.set_tags({f"{TAG}decision": "promoted"})
+    run.client.set_model_version_tag(version.name, version.version, f"{TAG}decision", "promoted")
+    run.client.set_terminated(run.id, "FINISHED")
 
 
 def _say_outcome(run: Run, decision: Decision, outcome: Outcome, problem: str = "") -> None:

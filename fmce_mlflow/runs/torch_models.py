@@ -116,7 +116,7 @@ def load_torch_model(uri: str, client: MlflowClient | None = None) -> TorchModel
                 f"The model {shown!r} cannot be fetched: {hide_credentials(error).rstrip('. ')}. "
                 "Expected models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-…, runs:/ID/PATH or a model's folder."
             ) from error
-        _check_flavor(description, shown)
+        check_flavor(description, shown)
         network = _load_network(path, shown)
         example = None if _sizes(description) else _example(description, path)
     return _described(network, shown, description, example)
@@ -142,7 +142,7 @@ def torch_model_of(model: Any, client: MlflowClient | None = None) -> TorchModel
         )
     description: Model = model.metadata
     uri = _uri(description)
-    _check_flavor(description, uri or "The model")
+    check_flavor(description, uri or "The model")
     network = getattr(model._model_impl, "pytorch_model", None)
     if not isinstance(network, nn.Module):
         raise ModelError(
@@ -179,7 +179,8 @@ def _described(network: nn.Module, uri: str, description: Model, example: Any) -
     )
 
 
-def _check_flavor(description: Model, name: str) -> None:
+def check_flavor(description: Model, name: str) -> None:
+    """Refuse a model of other flavors; ModelError names them."""
     if mlflow.pytorch.FLAVOR_NAME in description.flavors:
         return
     there = ", ".join(sorted(set(description.flavors) - {"python_function"})) or "python_function"

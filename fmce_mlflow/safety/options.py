@@ -290,6 +290,17 @@ def build(cls: type[T], values: Mapping[str, Any]) -> T:
     return made
 
 
+def by_key(problem: str) -> str:
+    """A problem that names a key of a dictionary or a file, not the option of a command.
+
+    Example:
+        >>> by_key("batch-size must be at least 1, got 0")
+        'batch_size must be at least 1, got 0'
+    """
+    name, _, rest = problem.partition(" ")
+    return f"{name.replace('-', '_')} {rest}"
+
+
 @cache
 def all_rows(cls: Any) -> tuple[Row, ...]:
     """A row for each field, in their order."""

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from fmce_mlflow.cli.main import main
-from fmce_mlflow.predictor.tied import TAG
+from fmce_mlflow.predictor.options import TAG
 from tests.docs.test_docs import blocks
 from tests.helpers.evaluations import tracked
 

@@ -21,10 +21,10 @@ from fmce_mlflow.method.fmce_net.set_net import SetNet
 from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.method.networks.architecture import architecture
 from fmce_mlflow.predictor.calibrate import ONE_RUN, calibrate, prepare
-from fmce_mlflow.predictor.find import BUNDLED, find_predictor
+from fmce_mlflow.predictor.find import find_predictor
 from fmce_mlflow.predictor.flavor import Predictor, log_predictor
-from fmce_mlflow.predictor.options import CalibrationOptions
-from fmce_mlflow.predictor.tied import CALIBRATION, TAG
+from fmce_mlflow.predictor.options import BUNDLED, TAG, CalibrationOptions
+from fmce_mlflow.predictor.tied import CALIBRATION
 from fmce_mlflow.runs.evidence_file import EvidenceReader
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import load_torch_model

@@ -25,6 +25,11 @@ DATASETS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Names that a data set can be asked for by, with a line about each."""
+TRAIN = ("train", "training")
+HELD_OUT = ("test", "val", "validation", "valid")
+"""Folders beside ``train/`` whose images are never trained on; the first that is there is used, the others are not."""
+LEFTOVERS = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
+"""Folders that systems leave among images; they are passed over, as are all names that start with a dot."""
 Augmentation = Literal["none", "flip", "crop-flip", "trivial"]
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 """Augmentations of training images: none; a mirror image half the time; that after a random crop of the image padded by

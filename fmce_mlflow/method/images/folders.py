@@ -11,14 +11,9 @@ from numpy.typing import ArrayLike
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from fmce_mlflow.errors import DataError
+from fmce_mlflow.method.images.config import HELD_OUT, LEFTOVERS, TRAIN
 from fmce_mlflow.method.images.readers import ListImages
 from fmce_mlflow.wording import some
-
-TRAIN = ("train", "training")
-HELD_OUT = ("test", "val", "validation", "valid")
-"""Folders beside ``train/`` whose images are never trained on; the first that is there is used, the others are not."""
-LEFTOVERS = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
-"""Folders that systems leave among images; they are passed over, as are all names that start with a dot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from torchvision.datasets import ImageFolder
 from fmce_mlflow.cli.evaluate import evaluation_images
 from fmce_mlflow.errors import DataError
 from fmce_mlflow.image_dataset.dataset import ImageDataset
-from fmce_mlflow.method.images.config import ImageOptions, SplitOptions
-from fmce_mlflow.method.images.folders import HELD_OUT, scan_folder
+from fmce_mlflow.method.images.config import HELD_OUT, ImageOptions, SplitOptions
+from fmce_mlflow.method.images.folders import scan_folder
 from fmce_mlflow.method.images.input_batches import InputBatches
 from fmce_mlflow.method.images.inputs import image_inputs
 from fmce_mlflow.method.images.preprocessing import Preprocessing

@@ -20,6 +20,7 @@ Every message says what was expected, what came, and what to do next. The comman
     ├── UploadError             a server or store that does not take what was logged; it waits in a folder on disk
     ├── ModelError              an MLflow model that is not a PyTorch model, or cannot be loaded or run
     ├── PredictorError          an FMCE-Net that cannot be read or does not fit its input
+    ├── WebhookRefused          a request that is not from the tracking server, or too old
     └── PromotionRefused        a registered version that does not meet what its promotion requires; exit code 3
 """
 
@@ -179,6 +180,10 @@ class ModelError(FmceError):
 
 class PredictorError(FmceError):
     """An FMCE-Net that cannot be read, or an input that it cannot score."""
+
+
+class WebhookRefused(FmceError):
+    """A request whose signature or time is not that of a webhook of the tracking server."""
 
 
 class PromotionRefused(FmceError):  # a verdict, and no defect

@@ -81,7 +81,7 @@ def _evaluator(question: Question) -> Evaluator:
     if question.config.predictor:
         find_predictor(question.config.predictor, question.client)
     evaluator = Evaluator(question, lambda images: evaluation_images(images, question.config.unreadable or "raise"))
-    if (images := question.known_images({})) is not None:
+    if (images := question.named_images) is not None:
         evaluator.data(images)
     return evaluator
 

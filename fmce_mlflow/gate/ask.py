@@ -44,10 +44,15 @@ class Question:
     images: EvaluationImages
     _contents: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def named_images(self) -> ImageOptions | None:
+        """The images, where the user named some."""
+        return None if self.images.dataset is None else self.images.named(self.images.dataset)
+
     def known_images(self, tags: Mapping[str, str]) -> ImageOptions | None:
         """The images of a version: those that are named, else those that its tag says it was evaluated on."""
-        if self.images.dataset is not None:
-            return self.images.named(self.images.dataset)
+        if (named := self.named_images) is not None:
+            return named
         try:
             found = parse_json(tags[DATASET])
             return self.images.named(str(found["dataset"]), str(found["data_root"]), int(found["split_seed"]))

@@ -56,6 +56,7 @@ class Evaluator:
     load: Callable[[ImageOptions], Any]
     _data: dict[ImageOptions, Any] = field(default_factory=dict)
     _done: dict[str, dict[str, str]] = field(default_factory=dict)
+    _warned: set[str] = field(default_factory=set)
 
     def data(self, images: ImageOptions) -> Any:
         """The images; those used last stay loaded."""
@@ -63,26 +64,27 @@ class Evaluator:
             self._data = {images: self.load(images)}
         return self._data[images]
 
-    def evaluate(self, run: Run, standing: Standing, model_tags: Mapping[str, str]) -> None:
+    def evaluate(self, run: Run, standing: Standing) -> None:
         """Evaluate a version in a run below that of the gate, or take the run of one that was cut off after that.
 
         What keeps it from being evaluated becomes a tag too, so that the others go on.
         """
-        images = None
+        images = self.question.named_images
         try:
             check_flavor(_description(run.client, standing.uri), standing.uri)
             images, _ = chosen_images(run.client, standing.uri, self.question.images)
-            asked = self.question.asked(images, standing.tags, model_tags)
+            asked = self.question.asked(images, standing.tags, standing.model_tags)
             found = self._finished(run, asked).get(standing.uri) or self._run(run, standing.uri, images, asked)
         except Exception as error:  # of any model: it must not keep the others from being evaluated
             if passes(error):
                 raise
             text = hide_credentials(error) if isinstance(error, FmceError) else short(error)
-            asked = self.question.asked(images, standing.tags, model_tags)
+            asked = self.question.asked(images, standing.tags, standing.model_tags)
             tags = {PROBLEM: " ".join(text.split())[:2000], VERDICT: NOT_EVALUATED}
-            _write(run.client, standing.version, {**_dataset(images), **tags, ASKED: asked})
+            _write(run.client, standing.version, {**self._dataset(images), **tags, ASKED: asked})
         else:
-            _write(run.client, standing.version, {**_verdict(run.client, found), **_dataset(images), ASKED: asked})
+            tags = {**self._dataset(images), **_verdict(run.client, found)}
+            _write(run.client, standing.version, {**tags, ASKED: asked})
 
     def evaluate_anew(self, run: Run, uri: str, like: Standing) -> str:
         """Evaluate the champion on the images and by the predictor of another version; the id of the run."""
@@ -99,10 +101,16 @@ class Evaluator:
         except FmceError as error:
             raise RunError(f"{uri}, with which it is to be compared, cannot be evaluated: {error}") from error
 
+    def _dataset(self, images: ImageOptions | None) -> dict[str, str]:
+        """The tag that says which images they were, where nobody named them."""
+        return {DATASET: dataset_tag(images)} if images and self.question.named_images is None else {}
+
     def _run(self, run: Run, uri: str, images: ImageOptions, asked: str) -> str:
         below, found = nested_evaluation(run, uri, self.data(images), self.question.config, tags={ASKED: asked})
-        for text in found.warnings:
-            run.say(f"  Warning: {text}")
+        for text in dict.fromkeys(found.warnings):
+            if text not in self._warned:  # else a gate of many versions says little else
+                run.say(f"  Warning: {text}")
+        self._warned.update(found.warnings)
         return below
 
     def _finished(self, run: Run, asked: str) -> dict[str, str]:
@@ -130,10 +138,6 @@ def _verdict(client: MlflowClient, run_id: str) -> dict[str, str]:
     of_run = {LOW: LOW, HIGH: HIGH, FMCS: FMCS, BY: "fmce.predictor", ON: ON}
     found = {tag: run.data.tags[name] for tag, name in of_run.items() if name in run.data.tags}
     return {**found, EVALUATION_RUN: run_id, AT: ended, VERDICT: run.data.tags[VERDICT]}
-
-
-def _dataset(images: ImageOptions | None) -> dict[str, str]:
-    return {DATASET: dataset_tag(images)} if images else {}
 
 
 def _write(client: MlflowClient, version: ModelVersion, tags: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from fmce_mlflow.errors import RunError
 from fmce_mlflow.gate.ask import Question
 from fmce_mlflow.gate.policy import Policy
 from fmce_mlflow.gate.survey import DECISION_PROBLEM, UNDECIDED, Standing, look_again, survey
-from fmce_mlflow.promotion.registry import every, find_model, list_versions
+from fmce_mlflow.promotion.registry import every, list_versions
 from fmce_mlflow.promotion.turns import one_at_a_time
 from fmce_mlflow.promotion.version_tags import ASKED, FMCS, HIGH, LOW, VERDICT
 from fmce_mlflow.runs.run import PARENT_TAG, ROLE_TAG, Run
@@ -156,7 +156,7 @@ def _pass_one(gate: Gate, run: Run, evaluator: Evaluator, standing: Standing) ->
     now = gate.look_again(standing)
     if now.to_evaluate:
         gate.say(f"Evaluating version {now.number} of {now.version.name} …")
-        evaluator.evaluate(run, now, find_model(gate.client, now.version.name).tags)
+        evaluator.evaluate(run, now)
         now = gate.look_again(standing)
         gate.say(f"  {_told(now)}")
     if gate.policy and now.to_decide and (now.evaluated or now.was_moved):
@@ -168,9 +168,10 @@ def _told(standing: Standing) -> str:
     if standing.problem:
         return f"Not evaluated: {standing.problem}"
     tags = standing.tags
-    figures = f", FMCS {float(tags[FMCS]):.2f}, 90% interval {float(tags[LOW]):.2f} to {float(tags[HIGH]):.2f}"
-    verdict = tags[VERDICT]
-    return f"{verdict[0].upper()}{verdict[1:]}{figures if FMCS in tags else ''}."
+    figures, verdict = "", tags[VERDICT]
+    if FMCS in tags:
+        figures = f", FMCS {float(tags[FMCS]):.2f}, 90% interval {float(tags[LOW]):.2f} to {float(tags[HIGH]):.2f}"
+    return f"{verdict[0].upper()}{verdict[1:]}{figures}."
 
 
 def _close_those_that_died(run: Run, name: str) -> None:

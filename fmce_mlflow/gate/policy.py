@@ -110,7 +110,7 @@ class Policy(Options):
             if key not in names
         ]
         try:
-            made = cls(**{key: _number(value) for key, value in values.items() if key in names})
+            made = cls(**{key: value for key, value in values.items() if key in names})
         except ConfigError as error:
             raise ConfigError([*problems, *map(by_key, error.problems)]) from None
         if problems:
@@ -192,8 +192,3 @@ def _mapping(text: str) -> dict[Any, Any]:
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
         raise ConfigError(f"{some(twice)} stands there more than once; name each key once")
     return values
-
-
-def _number(value: Any) -> Any:
-    """A whole number as a float too, which YAML writes alike; true and false stay what they are."""
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -14,7 +14,7 @@ from fmce_mlflow.promotion.version_tags import ASKED, EVALUATION_RUN, PROBLEM, V
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 DECISION, DECIDED_BY, DECIDED_FOR, DECIDED_IN = (f"{TAG}{name}" for name in ("decision", "policy", "target", "run"))
 UNDECIDED, DECISION_PROBLEM = "not decided", f"{TAG}problem"
@@ -27,6 +27,7 @@ class Standing:
 
     Attributes:
         version: As the registry has it.
+        model_tags: Of the registered model.
         asked: What is asked of it; empty where that cannot be known yet.
         digest: Of the policy and what is asked; empty without a policy.
         target: What the policy gives; empty without one.
@@ -35,6 +36,7 @@ class Standing:
     """
 
     version: ModelVersion
+    model_tags: Mapping[str, str]
     asked: str
     digest: str
     target: str
@@ -114,11 +116,10 @@ def survey(question: Question, policy: Policy | None, name: str, *, retry: bool)
         RunError: If there is no such model.
         DataError: If the images are not there.
     """
-    client = question.client
-    model_tags = find_model(client, name).tags
-    versions = sorted(list_versions(client, name), key=lambda one: int(one.version))
-    holder = _holder(client, policy, name)
-    return [_standing(question, policy, version, model_tags, holder, retry=retry) for version in versions]
+    model = find_model(question.client, name)
+    versions = sorted(list_versions(question.client, name), key=lambda one: int(one.version))
+    holder = _holder(question.client, policy, model)
+    return [_standing(question, policy, version, model.tags, holder, retry=retry) for version in versions]
 
 
 def look_again(question: Question, policy: Policy | None, version: ModelVersion, *, retry: bool) -> Standing:
@@ -127,14 +128,18 @@ def look_again(question: Question, policy: Policy | None, version: ModelVersion,
     Raises:
         MlflowException: If it is gone.
     """
-    client, name = question.client, version.name
-    fresh = client.get_model_version(name, version.version)
-    holder = _holder(client, policy, name)
-    return _standing(question, policy, fresh, find_model(client, name).tags, holder, retry=retry)
+    fresh = question.client.get_model_version(version.name, version.version)
+    model = find_model(question.client, version.name)
+    return _standing(question, policy, fresh, model.tags, _holder(question.client, policy, model), retry=retry)
 
 
-def _holder(client: MlflowClient, policy: Policy | None, name: str) -> int:
-    return int((policy and highest_holder(client, name, policy.target)) or 0)
+def _holder(client: MlflowClient, policy: Policy | None, model: RegisteredModel) -> int:
+    """The number of the version that holds what a policy gives; 0 for none."""
+    if policy is None:
+        return 0
+    if policy.target.kind == "alias":
+        return int(model.aliases.get(policy.target.name, 0))
+    return int(highest_holder(client, model.name, policy.target) or 0)
 
 
 def _standing(
@@ -148,4 +153,4 @@ def _standing(
 ) -> Standing:
     asked = question.asked(question.known_images(version.tags), version.tags, model_tags)
     digest, target = (policy.digest(asked), str(policy.target)) if policy else ("", "")
-    return Standing(version, asked, digest, target, holder, retry)
+    return Standing(version, model_tags, asked, digest, target, holder, retry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -77,9 +77,9 @@ def parse_model(text: str) -> tuple[str, str, str]:
 def _requirements(value: Any) -> Any:
     """Requirements, from texts too; ``none`` for no requirement."""
     texts = [value] if isinstance(value, str) else value
-    if list(texts) == [NONE]:
-        return ()
-    return parse_requirements(texts) if all(isinstance(text, str) for text in texts) else value
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        return value
+    return () if list(texts) == [NONE] else parse_requirements(texts)
 
 
 Requirements = Annotated[tuple[Requirement, ...], reads(_requirements)]

@@ -97,7 +97,7 @@ def _wait_for_others(
             return
         for ticket in before:
             if _died_here(ticket[0]):
-                say(f"A {kind} of {name} was killed on this machine; its turn passes on.")
+                say(f"A {kind} of {name} was killed on this machine and is considered dead.")
             elif now - seen.setdefault(ticket, now) > dead_after:
                 say(f"A {kind} of {name} has not moved for {dead_after:.0f} s and is considered dead.")
             else:

@@ -17,7 +17,13 @@ from typing import Any, TextIO
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["tests.helpers.trainings", "tests.helpers.studies", "tests.helpers.promoters", "matplotlib.backends.backend_agg"]
+    [
+        "tests.helpers.trainings",
+        "tests.helpers.studies",
+        "tests.helpers.promoters",
+        "tests.helpers.registries",
+        "matplotlib.backends.backend_agg",
+    ]
 )
 
 

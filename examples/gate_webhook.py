@@ -51,7 +51,7 @@ class Receiver(BaseHTTPRequestHandler):
 def work():
     while True:
         name = models.get()
-        done = subprocess.run([sys.executable, "-m", "fmce_mlflow.cli", "gate", "--model", name, *OPTIONS])
+        done = subprocess.run([sys.executable, "-m", "fmce_mlflow.cli", "gate", f"--model={name}", *OPTIONS])
         print(f"The gate of {name} has ended with {done.returncode}.", flush=True)
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmce_mlflow.errors import FmceError, PromotionRefused
-from fmce_mlflow.gate.evaluate import Evaluator
+from fmce_mlflow.errors import PromotionRefused
+from fmce_mlflow.gate.evaluate import Evaluator, in_a_line
 from fmce_mlflow.gate.policy import POLICY, Policy
 from fmce_mlflow.gate.survey import DECIDED_BY, DECIDED_FOR, DECIDED_IN, DECISION, DECISION_PROBLEM, UNDECIDED, Standing
 from fmce_mlflow.promotion.promote import conclude, promote
 from fmce_mlflow.promotion.registry import until_committed
 from fmce_mlflow.promotion.version_tags import EVALUATION_RUN
 from fmce_mlflow.runs.run import Run
-from fmce_mlflow.safety.credentials import hide_credentials
-from fmce_mlflow.safety.retry import passes, short
+from fmce_mlflow.safety.retry import passes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,20 +44,19 @@ def decide(run: Run, standing: Standing, policy: Policy, evaluator: Evaluator) -
     except PromotionRefused:
         run.say(f"  Refused for {policy.target}.")
     except Exception as error:  # of whatever holds the target, for one: the other versions go on
-        if passes(error):
-            raise
-        _write_problem(run.client, standing, hide_credentials(error) if isinstance(error, FmceError) else short(error))
+        _write_problem(run.client, standing, error)
 
 
-def _write_problem(client: MlflowClient, standing: Standing, text: str) -> None:
+def _write_problem(client: MlflowClient, standing: Standing, error: Exception) -> None:
+    """Note why a version is not decided on; what may pass is tried again by the next call."""
     name, number = standing.version.name, standing.version.version
     if client.get_model_version(name, number).tags.get(DECISION) == "promoted":
         return  # moved, and something went wrong after that, which the promotion's record says
     tags = {
-        DECISION_PROBLEM: " ".join(text.split())[:2000],
+        DECISION_PROBLEM: in_a_line(error),
         DECIDED_FOR: standing.target,
+        DECIDED_BY: "" if passes(error) else standing.digest,
         DECISION: UNDECIDED,
-        DECIDED_BY: standing.digest,
     }
     for tag, value in tags.items():
         until_committed(client.set_model_version_tag, name, number, tag, value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from mlflow.exceptions import MlflowException
+from mlflow.models.model import MLMODEL_FILE_NAME
 
 from fmce_mlflow.errors import FmceError, ModelError, RunError
 from fmce_mlflow.evaluation.evaluate import nested_evaluation
@@ -31,6 +31,7 @@ from fmce_mlflow.promotion.version_tags import (
     VERDICT,
 )
 from fmce_mlflow.runs.descriptions import fetch_description
+from fmce_mlflow.runs.model_files import lacks
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.runs.torch_models import check_flavor
 from fmce_mlflow.safety.credentials import hide_credentials
@@ -75,16 +76,12 @@ class Evaluator:
             images, _ = chosen_images(run.client, standing.uri, self.question.images)
             asked = self.question.asked(images, standing.tags, standing.model_tags)
             found = self._finished(run, asked).get(standing.uri) or self._run(run, standing.uri, images, asked)
+            tags = {**_verdict(run.client, found), ASKED: asked}
         except Exception as error:  # of any model: it must not keep the others from being evaluated
-            if passes(error):
-                raise
-            text = hide_credentials(error) if isinstance(error, FmceError) else short(error)
-            asked = self.question.asked(images, standing.tags, standing.model_tags)
-            tags = {PROBLEM: " ".join(text.split())[:2000], VERDICT: NOT_EVALUATED}
-            _write(run.client, standing.version, {**self._dataset(images), **tags, ASKED: asked})
-        else:
-            tags = {**self._dataset(images), **_verdict(run.client, found)}
-            _write(run.client, standing.version, {**tags, ASKED: asked})
+            tags = {PROBLEM: in_a_line(error), VERDICT: NOT_EVALUATED}
+            if not passes(error):  # else it is tried again
+                tags[ASKED] = self.question.asked(images, standing.tags, standing.model_tags)
+        _write(run.client, standing.version, {**self._dataset(images), **tags})
 
     def evaluate_anew(self, run: Run, uri: str, like: Standing) -> str:
         """Evaluate the champion on the images and by the predictor of another version; the id of the run."""
@@ -127,8 +124,9 @@ def _description(client: MlflowClient, uri: str) -> Any:
     try:
         return fetch_description(uri, client)
     except Exception as error:  # each kind of store has errors of its own
-        reason = hide_credentials(error).rstrip(". ")
-        raise ModelError(f"The model of {uri} cannot be fetched: {reason}. Was it deleted?") from error
+        if lacks(uri, MLMODEL_FILE_NAME, client):
+            raise ModelError(f"the files of {uri} are not in its store: was the model deleted?") from None
+        raise ModelError(f"the model cannot be fetched: {hide_credentials(error)}") from error
 
 
 def _verdict(client: MlflowClient, run_id: str) -> dict[str, str]:
@@ -149,6 +147,7 @@ def _write(client: MlflowClient, version: ModelVersion, tags: Mapping[str, str])
         until_committed(client.set_model_version_tag, version.name, version.version, tag, value)
 
 
-def is_gone(error: MlflowException) -> bool:
-    """Whether what was asked for is not there any more."""
-    return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
+def in_a_line(error: Exception) -> str:
+    """What an error says, as a tag can hold it."""
+    text = hide_credentials(error) if isinstance(error, FmceError) else short(error)
+    return " ".join(text.split())[:2000]

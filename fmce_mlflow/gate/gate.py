@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from fmce_mlflow.errors import RunError
 from fmce_mlflow.gate.ask import Question
 from fmce_mlflow.gate.policy import Policy
-from fmce_mlflow.gate.survey import DECISION_PROBLEM, UNDECIDED, Standing, look_again, survey
+from fmce_mlflow.gate.survey import Standing, look_again, survey
 from fmce_mlflow.promotion.registry import every, list_versions
 from fmce_mlflow.promotion.turns import one_at_a_time
 from fmce_mlflow.promotion.version_tags import ASKED, FMCS, HIGH, LOW, VERDICT
@@ -165,7 +165,7 @@ def _pass_one(gate: Gate, run: Run, evaluator: Evaluator, standing: Standing) ->
 
 def _told(standing: Standing) -> str:
     """The verdict on a version, as its tags have it, in a sentence."""
-    if standing.problem:
+    if not standing.evaluated:
         return f"Not evaluated: {standing.problem}"
     tags = standing.tags
     figures, verdict = "", tags[VERDICT]
@@ -191,12 +191,10 @@ def _report(gate: Gate, name: str, found: Sequence[Standing]) -> int:
     evaluated = sum(one.evaluated for one in found)
     holder = f"; {gate.policy.target} is {_version(found)}" if gate.policy else ""
     gate.say(f"{name}: {evaluated} of {counted(len(found), 'version')} evaluated{holder}.")
-    for one in found:
-        if one.problem:
-            gate.say(f"  Version {one.number} is not evaluated: {one.problem}")
-        elif one.decision == UNDECIDED:
-            gate.say(f"  Version {one.number} is not decided on: {one.tags.get(DECISION_PROBLEM, '')}")
-    if any(one.problem or one.decision == UNDECIDED for one in found):
+    undone = [one for one in found if one.undone]
+    for one in undone:
+        gate.say(f"  Version {one.number} {one.undone}")
+    if undone:
         return 1
     if found and gate.policy and found[-1].number > found[-1].holder and found[-1].decision == "refused":
         gate.say(f"  Version {found[-1].number}, the latest, is refused for {gate.policy.target}.")

@@ -61,15 +61,24 @@ class Standing:
 
     @property
     def problem(self) -> str:
-        """Why it is not evaluated, where that was found out; empty otherwise."""
+        """Why it is not evaluated; empty where it is, or nobody has tried yet."""
         if self.version.status != "READY":
             return f"it is {self.version.status}"
-        return self.tags.get(PROBLEM, "") if self._answered else ""
+        return self.tags.get(PROBLEM, "")
 
     @property
     def evaluated(self) -> bool:
         """Whether it was evaluated, as is asked now."""
         return self._answered and EVALUATION_RUN in self.tags and not self.problem
+
+    @property
+    def undone(self) -> str:
+        """What is left undone of it, and why; empty where nothing is."""
+        if not self.evaluated:
+            return f"is not evaluated: {self.problem or 'it came meanwhile'}"
+        if self.to_decide or self.decision == UNDECIDED:
+            return f"is not decided on: {self.tags.get(DECISION_PROBLEM) or 'it came meanwhile'}"
+        return ""
 
     @property
     def decision(self) -> str:
@@ -82,7 +91,8 @@ class Standing:
     @property
     def to_evaluate(self) -> bool:
         """Whether it is to be evaluated now."""
-        return self.version.status == "READY" and not self.evaluated and (self.retry or not self.problem)
+        remembered = self._answered and bool(self.problem)
+        return self.version.status == "READY" and not self.evaluated and (self.retry or not remembered)
 
     @property
     def was_moved(self) -> bool:

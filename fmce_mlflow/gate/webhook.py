@@ -61,7 +61,7 @@ def announced(headers: Headers, body: bytes, secret: str, *, now: float | None =
     if not hmac.compare_digest(f"v1,{expected}".encode(), (headers.get(SIGNATURE) or "").encode()):
         raise WebhookRefused("the signature is not made with this receiver's secret")
     if not sent.isdecimal() or abs((time.time() if now is None else now) - int(sent)) > MAX_AGE:
-        raise WebhookRefused(f"the request is not of the last {MAX_AGE:.0f} s; is a clock wrong?")
+        raise WebhookRefused(f"the request is not of the last {MAX_AGE:.0f} s; perhaps a clock is wrong")
     try:
         found = parse_json(body)
         if f"{found['entity']}.{found['action']}" != EVENT:

@@ -5,6 +5,7 @@ MLflow resolves ``models:/`` by its global tracking URI. To set that for a while
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,20 @@ def fetch_model(uri: str, folder: str | Path, client: MlflowClient | None = None
         repository = get_artifact_repository(location, tracking_uri=client.tracking_uri)
         found = repository.download_artifacts(path, dst_path=str(folder))
     return Path(found)
+
+
+def lacks(uri: str, file: str, client: MlflowClient) -> bool:
+    """Whether the store of a model answers and lacks one of its files, which the error of a download does not tell."""
+    location, inside = _resolved(uri, client)
+    if location is None:
+        return False
+    path = "/".join(filter(None, (inside, file)))
+    try:
+        repository = get_artifact_repository(location, tracking_uri=client.tracking_uri)
+        listed = repository.list_artifacts(posixpath.dirname(path) or None)
+    except Exception:  # each kind of store has errors of its own
+        return False
+    return all(one.path != path for one in listed)
 
 
 def _resolved(uri: str, client: MlflowClient) -> tuple[str | None, str]:

@@ -149,7 +149,9 @@ def test_what_cannot_be_evaluated_is_named_and_the_others_go_on(place):
     broken = place.client.get_logged_model(model_id_of(place.client.get_model_version("digits", "2")))
     (place.folder / "away-2").rename(broken.artifact_location.removeprefix("file://"))
     said = place.by_policy(code=1)
-    assert "Version 1 is not evaluated: The model of models:/digits/1 cannot be fetched" in said
+    assert (
+        "Version 1 is not evaluated: the files of models:/digits/1 are not in its store: was the model deleted?" in said
+    )
     assert "Version 2 is not evaluated: models:/digits/2 is no PyTorch model: its MLflow flavors are sklearn" in said
     assert place.tags("1")["fmce.verdict"] == "not evaluated" and "fmce.fmcs" not in place.tags("1")
     assert holders(place.client, "digits", CHAMPION) == ["3"] and len(place.runs("evaluation")) == 1

@@ -18,7 +18,7 @@ from tests.helpers.progress import until
 
 
 @contextmanager
-def tracking_server(folder: Path, empty_store: Path | None = None) -> Iterator[str]:
+def tracking_server(folder: Path, empty_store: Path | None = None, **environment: str) -> Iterator[str]:
     """The URI of a server that keeps everything below a folder and serves artifacts; its log is folder/log.
 
     It begins with a copy of an empty store, where one is given: to make the tables takes it seconds.
@@ -39,7 +39,7 @@ def tracking_server(folder: Path, empty_store: Path | None = None) -> Iterator[s
                 "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "kept"),
                 "--serve-artifacts",
             ],
-            stdout=log, stderr=log, start_new_session=True,
+            stdout=log, stderr=log, start_new_session=True, env={**os.environ, **environment},
         )  # fmt: skip
         try:
 

@@ -17,7 +17,7 @@ from fmce_mlflow.promotion.options import PromotionOptions, Target
 from fmce_mlflow.promotion.promote import RECORD, promote
 from fmce_mlflow.promotion.registry import _transition, find_model, find_version, holders, model_id_of, move
 from fmce_mlflow.promotion.rules import Requirement, check_no_worse, parse_requirements
-from fmce_mlflow.promotion.turns import _tickets, one_at_a_time
+from fmce_mlflow.promotion.turns import GATE_TICKET, _tickets, one_at_a_time
 from fmce_mlflow.runs.logged_models import log_saved_model, register
 from fmce_mlflow.runs.metric_names import metric_name
 from fmce_mlflow.runs.run import Run
@@ -25,6 +25,7 @@ from tests.conftest import new_run
 from tests.helpers import promoters
 from tests.helpers.faults import experiment_run
 from tests.helpers.forks import FORKS
+from tests.helpers.progress import until
 from tests.helpers.promoters import quiet
 from tests.helpers.refusing_proxy import refusing_proxy
 
@@ -116,6 +117,32 @@ def test_requirements_are_all_read_before_any_is_complained_of():
 def test_no_worse_is_told_by_the_direction_of_the_requirement(require, mine, theirs, tolerance, holds):
     (check,) = check_no_worse(parse_requirements([require]), {"m": mine}, "version 1", {"m": theirs}, tolerance)
     assert check.holds is holds and "of version 1" in check.requirement
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "unsure", "holds", "told"),
+    [
+        ((0.8, 0.78, 0.82), (0.8, 0.79, 0.81), "keep", True, "so it is not worse"),
+        ((0.5, 0.4, 0.6), (0.9, 0.85, 0.95), "replace", False, "so it is worse"),
+        ((0.7, 0.5, 0.9), (0.8, 0.6, 1.0), "figures", False, "open: the figures decide"),
+        ((0.78, 0.5, 0.9), (0.8, 0.6, 1.0), "figures", True, "open: the figures decide"),
+        ((0.78, 0.5, 0.9), (0.8, 0.6, 1.0), "keep", False, "open: the holder is kept"),
+        ((0.7, 0.5, 0.9), (0.8, 0.6, 1.0), "replace", True, "open: the holder is replaced"),
+        ((0.7, 0.7, 0.7), (0.8, 0.6, 1.0), "replace", False, ""),  # a net that gives no interval
+    ],
+)
+def test_intervals_of_both_scores_tell_whether_one_is_worse(mine, theirs, unsure, holds, told):
+    figures = [dict(zip(("fmcs_predicted", "fmcs_low", "fmcs_high"), one, strict=True)) for one in (mine, theirs)]
+    (check,) = check_no_worse((), figures[0], "version 1", figures[1], 0.05, unsure)
+    assert check.holds is holds and check.note.endswith(told) and bool(check.note) is bool(told)
+
+
+def test_the_interval_of_a_difference_is_that_of_two_independent_scores():
+    """Of symmetric intervals: their half-widths as the sides of a right angle."""
+    one = {"fmcs_predicted": 0.5, "fmcs_low": 0.2, "fmcs_high": 0.8}
+    other = {"fmcs_predicted": 0.4, "fmcs_low": 0.0, "fmcs_high": 0.8}
+    (check,) = check_no_worse((), one, "version 1", other)
+    assert check.note.startswith("90% interval of the difference -0.40 to +0.60,")
 
 
 def test_without_a_direction_the_predicted_score_is_compared():
@@ -405,6 +432,29 @@ def test_both_are_evaluated_where_no_run_is_named(client):
         run_promotion(client, versions["models:/digits/2"], compare_to="champion", evaluate=evaluate)
 
 
+def test_a_promotion_may_have_no_bar_but_the_holder(client):
+    holder, version = new_version(client), new_version(client)
+    client.set_registered_model_alias(NAME, "champion", "1")
+    runs = [evaluated(client, one, fmcs_predicted=0.3) for one in (holder, version)]
+    run_promotion(client, version, require="none", compare_to="champion", evaluation_run=runs[1])
+    assert holders(client, NAME, Target("alias", "champion")) == ["2"]
+    with pytest.raises(ConfigError, match="require is empty"):
+        PromotionOptions(model="m/1", alias="a", require="none")
+
+
+def test_metrics_of_the_run_that_trained_the_version_count_beside_its_evaluation(client):
+    training = new_run(client, **{"fmce.role": "backbone"})
+    for name, value in (("val_accuracy", 0.8), ("fmcs_predicted", 0.99), ("focus/stage", 0.99)):
+        client.log_metric(training, name, value)
+    version = new_version(client, run_id=training)
+    run_id = evaluated(client, version, fmcs_predicted=0.3)
+    client.set_tag(run_id, "fmce.low", "0.25")
+    require = "val_accuracy>=0.8,fmcs_predicted<=0.3,fmcs_low>0.2"
+    run_promotion(client, version, require=require, evaluation_run=run_id)
+    with pytest.raises(RunError, match="no metric 'focus/stage'"):
+        run_promotion(client, version, require="focus/stage>0", evaluation_run=run_id)
+
+
 def test_what_cannot_be_compared_is_told(client):
     holder, version = new_version(client), new_version(client)
     client.set_registered_model_alias(NAME, "champion", "1")
@@ -571,6 +621,26 @@ def test_the_turn_of_a_process_that_died_is_passed_on(client):
         pass
     assert any("considered dead" in text for text in said)
     assert _tickets(client, NAME) == {}
+
+
+def test_a_turn_that_another_machine_has_passes_on_once_it_does_not_move(client):
+    new_version(client)
+    client.set_registered_model_tag(NAME, f"fmce.promoting.{'0' * 32}", "1")
+    said = []
+    with one_at_a_time(client, NAME, say=said.append, dead_after=0.3):
+        pass
+    assert said == [f"A promotion of {NAME} has not moved for 0 s and is considered dead."]
+
+
+def test_the_ticket_of_a_gate_moves_while_it_works(client):
+    new_version(client)
+    with one_at_a_time(client, NAME, kind="gate", dead_after=0.2) as still_mine:
+        (ticket,) = _tickets(client, NAME, GATE_TICKET)
+        until(lambda: find_model(client, NAME).tags[ticket] not in ("1", "1.1"))
+        assert _tickets(client, NAME, GATE_TICKET) == {ticket: 1} and still_mine()
+        with one_at_a_time(client, NAME):  # a promotion has turns of its own
+            pass
+    assert find_model(client, NAME).tags == {}
 
 
 def test_versions_are_found_whatever_the_name_holds(client):

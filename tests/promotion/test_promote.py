@@ -436,7 +436,10 @@ def test_a_promotion_may_have_no_bar_but_the_holder(client):
     holder, version = new_version(client), new_version(client)
     client.set_registered_model_alias(NAME, "champion", "1")
     runs = [evaluated(client, one, fmcs_predicted=0.3) for one in (holder, version)]
-    run_promotion(client, version, require="none", compare_to="champion", evaluation_run=runs[1])
+    options = PromotionOptions(
+        model=uri(version), alias="champion", require="none", compare_to="champion", evaluation_run=runs[1]
+    )
+    promote(quiet(client, new_run(client)), options)
     assert holders(client, NAME, Target("alias", "champion")) == ["2"]
     with pytest.raises(ConfigError, match="require is empty"):
         PromotionOptions(model="m/1", alias="a", require="none")

@@ -6,12 +6,14 @@
 
 Both builds run the same command in turn, each time from the shell to its exit: `fmce build-fmcs` on a fresh store, and
 `fmce train-fmce-net --cross-validate` on the FMCS-dataset that this build's main job makes, which is kept in --corpus.
+The part `fit` is one of that command's fits alone, with one run held out, on one thread and on bags drawn once.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import platform
 import statistics
 import subprocess
@@ -21,7 +23,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
-BARS = {"main": 0.55, "cross-validate": 0.4}
+BARS = {"main": 0.55, "cross-validate": 0.4, "fit": 0.4}
 
 
 def main() -> None:
@@ -31,14 +33,21 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--words", default="", help="More options of the main job.")
     parser.add_argument("--corpus", type=Path, default=Path("jobs_corpus"), help="Store with the FMCS-dataset.")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.child:
+        _fit(args.child)
+        return
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     if "main" in args.part:
         _report("main", args, lambda build: _main_job(build, args.words.split()))
+    if args.part != ["main"] and not (args.corpus / "mlflow.db").exists():
+        _fmce(HERE, args.corpus, "build-fmcs")
     if "cross-validate" in args.part:
-        if not (args.corpus / "mlflow.db").exists():
-            _fmce(HERE, args.corpus, "build-fmcs")
         _report("cross-validate", args, lambda build: _fmce(build, args.corpus, "train-fmce-net", "--cross-validate"))
+
+    if "fit" in args.part:
+        _report("fit", args, lambda build: _fit_of(build, args.corpus))
 
 
 def _report(part: str, args: argparse.Namespace, run) -> None:
@@ -75,6 +84,42 @@ def _fmce(build: Path, folder: Path, *words: str) -> float:
     if done.returncode:
         sys.exit(f"{build}: fmce {' '.join(words)} failed:\n{done.stdout}{done.stderr}")
     return taken
+
+
+def _fit_of(build: Path, corpus: Path) -> float:
+    """Seconds of a fit by a build."""
+    environment = {**os.environ, "PYTHONPATH": str(build), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, __file__, "--other", str(build), "--child", str(corpus)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{build}: the fit failed:\n{done.stdout}{done.stderr}")
+    seconds, error = done.stdout.split()
+    print(f"  {build.name}: {float(seconds):.1f} s, least validation error {float(error):.6f}")
+    return float(seconds)
+
+
+def _fit(corpus: Path) -> None:
+    """Fit a set net to all runs but the first, and print seconds and least validation error."""
+    from mlflow import MlflowClient
+
+    from fmce_mlflow.fmcs_dataset.table import load_fmcs_dataset
+    from fmce_mlflow.method.fitting.bags import collect_bags
+    from fmce_mlflow.method.fitting.config import FitConfig
+    from fmce_mlflow.method.fitting.fit_set import fit_set
+    from fmce_mlflow.predictor.fmcs_source import artifact_reader, latest_fmcs_run
+
+    kept = corpus / "bags.pickle"
+    if not kept.exists():
+        client = MlflowClient(f"sqlite:///{(corpus / 'mlflow.db').resolve()}")
+        table = load_fmcs_dataset(client, latest_fmcs_run(client))
+        kept.write_bytes(pickle.dumps(collect_bags(table, artifact_reader(client))))
+    bags = pickle.loads(kept.read_bytes())
+    runs = bags.column("run_id")
+    train = (runs != runs[0]) & ~bags.test_images
+    fit_set(bags, train, runs, config=FitConfig(epochs=1))  # imports
+    started = time.perf_counter()
+    found = fit_set(bags, train, runs)
+    print(time.perf_counter() - started, min(found.validation))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,13 +36,16 @@ class Task:
     levels: int
 
 
-def score_protocol(run: Run, task: Task, protocol: Protocol) -> dict[str, Scores]:
-    """Score a kind of net and the baselines by a protocol; log the figures and say them."""
+def score_protocol(run: Run, task: Task, protocol: Protocol, fits: Executor | None = None) -> dict[str, Scores]:
+    """Score a kind of net and the baselines by a protocol, folds side by side in ``fits``; log and say the figures."""
     options, own = task.options, task.kind.name
     folds = splits(task.data.table, protocol, cross_validate=options.cross_validate, seed=options.fit.seed)
     found: dict[str, list[Predicted]] = {}
-    for split in tqdm(folds, desc=f"Protocol {protocol}", unit="fold", leave=False, disable=None):
-        for name, predicted in _predict(task, split).items():
+    each = (fits.map if fits else map)(partial(_predict, task), folds)
+    for predictions in tqdm(
+        each, desc=f"Protocol {protocol}", total=len(folds), unit="fold", leave=False, disable=None
+    ):
+        for name, predicted in predictions.items():
             found.setdefault(name, []).append(predicted)
     whole = {name: _joined(parts) for name, parts in found.items()}
     scores = {name: _scored(predicted, task.levels) for name, predicted in whole.items()}

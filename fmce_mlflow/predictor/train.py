@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from fmce_mlflow.fmcs_dataset.table import load_fmcs_dataset
 from fmce_mlflow.method.fitting.bags import Bags, Read, collect_bags
 from fmce_mlflow.method.fitting.config import Protocol
 from fmce_mlflow.method.fitting.protocols import Scores, splits
+from fmce_mlflow.method.fitting.threads import fits_at_once
 from fmce_mlflow.method.fmce_net.kinds import FitData, NetKind, kind_named
 from fmce_mlflow.predictor.card import model_card, predictor_info
 from fmce_mlflow.predictor.flavor import Predictor, log_predictor
@@ -56,9 +59,12 @@ def train_fmce_net(run: Run, options: NetOptions) -> NetResult:
     check_name(run.client, options.register_as)
     source = options.fmcs_run or latest_fmcs_run(run.client)
     task = _prepare(run, options, source)
-    scores = {protocol: score_protocol(run, task, protocol) for protocol in options.protocols}
-    _log_tables(run, scores)
-    fitted = task.kind.fit(task.data, None, task.shape, options.fit)
+    with fits_at_once() if task.kind.needs_bags else nullcontext() as fits:
+        whole = partial(task.kind.fit, task.data, None, task.shape, options.fit)
+        fitting = fits.submit(whole).result if fits else whole
+        scores = {protocol: score_protocol(run, task, protocol, fits) for protocol in options.protocols}
+        _log_tables(run, scores)
+        fitted = fitting()
     if task.kind.calibrates and not fitted.calibrated:
         run.say("There is one run only: nothing could be held out, so the net's interval is not calibrated.")
     curve = [Metric("validation_mae", value, 0, i) for i, value in enumerate(fitted.validation, start=1)]

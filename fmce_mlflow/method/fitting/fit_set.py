@@ -22,6 +22,7 @@ from fmce_mlflow.method.fitting.config import FitConfig
 from fmce_mlflow.method.fitting.fit_trees import fit_trees, group_quantile
 from fmce_mlflow.method.fitting.passes import AfterPass, Fitted
 from fmce_mlflow.method.fitting.row_store import Rows, in_parts
+from fmce_mlflow.method.fitting.threads import seeded
 from fmce_mlflow.method.fitting.together import Learner, train_together
 from fmce_mlflow.method.fmce_net.belief import KNOTS, NORMAL_90, Prediction
 from fmce_mlflow.method.fmce_net.config import SetConfig
@@ -156,8 +157,7 @@ def summaries(net: SetNet, rows: Rows, index: NDArray[np.int64]) -> tuple[Tensor
 
 def _new_net(config: SetConfig, rows: Rows, index: NDArray[np.int64], seed: int) -> SetNet:
     """A net with the scale of its training bags."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         net = SetNet(config)
     mean, deviation = rows.moments(index)
     net.mean.copy_(mean)

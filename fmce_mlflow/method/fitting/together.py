@@ -24,6 +24,7 @@ from fmce_mlflow.method.fitting.config import FitConfig
 from fmce_mlflow.method.fitting.hidden import hidden_groups, without_some_groups
 from fmce_mlflow.method.fitting.passes import optimizer
 from fmce_mlflow.method.fitting.row_store import IN_MEMORY, PART, Rows, in_parts
+from fmce_mlflow.method.fitting.threads import ALONE, raise_stopped, seeded
 from fmce_mlflow.method.fmce_net.belief import soft_labels
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 
@@ -63,6 +64,7 @@ def train_together(
         by_steps.setdefault(-(-len(one.index) // config.batch_size), []).append(one)
     classes = [_Class(together, config, steps) for steps, together in by_steps.items()]
     for _ in range(passes):
+        raise_stopped()
         for each in classes:
             each.pass_over()
         yield [one.member for one in students]
@@ -73,8 +75,7 @@ class _Student:
 
     def __init__(self, learner: Learner, rows: Rows, fmcs: Tensor) -> None:
         self.net, self.index, self.rows, self.fmcs = learner.net, learner.index, rows, fmcs
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(learner.seed)
+        with seeded(learner.seed):
             made: Any = SetNet(replace(learner.net.config, members=1)).members[0]
             self.generator = torch.Generator()
             self.generator.set_state(torch.get_rng_state())
@@ -106,7 +107,8 @@ class _Class:
         self.students, self.config = students, config
         self.hidden = hidden_groups(students[0].net.config)
         self._weights = stack_module_state([one.member for one in students])[0]  # (M, …) each, by name
-        self._optimizer, self._schedule = optimizer(self._weights.values(), config, steps)
+        with ALONE:
+            self._optimizer, self._schedule = optimizer(self._weights.values(), config, steps)
         self._averaged: list[Tensor] = []
         self._average: Any = get_ema_multi_avg_fn(config.averaging)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,8 +19,10 @@ from fmce_mlflow.method.evidence.groups import NAMES
 from fmce_mlflow.method.fitting import together
 from fmce_mlflow.method.fitting.bags import collect_bags
 from fmce_mlflow.method.fitting.config import BagConfig, FitConfig
+from fmce_mlflow.method.fitting.fit_set import fit_set
 from fmce_mlflow.method.fitting.hidden import hidden_groups, without_some_groups
 from fmce_mlflow.method.fitting.passes import optimizer
+from fmce_mlflow.method.fitting.threads import Stopped, fits_at_once
 from fmce_mlflow.method.fitting.together import Learner, train_together
 from fmce_mlflow.method.fmce_net.belief import soft_labels
 from fmce_mlflow.method.fmce_net.config import SetConfig
@@ -90,3 +95,28 @@ def test_each_learns_what_it_learns_alone(bags, monkeypatch, shape, kept):
             for a, b in zip(now, expected, strict=True):
                 torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5)
     assert not torch.equal(found[0][0][0], found[-1][0][0])
+
+
+def test_fits_in_threads_are_those_of_one_after_another(bags):
+    runs = bags.column("run_id")
+    fit = partial(fit_set, bags, groups=runs, net_config=SetConfig(width=16, members=2), config=FitConfig(epochs=6))
+    masks = [runs != held for held in dict.fromkeys(runs)]
+    with fits_at_once() as fits, ThreadPoolExecutor(3) as more:  # more threads than torch has here
+        found = [*fits.map(fit, masks), *more.map(fit, masks)]
+    for one, other in zip(found, [fit(mask) for mask in masks] * 2, strict=True):
+        assert one.validation == other.validation and one.epochs == other.epochs
+        for a, b in zip(one.net.state_dict().values(), other.net.state_dict().values(), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_a_fit_that_nobody_waits_for_ends_with_its_pass(bags):
+    began = threading.Event()
+    config = FitConfig(epochs=10**6, patience=10**6, lr=1e-6)
+    with pytest.raises(KeyboardInterrupt), fits_at_once() as fits:
+        waiting = fits.submit(
+            fit_set, bags, bags.fmcs >= 0, bags.column("run_id"), SetConfig(width=4), config,
+            report=lambda number, _: began.set(),
+        )  # fmt: skip
+        began.wait()
+        raise KeyboardInterrupt
+    assert isinstance(waiting.exception(), Stopped)

@@ -1,7 +1,8 @@
 """Where in an image a module's features speak for a score: Grad-CAM (Selvaraju et al. 2017), and its focus.
 
-Targets and maps are those of pytorch-grad-cam. Its own ``GradCAM`` is not used: it calls ``backward``, which adds to
-the gradients of a network that is being trained, takes a module at a time, and takes a second to be imported.
+Targets are those of pytorch-grad-cam, and maps are scaled as it does; it takes a second to be imported, which is spent
+where a map is asked for. Its own ``GradCAM`` is not used: it calls ``backward``, which adds to the gradients of a
+network that is being trained, and takes a module at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fmce_mlflow.errors import CaptureError
 from fmce_mlflow.method.networks.capture import capture
@@ -99,8 +99,9 @@ def resized(cam: Maps, size: Sequence[int]) -> Maps:
     height, width = size
     if not len(cam):
         return np.zeros((0, height, width), np.float32)
-    sized = F.interpolate(torch.from_numpy(cam)[:, None], (height, width), mode="bilinear", align_corners=False)
-    return _scaled(sized[:, 0].numpy())
+    from pytorch_grad_cam.utils.image import scale_cam_image
+
+    return _scaled(scale_cam_image(cam, (width, height)))
 
 
 def focus(saliency: Maps) -> NDArray[np.float64]:
@@ -133,6 +134,8 @@ def _part(targets: ScoreTargets, start: int, stop: int) -> list[ScoreTarget | in
 
 def _scores(output: Any, n: int, targets: ScoreTargets) -> list[Tensor]:
     """The number that each image is asked about."""
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
     if targets is None:
         logits = class_scores(output, n)
         return [row[int(row.argmax())] for row in logits]
@@ -145,7 +148,7 @@ def _scores(output: Any, n: int, targets: ScoreTargets) -> list[Tensor]:
                 score = torch.as_tensor(target(_row(output, i, n))).sum()
             else:
                 assert by_class is not None
-                score = by_class[i][int(target)]
+                score = ClassifierOutputTarget(int(target))(by_class[i])
         except Exception as error:  # of a function of the user's
             raise CaptureError(
                 f"The target of image {i} cannot be taken of the model's output, {_kind(output)}: "

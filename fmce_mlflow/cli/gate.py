@@ -52,14 +52,16 @@ def gate_command(ctx: click.Context, /, choices: Choices) -> None:
     (options, policy), (config, which) = choices
     client = make_client(ctx)
     from fmce_mlflow.gate.ask import Question
-    from fmce_mlflow.gate.gate import Gate, models_to_look_at, pass_through
+    from fmce_mlflow.gate.gate import MODEL_TAG, ROLE, Gate, models_to_look_at, pass_through
 
     question = Question(client, config, which)
 
-    def begin(name: str) -> Run:
+    def begin(model: str) -> Run:
+        name, tags = f"gate of {model}", {MODEL_TAG: model}
         if above := os.environ.get("MLFLOW_RUN_ID"):
-            return Run(client, above, say).nested(name, role="gate")
-        return Run.create(client, experiment_id(client, ctx.obj["experiment"]), role="gate", name=name, say=say)
+            return Run(client, above, say).nested(name, role=ROLE, tags=tags)
+        experiment = experiment_id(client, ctx.obj["experiment"])
+        return Run.create(client, experiment, role=ROLE, name=name, tags=tags, say=say)
 
     gate = Gate(question, policy, begin, lambda: _evaluator(question), say, options.retry)
     names = models_to_look_at(client, lambda uri: _is_other(client, uri)) if options.every else [options.model]

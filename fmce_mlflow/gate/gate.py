@@ -35,7 +35,7 @@ class Gate:
     Attributes:
         question: What is asked of every version.
         policy: What decides; None: versions are evaluated and nothing else.
-        begin: Makes the run of one model's gate, by its name.
+        begin: Makes the run of one model's gate, by the model's name, with role :data:`ROLE` and :data:`MODEL_TAG`.
         evaluator: Makes what evaluates; it loads torch, so it is called only where there is something to do.
         say: Prints a line.
         retry: Whether what failed before is tried again.
@@ -123,9 +123,8 @@ def _work(gate: Gate, name: str) -> None:
             return  # another gate did it meanwhile
         count = sum(one.to_evaluate for one in left)
         gate.say(f"{name}: {counted(count, 'version')} to evaluate." if count else f"{name}: versions to decide on.")
-        run = gate.begin(f"gate of {name}")
+        run = gate.begin(name)
         with run.closing():
-            run.set_tags({ROLE_TAG: ROLE, MODEL_TAG: name})
             _close_those_that_died(run, name)
             evaluator = gate.evaluator()
             for one in left:

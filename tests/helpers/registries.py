@@ -55,7 +55,9 @@ def new_version(client: MlflowClient, name: str, seed: int = 0, **metrics: float
 def new_predictor(client: MlflowClient, seed: int = 0) -> str:
     """The URI of an FMCE-Net."""
     run_id = client.create_run(experiment_of(client)).info.run_id
-    return f"models:/{log_predictor(Run(client, run_id, lambda text: None), make_predictor(seed))}"
+    model_id = log_predictor(Run(client, run_id, lambda text: None), make_predictor(seed))
+    client.set_terminated(run_id)
+    return f"models:/{model_id}"
 
 
 def written(client: MlflowClient) -> dict[str, Any]:

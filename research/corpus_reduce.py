@@ -185,7 +185,7 @@ def _add(
         if not bool(torch.isfinite(whole).all()):
             continue
         features = bag_features(whole)
-        rows.add(snapshot, place, chosen, kind, features, found.modules[name].row(features, whole, len(whole)))
+        rows.add(snapshot, place, chosen, kind, features, found.modules[name].row(features, whole.shape, len(whole)))
 
 
 def of_weights(command: Callable[..., None]) -> Callable[..., None]:

@@ -25,6 +25,7 @@ from fmce_mlflow.method.images.readers import ImageInputs
 from fmce_mlflow.method.networks.find_modules import earlier_modules, resolve_modules
 from fmce_mlflow.method.networks.forward import as_input, padded, told_if_refused
 from fmce_mlflow.method.networks.fresh_weights import reinitialised
+from fmce_mlflow.method.networks.take_maps import device_of
 from fmce_mlflow.method.scoring.collect import IMAGES, Collected, collect
 from fmce_mlflow.predictor.flavor import Predictor
 from fmce_mlflow.runs.torch_models import TorchModel
@@ -68,6 +69,7 @@ class Setup:
             indices=indices,
             takes_bytes=self.model.takes_bytes,
             hashed=hashed,
+            pinned=device_of(self.model.network).type == "cuda",
         )
 
 

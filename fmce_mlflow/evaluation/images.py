@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fmce_mlflow.errors import CaptureError
 from fmce_mlflow.evaluation.findings import Classes
@@ -123,18 +124,40 @@ def _resized(sizes: Sequence[tuple[int, int]], to: Preprocessing) -> str:
 class Outputs:
     """The classes that a model gives images, taken while its modules are scored."""
 
-    best: dict[int, int] = field(default_factory=dict)  # by image, the class with the highest score
-    count: int | None = None  # how many classes it scores; None where it gives no class scores
+    _seen: list[tuple[NDArray[np.int64], Tensor, Tensor, int]] = field(default_factory=list)
+    """Of each batch, the images, their classes, whether all scores are finite, and how many classes there are."""
+    _best: dict[int, int] = field(default_factory=dict)
+    _count: int | None = None
+
+    @property
+    def best(self) -> dict[int, int]:
+        """By image, the class with the highest score."""
+        self._read()
+        return self._best
+
+    @property
+    def count(self) -> int | None:
+        """How many classes it scores; None where it gives no class scores."""
+        self._read()
+        return self._count
 
     def see(self, indices: NDArray[np.int64], parts: Sequence[Any]) -> None:
-        """Take the outputs for a batch, of which several may follow each other, the last one filled up."""
+        """Take the outputs for a batch, of which several may follow each other, the last one filled up.
+
+        They are looked at later, for a GPU would have to be waited for.
+        """
         try:
-            scores = torch.cat([class_scores(part).float().cpu() for part in parts])[: len(indices)]
+            scores = torch.cat([class_scores(part) for part in parts])[: len(indices)].float()
         except (CaptureError, RuntimeError):
             return
-        if bool(torch.isfinite(scores).all()):
-            self.count = scores.shape[1]
-            self.best.update(zip(indices.tolist(), scores.argmax(1).tolist(), strict=True))
+        self._seen.append((indices, scores.argmax(1), torch.isfinite(scores).all(), scores.shape[1]))
+
+    def _read(self) -> None:
+        for indices, best, finite, count in self._seen:
+            if bool(finite):
+                self._count = count
+                self._best.update(zip(indices.tolist(), best.tolist(), strict=True))
+        self._seen.clear()
 
     def accuracy(self, labels: NDArray[np.int64] | None) -> float | None:
         """The share of images with labels (n,) whose class is their label."""

@@ -85,7 +85,7 @@ class EvidenceTaker:
                 own = bag_features(bag)
                 module.append(place)
                 features.append(own)
-                rows.append(known.row(own, bag, len(bag)))
+                rows.append(known.row(own, bag.shape, len(bag)))
         if not module:
             raise ValueError("the maps of all modules are NaN")
         nothing = torch.full_like(features[0], float("nan"))

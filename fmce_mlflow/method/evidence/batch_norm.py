@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -50,14 +51,18 @@ class Settling(TorchDispatchMode):
         given = _normalises(func, args, kwargs or {})
         if given is None or not all(id(given[name]) in self._buffers for name in ("running_mean", "running_var")):
             return func(*args, **(kwargs or {}))
-        mean, variance = self._taken(given["input"], given["running_mean"], given["running_var"])
-        return func(**given | {"running_mean": mean, "running_var": variance})
+        normalised = self._taken(given)
+        if normalised is None:
+            return func(**given)
+        others = [normalised.new_empty(0) for _ in func._schema.returns[1:]]  # as in eval mode
+        return (normalised, *others) if others else normalised
 
-    def _taken(self, value: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Note the moments of a batch (b, C, ...); those by which it is to be normalised."""
+    def _taken(self, given: Mapping[str, Any]) -> Tensor | None:
+        """Note the moments of a batch (b, C, ...), and normalise by them; None where it has none."""
+        value, mean, variance = given["input"], given["running_mean"], given["running_var"]
         key, images, values = id(mean), len(value), value.numel() // max(1, len(mean))
         if not values:
-            return mean, variance
+            return None
         self.found[key] = mean, variance
         number, self._calls[key] = self._calls[key], self._calls[key] + 1
         if number == len(self._moments[key]):
@@ -65,12 +70,13 @@ class Settling(TorchDispatchMode):
         of_call = self._moments[key][number]
         if values == 1:  # the batch has no variance; with other batches there is one
             of_call.add(value.reshape(mean.shape), torch.zeros_like(variance), images, values)
-            return mean, variance
+            return None
         batch_mean, unbiased = torch.zeros_like(mean), torch.ones_like(variance)
-        F.batch_norm(value, batch_mean, unbiased, training=True, momentum=1.0)
-        biased = unbiased * ((values - 1) / values)
-        of_call.add(batch_mean, biased, images, values)
-        return batch_mean, biased
+        found = F.batch_norm(
+            value, batch_mean, unbiased, given.get("weight"), given.get("bias"), True, 1.0, given["eps"]
+        )
+        of_call.add(batch_mean, unbiased * ((values - 1) / values), images, values)
+        return found
 
     def next_pass(self) -> None:
         """Another batch begins: each layer's next call is its first."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from fmce_mlflow.method.networks.layout import TokenGrid
 from fmce_mlflow.method.networks.model_forms import Call, run
@@ -64,7 +64,7 @@ def depths(
     }
 
 
-def of_bag(maps: Tensor, images: int) -> Mapping[str, float]:
-    """Logarithms of the channels, positions and images of maps (n, C, H, W)."""
-    sizes = maps.shape[1], maps.shape[2] * maps.shape[3], images
+def of_bag(shape: Sequence[int], images: int) -> Mapping[str, float]:
+    """Logarithms of the channels, positions and images of maps of a shape (n, C, H, W)."""
+    sizes = shape[1], shape[2] * shape[3], images
     return dict(zip(PLACE_FIGURES[2:], map(math.log, sizes), strict=True))

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fmce_mlflow.method.convergence.drift import linear_cka
 from fmce_mlflow.method.evidence.batch_norm import Settling
@@ -40,7 +39,12 @@ _TINY = 1e-12
 
 
 def settled(
-    network: nn.Module, batches: Iterable[Any], *, fixed_batch: int | None = None, call: Call | None = None
+    network: nn.Module,
+    batches: Iterable[Any],
+    *,
+    fixed_batch: int | None = None,
+    call: Call | None = None,
+    in_place: bool = False,
 ) -> nn.Module | None:
     """A copy of a network whose BatchNorm layers have the statistics of the given images.
 
@@ -65,6 +69,7 @@ def settled(
             with ``call`` anything.
         fixed_batch: How many images the network takes at a time, where it takes no other number.
         call: Calls the network with a batch.
+        in_place: Settle the given network, which is put into eval mode, instead of a copy.
 
     Returns:
         The copy, on the same device, in eval mode; None where no layer called has statistics to settle.
@@ -87,7 +92,7 @@ def settled(
         random_state_kept(original),
         torch.autocast(device_of(original).type, enabled=False),
     ):
-        made = copied(original).eval()
+        made = (original if in_place else copied(original)).eval()
         settling = Settling(made)
         for given in batches:
             batch = placed(made, given if call is not None else inputs_of(given))
@@ -126,23 +131,34 @@ def gap(raw: Tensor, settled: Tensor) -> dict[str, float]:
     """
     if raw.shape != settled.shape:
         raise ValueError(f"Maps of one module and the same images, got {tuple(raw.shape)} and {tuple(settled.shape)}.")
-    before, after = (maps.detach().cpu().double().flatten(2) for maps in (raw, settled))  # (n, C, P)
-    if len(raw) < 2 or not raw.numel() or not (before.isfinite().all() and after.isfinite().all()):
+    before, after = (maps.detach().cpu().double().flatten(2).mT.contiguous() for maps in (raw, settled))  # (n, P, C)
+    sums = [float(maps.square().sum()) for maps in (before, after)]
+    if len(raw) < 2 or not raw.numel() or not all(map(math.isfinite, sums)):
         return dict.fromkeys(GAP_FIGURES, math.nan)
-    sizes = [float(maps.square().mean().sqrt()) for maps in (before, after)]
-    before, after = (maps / max(size, _TINY) for maps, size in zip((before, after), sizes, strict=True))
+    sizes = [math.sqrt(total / raw.numel()) for total in sums]
+    before, after = (maps.div_(max(size, _TINY)) for maps, size in zip((before, after), sizes, strict=True))
     ratio = math.log(max(sizes[1], _TINY) / max(sizes[0], _TINY))
-    deviations = [maps.std((0, 2), correction=0) + 1e-3 for maps in (before, after)]  # (C,), of maps of size 1
-    shift = (before.mean((0, 2)) * (sizes[0] / max(sizes[1], _TINY)) - after.mean((0, 2))) / deviations[1]
-    same = (before == after).all(1).all(1)  # (n,), also images whose maps are zeros
+    means = [maps.mean((0, 1)) for maps in (before, after)]  # (C,)
+    deviations = [
+        (maps - mean).square_().mean((0, 1)).sqrt() + 1e-3 for maps, mean in zip((before, after), means, strict=True)
+    ]  # (C,), of maps of size 1
+    shift = (means[0] * (sizes[0] / max(sizes[1], _TINY)) - means[1]) / deviations[1]
     figures = (
         1 - linear_cka(before.numpy(), after.numpy()),
-        1 - float(torch.where(same, 1.0, F.cosine_similarity(before.flatten(1), after.flatten(1))).mean()),
+        1 - float(_cosines(before.flatten(1), after.flatten(1)).mean()),
         ratio,
         float(((deviations[1] / deviations[0]).log() + ratio).abs().mean()),
         math.log1p(float(shift.square().mean().sqrt())),
     )
     return dict(zip(GAP_FIGURES, figures, strict=True))
+
+
+def _cosines(one: Tensor, other: Tensor) -> Tensor:
+    """Of the rows of (n, D): (n,); 1 where they are equal, also of zeros."""
+    products = torch.bmm(one[:, None], other[:, :, None]).flatten()
+    norms = [torch.linalg.vector_norm(each, dim=1).clamp_min(1e-8) for each in (one, other)]
+    same = (one == other).all(1)
+    return torch.where(same, 1.0, products / norms[0] / norms[1])
 
 
 def said(figures: dict[str, float]) -> str | None:

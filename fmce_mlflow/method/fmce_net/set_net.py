@@ -184,7 +184,17 @@ class SetNet(nn.Module):
         ``evidence`` gives what else is known of the bag, (len(NAMES),), from its features; only nets with
         ``config.evidence`` look.
         """
-        features = bag_features(torch.as_tensor(maps))[None]
+        return self.score_features(bag_features(torch.as_tensor(maps)), reference, evidence)
+
+    @torch.no_grad()
+    def score_features(
+        self,
+        features: Tensor,
+        reference: Tensor | None = None,
+        evidence: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Prediction, float]:
+        """As :meth:`score`, from the bag's features (FEATURES,)."""
+        features = features[None]
         row = evidence(features[0])[None] if evidence is not None and self.wants_evidence else None
         if reference is not None and self.wants_reference:
             features = with_reference(features, reference)

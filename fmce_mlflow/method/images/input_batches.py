@@ -69,6 +69,7 @@ class InputBatches:
         indices: Which images, in which order; by default all.
         takes_bytes: Whether the model takes uint8 and scales it itself: images are then resized and nothing else.
         hashed: Whether to fill ``content``.
+        pinned: Whether to put pixels where a GPU copies them from without being waited for.
 
     Attributes:
         skipped: The images left out so far because they cannot be read.
@@ -101,6 +102,7 @@ class InputBatches:
         indices: ArrayLike | None = None,
         takes_bytes: bool = False,
         hashed: bool = False,
+        pinned: bool = False,
     ) -> None:
         chosen = np.arange(len(inputs)) if indices is None else np.asarray(indices, dtype=np.int64).reshape(-1)
         if not len(chosen):
@@ -117,7 +119,7 @@ class InputBatches:
                 "floats. Give them as uint8, from 0 to 255."
             )
         self._inputs, self._preprocessing, self._shape = inputs, preprocessing, shape
-        self._takes_bytes, self._hashed = takes_bytes, hashed
+        self._takes_bytes, self._hashed, self._pinned = takes_bytes, hashed, pinned
         self._unreadable = unreadable or inputs.unreadable
         self._parts = np.split(chosen, range(batch_size, len(chosen), batch_size))
         self.skipped: list[Skipped] = []
@@ -170,7 +172,9 @@ class InputBatches:
             read = groupby(self._read(part, done), key=lambda entry: (entry[1].shape, entry[1].dtype))
             runs = [list(entries) for _, entries in read]
             alike = [(np.array([i for i, _ in run]), np.stack([image for _, image in run])) for run in runs]
-        done.groups = [Batch(indices, self._fitted(torch.from_numpy(images), indices)) for indices, images in alike]
+        for indices, images in alike:
+            pixels = self._fitted(torch.from_numpy(images), indices)
+            done.groups.append(Batch(indices, pixels.pin_memory() if self._pinned else pixels))
         return done
 
     def _read(self, part: NDArray[np.int64], done: _Prepared) -> Iterator[tuple[int, NDArray[np.generic]]]:

@@ -209,13 +209,16 @@ def locate(found: Mapping[str, Any], name: str) -> str:
 
 
 def _keep(found: Tensor | str, map_size: int | None) -> Tensor | str:
-    """A map with memory of its own, since what follows may work in place (ReLU after BatchNorm)."""
+    """A map with memory of its own, since what follows may work in place (ReLU after BatchNorm).
+
+    Channels that come last in memory stay there: to turn them takes as long as some layers do.
+    """
     if isinstance(found, str):
         return found
     found = found.detach()
     if map_size is not None and max(found.shape[2:]) > map_size:
         return F.adaptive_avg_pool2d(found, (min(found.shape[2], map_size), min(found.shape[3], map_size)))
-    return found.clone(memory_format=torch.contiguous_format)
+    return found.clone(memory_format=torch.channels_last if found.stride(1) == 1 else torch.contiguous_format)
 
 
 def _map(output: Tensor, now: Pass, name: str) -> Tensor | str:

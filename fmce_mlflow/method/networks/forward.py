@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fmce_mlflow.errors import CaptureError, FmceError, ModelError
 
 CHANNELS_LAST_FROM = 512  # images, from which it is worth while to ask whether a network takes channels last
+_ASKED = 8  # images, on which it is asked
 _SAME = 1e-3  # of the largest value
 
 
@@ -23,6 +24,7 @@ def takes_channels_last(forward: Any, network: nn.Module, pixels: Tensor, fixed_
     """
     if any(p.device.type != "cpu" for p in network.parameters()):
         return False
+    pixels = pixels[:_ASKED]
     plain = run_network(forward, network, pixels, fixed_batch)
     try:
         other = run_network(forward, network, pixels, fixed_batch, torch.channels_last)
@@ -33,6 +35,17 @@ def takes_channels_last(forward: Any, network: nn.Module, pixels: Tensor, fixed_
         and bool((value - other[name]).abs().max() <= _SAME * value.abs().max().clamp_min(_SAME))
         for name, value in plain.items()
     )
+
+
+def layout_of(pixels: Tensor) -> torch.memory_format:
+    """Whether the channels of images (n, C, H, W) come last in memory.
+
+    Example:
+        >>> layout_of(torch.zeros(2, 3, 8, 8).to(memory_format=torch.channels_last)) == torch.channels_last
+        True
+    """
+    last = pixels.is_contiguous(memory_format=torch.channels_last) and not pixels.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def run_network(
@@ -65,12 +78,25 @@ def as_input(network: nn.Module, pixels: Tensor) -> Tensor:
 
     Images of uint8 keep it.
     """
-    floating = [(name, p) for name, p in network.named_parameters() if p.is_floating_point()]
-    layers = [p for name, p in floating if name.endswith("weight") and p.dim() >= 2]
-    weight = next((p for p in layers if p.dim() >= 4), next(iter([*layers, *(p for _, p in floating)]), None))
+    weight = _first_weight(network)
     if weight is None:
         return pixels
-    return pixels.to(weight.device, pixels.dtype if pixels.dtype == torch.uint8 else weight.dtype)
+    pixels = pixels.to(weight.device, non_blocking=True)  # of pinned images a GPU need not be waited for
+    return pixels if pixels.dtype == torch.uint8 else pixels.to(weight.dtype)
+
+
+def _first_weight(network: nn.Module) -> Tensor | None:
+    """Of the first convolution, else of the first linear layer, else any parameter of floats."""
+    linear, other = None, None
+    for name, parameter in network.named_parameters():
+        if not parameter.is_floating_point():
+            continue
+        if name.endswith("weight") and parameter.dim() >= 4:
+            return parameter
+        if linear is None and name.endswith("weight") and parameter.dim() >= 2:
+            linear = parameter
+        other = parameter if other is None else other
+    return other if linear is None else linear
 
 
 @contextmanager

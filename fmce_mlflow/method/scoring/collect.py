@@ -24,9 +24,9 @@ from fmce_mlflow.method.evidence.views import augmented, view_agreement
 from fmce_mlflow.method.evidence.weights_before import weights_before
 from fmce_mlflow.method.fmce_net.statistics import bag_features
 from fmce_mlflow.method.networks.capture import capture
-from fmce_mlflow.method.networks.forward import padded, run_network
+from fmce_mlflow.method.networks.forward import layout_of, padded, run_network
 from fmce_mlflow.method.networks.layout import TokenGrid
-from fmce_mlflow.method.networks.model_forms import probing, run, unwrap
+from fmce_mlflow.method.networks.model_forms import run
 
 IMAGES = 128
 """The most images on which evidence beside that of bags is taken."""
@@ -62,10 +62,10 @@ class ModuleEvidence:
         """Mean features of the fresh copies, (FEATURES,)."""
         return self.fresh.mean(0) if len(self.fresh) else None
 
-    def row(self, features: Tensor, maps: Tensor, images: int) -> Tensor:
-        """The evidence of a bag, of those features (FEATURES,): a row of :data:`~.groups.NAMES`."""
+    def row(self, features: Tensor, shape: Sequence[int], images: int) -> Tensor:
+        """The evidence of a bag with those features (FEATURES,) and shape of maps: a row of :data:`~.groups.NAMES`."""
         near = fresh_distance(features, self.fresh) if len(self.fresh) else {}
-        return as_row({**self.figures, **of_bag(maps, images), **near})
+        return as_row({**self.figures, **of_bag(shape, images), **near})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,8 +235,9 @@ def _views(
     token_grid: TokenGrid | None,
     seed: int,
 ) -> dict[str, dict[str, float]]:
-    each = [_pass(network, names, [view], fixed_batch, token_grid) for view in augmented(pixels, seed=seed)]
-    return {name: view_agreement(torch.stack([one.of(name) for one in each])) for name in names}
+    views = [view.contiguous(memory_format=layout_of(pixels)) for view in augmented(pixels, seed=seed)]
+    seen = _pass(network, names, views, fixed_batch, token_grid)
+    return {name: view_agreement(torch.stack(seen.maps[name])) for name in names}
 
 
 def fresh_features(
@@ -257,8 +258,8 @@ def fresh_features(
     found: dict[str, list[Tensor]] = {}
     try:
         for copy in fresh_copies(network, seed=seed, build=build):
-            calm = settled(copy, batches, fixed_batch=fixed_batch)
-            for name, value in features(calm or copy, names, batches, fixed_batch, token_grid).items():
+            settled(copy, batches, fixed_batch=fixed_batch, in_place=True)
+            for name, value in features(copy, names, batches, fixed_batch, token_grid).items():
                 found.setdefault(name, []).append(value)
     except FmceError as error:
         notes.append(f"The network cannot be drawn anew: {error}")
@@ -297,13 +298,13 @@ def maps_of(
 
 
 def outputs_of(network: nn.Module, pixels: Tensor, fixed_batch: int | None) -> list[Any]:
-    """What a network gives for images, in each of its passes."""
+    """What an unwrapped network, which is in eval mode, gives for images, in each of its passes."""
     outputs: list[Any] = []
 
     def forward(images: Tensor) -> tuple[Any, dict[str, Tensor]]:
         outputs.append(run(network, images))
         return outputs[-1], {"": images}
 
-    with probing(unwrap(network)), torch.no_grad():
-        run_network(forward, unwrap(network), pixels, fixed_batch)
+    with torch.no_grad():
+        run_network(forward, network, pixels, fixed_batch)
     return outputs

@@ -1,7 +1,8 @@
 """Score functional modules: images in batches, their maps in bags, each bag's score by FMCE-Net.
 
 Maps are let go as soon as a bag of them has been reduced to its statistics, so the memory that this takes does not grow
-with the number of images. Reduction has a thread of its own and overlaps with the next forward pass.
+with the number of images. Reduction overlaps with the next forward pass: it has a thread of its own, and maps on a GPU
+are reduced there, which nothing waits for but that thread.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -22,15 +24,17 @@ from torch import Tensor, nn
 from fmce_mlflow.errors import CaptureError, PredictorError
 from fmce_mlflow.method.fmce_net.kinds import FmceNet
 from fmce_mlflow.method.fmce_net.set_net import SetNet
-from fmce_mlflow.method.fmce_net.statistics import bag_features
+from fmce_mlflow.method.fmce_net.statistics import ReducedBag, bag_features, reduce_bag
 from fmce_mlflow.method.images.input_batches import Batch
 from fmce_mlflow.method.networks.capture import Forward, capture
 from fmce_mlflow.method.networks.forward import CHANNELS_LAST_FROM, run_network, takes_channels_last
 from fmce_mlflow.method.networks.layout import TokenGrid
+from fmce_mlflow.method.networks.model_forms import probing, unwrap
 from fmce_mlflow.method.scoring.collect import Collected, ModuleEvidence, outputs_of
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding, ScoredBag, merge_bags
 
 AHEAD = 2  # the most bags that wait to be reduced
+QUEUED = 64  # the most whose statistics a GPU was asked for
 BAGS = 8  # that a module is scored on at least, where there are images for more than one
 
 REFERENCE_IMAGES, REFERENCE_BAG = 128, 64  # that an untrained network is shown, and that make a bag
@@ -103,31 +107,28 @@ def score_modules(
     references: dict[str, Tensor] = {}
     known: Mapping[str, ModuleEvidence] = {}
     judged = network
+    first, batches = _peek(batches, REFERENCE_IMAGES)
+    layout = _quicker_layout(network, modules, first, images, fixed_batch, token_grid)
+    first = [Batch(one.indices, one.pixels.to(memory_format=layout)) for one in first]
     if evidence is not None:
-        first, batches = _peek(batches, REFERENCE_IMAGES)
         found_so_far = evidence(first)
         known = found_so_far.modules
         references = {name: one.reference for name, one in known.items() if one.reference is not None}
         if found_so_far.lags:
             judged = found_so_far.network
     elif untrained is not None:
-        first, batches = _peek(batches, REFERENCE_IMAGES)
         references = untrained_features(untrained, modules, [one.pixels for one in first], fixed_batch, token_grid)
     with (
         ThreadPoolExecutor(1, thread_name_prefix="fmce-bags") as pool,
         capture(judged, modules, token_grid=token_grid) as forward,
+        nullcontext() if judged is network else probing(unwrap(network)),
     ):
-        layout: torch.memory_format | None = None
         for batch in batches:
-            if layout is None:
-                faster = images >= CHANNELS_LAST_FROM and takes_channels_last(
-                    forward, judged, batch.pixels, fixed_batch
-                )
-                layout = torch.channels_last if faster else torch.preserve_format
             outputs: list[Any] = []
-            maps = run_network(_kept(forward, outputs), judged, batch.pixels, fixed_batch, layout)
+            pixels = batch.pixels.to(memory_format=layout)
+            maps = run_network(_kept(forward, outputs), judged, pixels, fixed_batch)
             if watch is not None:
-                watch(batch.indices, outputs if judged is network else outputs_of(network, batch.pixels, fixed_batch))
+                watch(batch.indices, outputs if judged is network else outputs_of(unwrap(network), pixels, fixed_batch))
             cutter = cutter or _Cutter(net, tuple(bag_sizes), pool, references, known)
             cutter.add(batch.indices, maps)
         found = cutter.finish(images) if cutter else {}
@@ -147,6 +148,22 @@ def _with_evidence(found: ModuleFinding, known: ModuleEvidence | None) -> Module
         found, untouched=known.untouched, evidence=dict(known.figures), groups=known.groups, said=known.said,
         part=known.part,
     )  # fmt: skip
+
+
+def _quicker_layout(
+    network: nn.Module,
+    modules: Sequence[str],
+    first: Sequence[Batch],
+    images: int,
+    fixed_batch: int | None,
+    token_grid: TokenGrid | None,
+) -> torch.memory_format:
+    """How images lie in memory when a network is given many of them."""
+    if images < CHANNELS_LAST_FROM or not first:
+        return torch.preserve_format
+    with capture(network, modules, token_grid=token_grid) as forward:
+        faster = takes_channels_last(forward, network, first[0].pixels, fixed_batch)
+    return torch.channels_last if faster else torch.preserve_format
 
 
 def _kept(forward: Forward, outputs: list[Any]) -> Forward:
@@ -231,7 +248,6 @@ class _Cutter:
         if maps.keys() != self.modules.keys():
             missing = ", ".join(sorted(self.modules.keys() ^ maps.keys()))
             raise CaptureError(f"The outputs {missing} exist for some images only, so they make no bag.")
-        maps = {name: value.cpu() for name, value in maps.items()}
         self.seen += len(indices)
         start = 0
         while start < len(indices):
@@ -262,25 +278,40 @@ class _Cutter:
     def _cut(self) -> None:
         members = np.concatenate(self.indices)
         for name, one in self.modules.items():
-            while len(self.waiting) >= AHEAD:
+            on_gpu = one.maps[0].is_cuda and isinstance(self.net, SetNet)
+            while len(self.waiting) >= (QUEUED if on_gpu else AHEAD):
                 self.waiting.popleft().result()
-            future = self.pool.submit(self._score, name, members, one.maps)
+            with _named(name):
+                bag = reduce_bag(_joined(one.maps)) if on_gpu else one.maps
+            future = self.pool.submit(self._score, name, members, bag)
             self.waiting.append(future)
             one.bags.append(future)
             one.maps = []
         self.indices, self.count, self.number = [], 0, self.number + 1
 
-    def _score(self, name: str, members: NDArray[np.int64], maps: list[Tensor]) -> ScoredBag:
-        if len(shapes := {tuple(part.shape[1:]) for part in maps}) > 1:
-            given = " and ".join("×".join(map(str, shape)) for shape in sorted(shapes))
-            raise PredictorError(f"Module {name}: the maps of images differ in shape: {given}.")
-        try:
-            whole = maps[0] if len(maps) == 1 else torch.cat(maps)
-            reference, known = self.references.get(name), self.evidence.get(name)
-            if known is None or not isinstance(self.net, SetNet):
-                return ScoredBag(members, *self.net.score(whole, reference))
-            return ScoredBag(
-                members, *self.net.score(whole, reference, partial(known.row, maps=whole, images=len(whole)))
-            )
-        except PredictorError as error:
-            raise PredictorError(f"Module {name}: {error}") from None
+    def _score(self, name: str, members: NDArray[np.int64], bag: ReducedBag | list[Tensor]) -> ScoredBag:
+        reference, known = self.references.get(name), self.evidence.get(name)
+        with _named(name):
+            if not isinstance(self.net, SetNet):
+                assert isinstance(bag, list)
+                return ScoredBag(members, *self.net.score(_joined(bag), reference))
+            reduced = reduce_bag(_joined(bag)) if isinstance(bag, list) else bag
+            row = None if known is None else partial(known.row, shape=reduced.shape, images=len(members))
+            return ScoredBag(members, *self.net.score_features(reduced.features(), reference, row))
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """The maps of a bag, (n, C, H, W)."""
+    if len(shapes := {tuple(part.shape[1:]) for part in parts}) > 1:
+        given = " and ".join("×".join(map(str, shape)) for shape in sorted(shapes))
+        raise PredictorError(f"the maps of images differ in shape: {given}.")
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+@contextmanager
+def _named(module: str) -> Iterator[None]:
+    """Say whose bag it is that the net cannot score."""
+    try:
+        yield
+    except PredictorError as error:
+        raise PredictorError(f"Module {module}: {error}") from None

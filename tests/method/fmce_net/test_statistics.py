@@ -8,17 +8,18 @@ from hypothesis import strategies as st
 from scipy.stats import kurtosis, skew
 
 from fmce_mlflow.errors import PredictorError
+from fmce_mlflow.method.fmce_net.channel_statistics import CHANNEL_STATISTICS, channel_statistics
+from fmce_mlflow.method.fmce_net.image_statistics import COSINE_QUANTILES, SPECTRUM
 from fmce_mlflow.method.fmce_net.statistics import (
     BAG_STATISTICS,
-    CHANNEL_STATISTICS,
     CLUSTER_STATISTICS,
-    COSINE_QUANTILES,
     FEATURES,
     POOLED_STATISTICS,
-    SPECTRUM,
+    ReducedBag,
+    _sums,
     bag_features,
-    channel_statistics,
     check_bag,
+    reduce_bag,
 )
 
 
@@ -230,3 +231,41 @@ def test_large_maps_are_pooled_before_they_are_read():
     maps = torch.rand(6, 5, 8, 8)
     pooled = torch.nn.functional.avg_pool2d(maps, 2)
     torch.testing.assert_close(bag_features(maps), bag_features(pooled))
+
+
+SHAPES = [(9, 6, 3, 2), (9, 300, 4, 4), (9, 6, 1, 1), (9, 6, 7, 7), (9, 6, 4, 16)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_gpu_need_not_be_waited_for(shape):
+    """Tensors without values refuse every question about one."""
+    assert all(value.is_meta for value in _sums(torch.empty(shape, device="meta")))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_way_of_a_gpu_gives_the_same_features(shape, dtype):
+    maps = torch.from_numpy(maps_of(1, *shape)).to(dtype)
+    found = ReducedBag(maps.shape, _sums(maps, ask=False)).features()
+    torch.testing.assert_close(found, bag_features(maps), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_gpu_gives_the_features_of_the_cpu(shape):
+    maps = torch.from_numpy(maps_of(1, *shape))
+    torch.testing.assert_close(bag_features(maps.cuda()), bag_features(maps), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_how_maps_lie_in_memory_does_not_matter(shape):
+    maps = torch.from_numpy(maps_of(1, *shape))
+    last = maps.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(bag_features(last), bag_features(maps), atol=2e-3, rtol=1e-5)
+
+
+def test_a_reduced_bag_says_that_its_maps_were_not_finite():
+    maps = torch.ones(4, 3, 2, 2)
+    maps[0, 0, 0, 0] = torch.inf
+    with pytest.raises(PredictorError, match="NaN or infinite"):
+        reduce_bag(maps).features()

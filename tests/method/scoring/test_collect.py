@@ -100,7 +100,7 @@ def test_a_segmenter_is_told_of_its_masks():
         assert [*known(found, name, "labels")] == [*GROUPS["labels"]]
         assert len(known(found, name, "outputs")) == len(GROUPS["outputs"])
     maps = torch.rand(6, 16, 16, 16)
-    row = found.modules["backbone.out"].row(bag_features(maps), maps, 6)
+    row = found.modules["backbone.out"].row(bag_features(maps), maps.shape, 6)
     assert int(torch.isfinite(row).sum()) > len(row) // 2
 
 

@@ -47,3 +47,17 @@ def counted(n: int, what: str) -> str:
         ('1 run', '2,000 images')
     """
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def lasting(seconds: float) -> str:
+    """A time in words, as precise as a reader needs.
+
+    Example:
+        >>> [lasting(one) for one in (0.25, 8, 95, 1500, 9000, 200_000)]
+        ['0.2 s', '8 s', '1.6 min', '25 min', '2.5 h', '56 h']
+    """
+    for unit, size in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
+        value = seconds / size
+        if value < 90 or unit == "h":
+            break
+    return f"{value:.0f} {unit}" if value >= 9.95 or (unit == "s" and value >= 1) else f"{value:.1f} {unit}"

@@ -203,6 +203,11 @@ def test_an_evaluation_loads_nothing_that_only_fitting_and_training_need():
     assert loaded(code, {*slow, *others, "fmce_mlflow.method.fitting.fit_set"}) == set()
 
 
+def test_a_registry_and_a_training_are_looked_at_without_torch():
+    code = "import fmce_mlflow.showing.overview, fmce_mlflow.showing.overview_page, fmce_mlflow.recording.progress"
+    assert loaded(code, {"torch", "matplotlib"}) == set()
+
+
 def test_the_plugin_for_mlflow_loads_no_torch():
     assert loaded("import mlflow.data.dataset_source_registry", {"torch", "fmce_mlflow.fmcs_dataset.plugin"}) == {
         "fmce_mlflow.fmcs_dataset.plugin"

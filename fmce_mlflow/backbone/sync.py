@@ -16,9 +16,8 @@ from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.errors import DataError, RunError
 from fmce_mlflow.recording import state
 from fmce_mlflow.recording.conclude import conclude, named
-from fmce_mlflow.recording.record import frozen_of
 from fmce_mlflow.runs import checkpoint_slots
-from fmce_mlflow.runs.recordings import TAG, is_closed
+from fmce_mlflow.runs.recordings import TAG, frozen_of, is_closed
 from fmce_mlflow.runs.run import ROLE_TAG, Run
 from fmce_mlflow.runs.uploads import spool, uploader
 from fmce_mlflow.runs.uploads.options import UploadOptions

@@ -64,6 +64,14 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "show:show_command",
         "Write one page on which a person looks at feature maps, over snapshots, modules and images",
     ),
+    "overview": (
+        "overview:overview_command",
+        "Write one page of the registry: every version with its scores, its verdict and which module lags",
+    ),
+    "status": (
+        "status:status_command",
+        "Say how far a training has come: its snapshots, T so far, which modules have settled, and what is left",
+    ),
     "list-backbones": ("backbone:list_backbones_command", "Names that --backbone takes"),
     "list-modules": (
         "backbone:list_modules_command",

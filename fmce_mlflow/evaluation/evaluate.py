@@ -64,6 +64,7 @@ def evaluate_model(
         FmceError: For every mistake that a user can make.
     """
     options = config if isinstance(config, EvaluationConfig) else EvaluationConfig.read(config)
+    run.set_tags({"fmce.model_uri": model_uri})  # at once, so that one that fails says of which model
     if options.predictor:
         find_predictor(options.predictor, run.client)  # one that is not there is said before a model is fetched
     model = load_torch_model(model_uri, run.client)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmce_mlflow.errors import ConfigError, FmceError
+from fmce_mlflow.evaluation.states import MATURE
 from fmce_mlflow.method.convergence.config import Signal
 from fmce_mlflow.method.convergence.verdict import Convergence
 from fmce_mlflow.method.evidence.groups import GROUPS, UNTOUCHED
@@ -35,7 +36,6 @@ GROUP_NAMES: Mapping[str, str] = {
 }
 """What groups of evidence are called in sentences."""
 _EVIDENCE_COLUMNS = {"untouched": UNTOUCHED, "gap_drift": GAP_FIGURES[0], "alpha": "alpha"}
-MATURE = 0.9  # FMCS from which a module counts as trained enough to build on; a bar of ours, not the paper's
 
 
 @dataclass(frozen=True, slots=True)

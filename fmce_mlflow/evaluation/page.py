@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from fmce_mlflow.evaluation.evidence import columns_of, outputs_text, shown, written
 from fmce_mlflow.evaluation.findings import Findings
-from fmce_mlflow.evaluation.verdict import BADGES, UNSEEN, next_steps, overall, state, trust, verdict
+from fmce_mlflow.evaluation.states import BADGES
+from fmce_mlflow.evaluation.verdict import UNSEEN, next_steps, overall, state, trust, verdict
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 from fmce_mlflow.report.loss_chart import loss_chart
 from fmce_mlflow.report.svg import histogram_chart, interval_chart, levels_chart

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 from fmce_mlflow.evaluation.evidence import lagging
-from fmce_mlflow.evaluation.findings import FEW_IMAGES, MATURE, UNTRAINED, Findings
+from fmce_mlflow.evaluation.findings import FEW_IMAGES, UNTRAINED, Findings
+from fmce_mlflow.evaluation.states import BADGES, MATURE, State, standing
 from fmce_mlflow.method.scoring.module_finding import ModuleFinding
 
-State = Literal["mature", "likely", "unlikely", "immature", "untrained", "unknown"]
-BADGES: Mapping[State, str] = {
-    "mature": "mature",
-    "likely": "probably mature",
-    "unlikely": "probably not mature",
-    "immature": "not mature",
-    "untrained": "never trained",
-    "unknown": "cannot tell",
-}
 UNSEEN: Mapping[str, str] = {
     "images": "unseen images of the runs it was fitted to",
     "run": "training runs that it was not fitted to",
@@ -34,9 +25,7 @@ def state(module: ModuleFinding, mature: float = MATURE) -> State:
         return "untrained"
     if not module.known:
         return "unknown"
-    if module.fmcs >= mature:
-        return "mature" if module.low >= mature or not module.has_interval else "likely"
-    return "immature" if module.high < mature else "unlikely"
+    return standing(module.fmcs, module.low, module.high, mature)
 
 
 def verdict(module: ModuleFinding, mature: float = MATURE) -> str:

@@ -15,7 +15,7 @@ from mlflow.entities import Metric
 
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES
 from fmce_mlflow.method.convergence.verdict import Convergence
-from fmce_mlflow.recording.record import FROZEN_TAG, Record
+from fmce_mlflow.recording.record import Record
 from fmce_mlflow.recording.signals import LOSSES, Signals, run_convergence
 from fmce_mlflow.recording.state import About
 from fmce_mlflow.report.convergence_figure import convergence_figure
@@ -25,7 +25,7 @@ from fmce_mlflow.runs.evidence_file import close_evidence
 from fmce_mlflow.runs.feature_index import INDEX, ROOT
 from fmce_mlflow.runs.feature_maps import FeatureMapWriter
 from fmce_mlflow.runs.metric_names import logged_name
-from fmce_mlflow.runs.recordings import CONVERGENCE
+from fmce_mlflow.runs.recordings import CONVERGENCE, FROZEN_TAG
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.reading import seal
 

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from fmce_mlflow.errors import BackboneError, ConfigError
 from fmce_mlflow.method.convergence.causal import converged_by_now
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
-from fmce_mlflow.recording.record import Record
 from fmce_mlflow.recording.signals import DRIFT, STILL
 from fmce_mlflow.wording import did_you_mean
 
 Metrics = Sequence[Mapping[str, float]]
+
+
+class Measured(Protocol):
+    """What was measured so far: the metrics of each snapshot from 0 on, and the modules that were frozen."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Name → value, per snapshot."""
+
+    @property
+    def frozen(self) -> Mapping[str, int]:
+        """The snapshot after which, by module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class Decisions:
     signal: Signal
     modules: Sequence[str]
 
-    def converged(self, record: Record, module: str | None = None, by: Signal | None = None) -> bool:
+    def converged(self, record: Measured, module: str | None = None, by: Signal | None = None) -> bool:
         """Whether a module has converged by its drift, all have, or the network has by a loss.
 
         Raises:
@@ -52,11 +64,11 @@ class Decisions:
             return self._by_loss(record.metrics, by)
         return self._by_drift(record.metrics, module) if module is not None else self._all(record)
 
-    def any(self, record: Record) -> bool:
+    def any(self, record: Measured) -> bool:
         """Whether a module that is not frozen has converged."""
         return any(self._by_drift(record.metrics, name) for name in self.modules if name not in record.frozen)
 
-    def due(self, record: Record, order: Sequence[str]) -> list[str]:
+    def due(self, record: Measured, order: Sequence[str]) -> list[str]:
         """The modules to freeze now: from the input on, up to the first one that has not converged."""
         found = []
         for name in order:
@@ -67,7 +79,7 @@ class Decisions:
             found.append(name)
         return found
 
-    def _all(self, record: Record) -> bool:
+    def _all(self, record: Measured) -> bool:
         """Whether each module has converged, is frozen, or never moved; not where none ever did."""
         moving = [name for name in self.modules if name in record.frozen or not is_still(record.metrics, name)]
         return bool(moving) and all(name in record.frozen or self._by_drift(record.metrics, name) for name in moving)

@@ -21,12 +21,13 @@ from fmce_mlflow.recording import state
 from fmce_mlflow.recording.conclude import metric_rows
 from fmce_mlflow.recording.freezing import Freezing
 from fmce_mlflow.recording.losses import TOTAL, RunningLoss, number
-from fmce_mlflow.recording.record import FROZEN_TAG, Record
+from fmce_mlflow.recording.record import Record
 from fmce_mlflow.recording.recorder import Recorder, told
 from fmce_mlflow.recording.signals import LOSSES, Signals
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.map_file import is_finite
 from fmce_mlflow.runs.metric_names import loop_metric
+from fmce_mlflow.runs.recordings import FROZEN_TAG
 from fmce_mlflow.runs.run import status_after
 from fmce_mlflow.runs.sink import Sink
 from fmce_mlflow.safety import interrupts

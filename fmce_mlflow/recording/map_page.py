@@ -16,12 +16,13 @@ from fmce_mlflow.method.maps.bounds import MOST_MODULES, Bounds, bounds, side_in
 from fmce_mlflow.method.maps.pictures import ModulePictures, module_pictures, pooled
 from fmce_mlflow.recording.probe import NO_LABEL, UNNAMED
 from fmce_mlflow.recording.probe_pictures import read_pictures
+from fmce_mlflow.recording.progress import read_progress
 from fmce_mlflow.recording.recorded import Recorded, read_recording
 from fmce_mlflow.report.maps_page import MapsPage, Moment, ShownModule, averaged, maps_page
 from fmce_mlflow.report.saliency_figure import spread
 from fmce_mlflow.runs.feature_index import Index, matching
 from fmce_mlflow.runs.feature_maps import FeatureMapReader
-from fmce_mlflow.runs.recordings import RecordingTag
+from fmce_mlflow.runs.recordings import RecordingTag, has_ended
 from fmce_mlflow.runs.run import Run
 from fmce_mlflow.safety.retry import passes
 from fmce_mlflow.wording import counted, some
@@ -80,15 +81,20 @@ def run_page(client: MlflowClient, run_id: str, modules: Sequence[str] = ()) -> 
         pictures, labels = _pictures(reader, module, choice)
         shown.append(_module(reader.index, module, pictures, recorded, choice))
     loss, n = recorded.loss, choice.limits.images
+    facts, verdict = _facts(run, reader.index, wanted, there), "" if loss is None or recorded.note else loss.verdict()
+    if not has_ended(run.data.tags):
+        progress = read_progress(client, run, recorded=recorded)
+        facts["So far"] = f"{progress.where()} {progress.ahead()}".strip()
+        verdict = f"{progress.converged()} {progress.settled()}".strip()
     page = MapsPage(
         title=_title(run),
-        facts=_facts(run, reader.index, wanted, there),
+        facts=facts,
         moments=[_moment(snapshot, recorded) for snapshot in choice.snapshots],
         modules=shown,
         captions=captions[:n] or _captions(labels),
         photos=None if photos is None else photos[:n],
         loss=loss,
-        verdict="" if loss is None or recorded.note else loss.verdict(),
+        verdict=verdict,
         notes=[
             *notes,
             *([recorded.note] if recorded.note else []),

@@ -18,7 +18,6 @@ from fmce_mlflow.method.networks.fingerprint import Fingerprint
 from fmce_mlflow.runs.feature_index import Entry, checked_entry, fields_of
 from fmce_mlflow.safety.reading import parse_json
 
-FROZEN_TAG = "fmce.frozen"
 _GRAM, _SALIENCY = "gram:", "saliency:"
 _NOT_FINITE = {str(value): value for value in (math.nan, math.inf, -math.inf)}
 
@@ -98,14 +97,6 @@ class Record:
             grams=_named(tensors or {}, _GRAM),
             saliency=_named(tensors or {}, _SALIENCY),
         )
-
-
-def frozen_of(tags: Mapping[str, str]) -> dict[str, int]:
-    """The modules that a recording froze, each with the snapshot after which, as the run's tag says; else nothing."""
-    try:
-        return {str(name): int(snapshot) for name, snapshot in parse_json(tags[FROZEN_TAG]).items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {}
 
 
 @lru_cache(maxsize=2**14)

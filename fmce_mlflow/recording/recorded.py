@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from fmce_mlflow.errors import FmceError
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig, Signal
 from fmce_mlflow.method.convergence.verdict import Convergence
-from fmce_mlflow.recording.record import frozen_of
 from fmce_mlflow.recording.signals import DRIFT, LOSSES, WEIGHTS, Signals, run_convergence
 from fmce_mlflow.runs.metric_names import logged_name
-from fmce_mlflow.runs.recordings import CONVERGENCE, RecordingTag, recorded_signals
+from fmce_mlflow.runs.recordings import CONVERGENCE, RecordingTag, frozen_of, recorded_signals
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

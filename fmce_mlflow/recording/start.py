@@ -24,12 +24,12 @@ from fmce_mlflow.recording.freezing import Freezing, look
 from fmce_mlflow.recording.loop import IdleRecorder, LoopRecorder
 from fmce_mlflow.recording.options import RecordingOptions
 from fmce_mlflow.recording.probe import ProbeImages, probe_images
-from fmce_mlflow.recording.record import Record, frozen_of
+from fmce_mlflow.recording.record import Record
 from fmce_mlflow.recording.recorder import PROBE_TAG
 from fmce_mlflow.recording.signals import LOSSES
 from fmce_mlflow.runs import checkpoint_slots
 from fmce_mlflow.runs.evidence_file import ARCHITECTURE_TAG
-from fmce_mlflow.runs.recordings import TAG, RecordingTag, has_ended
+from fmce_mlflow.runs.recordings import TAG, RecordingTag, frozen_of, has_ended
 from fmce_mlflow.runs.run import ROLE_TAG, Run, status_after
 from fmce_mlflow.runs.sink import Uploads
 from fmce_mlflow.runs.uploads.open import open_uploads

@@ -62,6 +62,21 @@ def plain(text: object) -> str:
     return _BLOCK.sub(lambda found: found[0][:-1] + _entity(found[0][-1]), line, count=1)
 
 
+def broken(name: str) -> Markup:
+    """A dotted name that may be broken after its dots, as at the head of a narrow column.
+
+    Example:
+        >>> broken("layer4.<0>")
+        Markup('layer4.<wbr>&lt;0&gt;')
+    """
+    return Markup(".<wbr>").join(hide_credentials(name).split("."))
+
+
+def _two(number: float) -> Markup:
+    """A number with two decimals, in which there is nothing to escape."""
+    return Markup(f"{number:.2f}")
+
+
 def _entity(found: re.Match[str] | str) -> str:
     return f"&#{ord(found[0])};"
 
@@ -81,6 +96,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": code, "counted": counted, "plain": plain}
+    environment.filters |= {"code": code, "counted": counted, "plain": plain, "broken": broken, "two": _two}
     environment.tests["finite"] = math.isfinite
     return environment

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 TAG = "fmce.recording"
+FROZEN_TAG = "fmce.frozen"
 CONVERGENCE = "convergence.json"
 MAX_BYTES = 64 * 2**20
 
@@ -47,6 +48,14 @@ class RecordingTag:
             )  # fmt: skip
         except (KeyError, TypeError, ValueError):
             return None
+
+
+def frozen_of(tags: Mapping[str, str]) -> dict[str, int]:
+    """The modules that a recording froze, each with the snapshot after which, as the run's tag says; else nothing."""
+    try:
+        return {str(name): int(snapshot) for name, snapshot in parse_json(tags[FROZEN_TAG]).items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
 
 
 def has_ended(tags: Mapping[str, str]) -> bool:

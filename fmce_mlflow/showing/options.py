@@ -41,11 +41,63 @@ class ShowOptions(Options):
             yield from _unwritable(self.out)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverviewOptions(Options):
+    """Which versions the page of a registry shows, and where it leads.
+
+    Example:
+        >>> OverviewOptions(ui="mlflow.example")
+        Traceback (most recent call last):
+        ...
+        fmce_mlflow.errors.ConfigError: ui must be an address with http:// or https://, got 'mlflow.example'
+    """
+
+    model: Annotated[str, Option("Registered model whose versions are shown; empty: those of all.")] = ""
+    out: Annotated[str, Option("File that the page is written to.", must="the name of a file")] = "overview.html"
+    ui: Annotated[
+        str | None,
+        Option(
+            "Address of MLflow's pages, to which the cells lead; auto: the tracking server, or where `mlflow ui` shows "
+            "a database."
+        ),
+    ] = None
+
+    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
+        """An address, and a place for the page."""
+        if fine("ui") and self.ui and not self.ui.startswith(("http://", "https://")):
+            yield f"ui must be an address with http:// or https://, got {self.ui!r:.300}"
+        if fine("out"):
+            yield from _unwritable(self.out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusOptions(Options):
+    """Which training, and how long it is to be.
+
+    Example:
+        >>> StatusOptions(run=" ")
+        Traceback (most recent call last):
+        ...
+        fmce_mlflow.errors.ConfigError: status needs the id of a run, as in fmce status RUN_ID
+    """
+
+    run: Annotated[str, Option("Run that records a training.")] = ""
+    epochs: Annotated[
+        float | None,
+        Option("Epochs that the training is planned for; auto: as the run's parameters say.", gt=0),
+    ] = None
+
+    def problems(self, fine: Callable[..., bool]) -> Iterator[str]:
+        """A run."""
+        if fine("run") and not self.run.strip():
+            yield "status needs the id of a run, as in fmce status RUN_ID"
+
+
 def _unwritable(out: str) -> Iterator[str]:
     """What keeps a file from being written, found before anything is read for it."""
     path = Path(os.path.expanduser(out))
     if not out.strip() or path.is_dir():
-        yield f"out must be the name of a file, as in --out maps.html; got {out!r:.300}" + " (a folder)" * path.is_dir()
+        yield f"out must be the name of a file, as in --out page.html; got {out!r:.300}" + " (a folder)" * path.is_dir()
     elif not path.parent.is_dir():
         yield f"out is in a folder that is not there, {path.parent}; make it, or name another"
     elif not os.access(path if path.exists() else path.parent, os.W_OK):

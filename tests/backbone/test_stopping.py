@@ -15,7 +15,7 @@ from fmce_mlflow.backbone.stopping import STOPPED_TAG
 from fmce_mlflow.backbone.train import train_backbone
 from fmce_mlflow.method.convergence.causal import verdicts
 from fmce_mlflow.method.convergence.config import SIGNAL_NAMES, ConvergenceConfig
-from fmce_mlflow.recording.record import FROZEN_TAG
+from fmce_mlflow.runs.recordings import FROZEN_TAG
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
 from tests.helpers.faults import dying, everything, experiment_run

@@ -18,10 +18,9 @@ from fmce_mlflow.method.convergence.config import ConvergenceConfig
 from fmce_mlflow.method.images.split import load_images
 from fmce_mlflow.recording.map_page import PAGE, log_page, run_page
 from fmce_mlflow.recording.probe_pictures import PICTURES, log_pictures
-from fmce_mlflow.recording.record import FROZEN_TAG
 from fmce_mlflow.runs.feature_index import Probe
 from fmce_mlflow.runs.feature_maps import FeatureMapReader, FeatureMapWriter
-from fmce_mlflow.runs.recordings import TAG, RecordingTag
+from fmce_mlflow.runs.recordings import FROZEN_TAG, TAG, RecordingTag
 from fmce_mlflow.runs.run import Run
 from tests.conftest import fast_options, new_client, new_run
 from tests.helpers.nets import tiny

@@ -27,8 +27,9 @@ from fmce_mlflow.method.fitting.fit_set import predict_bags, rows_of, summaries
 from fmce_mlflow.method.fitting.hidden import hidden_groups, without_some_groups
 from fmce_mlflow.method.fitting.passes import Fitted
 from fmce_mlflow.method.fitting.row_store import Rows
-from fmce_mlflow.method.fmce_net.belief import NORMAL_90, Prediction, soft_labels
+from fmce_mlflow.method.fmce_net.belief import Prediction, soft_labels
 from fmce_mlflow.method.fmce_net.forest import Forest
+from fmce_mlflow.method.fmce_net.interval import NORMAL_90
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 
 BLOCKS = 4

@@ -24,8 +24,9 @@ from fmce_mlflow.method.fitting.passes import AfterPass, Fitted
 from fmce_mlflow.method.fitting.row_store import Rows, in_parts
 from fmce_mlflow.method.fitting.threads import seeded
 from fmce_mlflow.method.fitting.together import Learner, train_together
-from fmce_mlflow.method.fmce_net.belief import KNOTS, NORMAL_90, Prediction
+from fmce_mlflow.method.fmce_net.belief import KNOTS, Prediction
 from fmce_mlflow.method.fmce_net.config import SetConfig
+from fmce_mlflow.method.fmce_net.interval import NORMAL_90
 from fmce_mlflow.method.fmce_net.set_net import SetNet
 
 SCALE_FLOOR = 1e-2

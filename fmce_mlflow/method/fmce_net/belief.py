@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fmce_mlflow.errors import PredictorError
+from fmce_mlflow.method.fmce_net.interval import interval
 
 BINS = 41  # bins of FMCS in [0, 1] over which `SetNet` spreads its belief; bin b stands for b / (BINS − 1)
 KNOTS = 64  # quantiles of each feature over the training corpus that a net with `scaling="quantile"` keeps
-NORMAL_90 = 1.6448536269514722  # half width of a normal distribution's central 90 %, in standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Prediction:
                 "The predictor gives no number for this bag: its weights are too large, or damaged. Log it again, or "
                 "name another predictor."
             )
-        half, shares = NORMAL_90 * std, np.asarray(levels, dtype=np.float64)
-        return cls(fmcs, std, max(0.0, fmcs - half), min(1.0, fmcs + half), shares / shares.sum(), decide(shares))
+        shares = np.asarray(levels, dtype=np.float64)
+        return cls(fmcs, std, *interval(fmcs, std), shares / shares.sum(), decide(shares))
 
 
 def normal_deviates() -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmce_mlflow.method.fmce_net.belief import NORMAL_90, Prediction
+from fmce_mlflow.method.fmce_net.belief import Prediction
+from fmce_mlflow.method.fmce_net.interval import interval
 
 FAR = 2.0  # distance from the corpus from which a predictor that has no threshold of its own is not to be trusted
 Floats = NDArray[np.float64]
@@ -117,6 +118,7 @@ def merge_bags(
     fmcs = np.array([bag.prediction.fmcs for bag in bags])
     mean = float(fmcs.mean())
     std = float(np.sqrt(np.mean([bag.prediction.std**2 for bag in bags]) + fmcs.var()))
+    low, high = interval(mean, std)
     levels = np.mean([bag.prediction.levels for bag in bags], axis=0)
     total, times = np.zeros(images), np.zeros(images)
     for bag in bags:
@@ -126,8 +128,8 @@ def merge_bags(
         name=name,
         fmcs=mean,
         std=std,
-        low=max(0.0, mean - NORMAL_90 * std),
-        high=min(1.0, mean + NORMAL_90 * std),
+        low=low,
+        high=high,
         levels=levels,
         level=decide(levels),
         distance=float(np.mean([bag.distance for bag in bags])),

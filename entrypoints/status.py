@@ -1,0 +1,8 @@
+"""MLproject entry point `status`."""
+
+from fmce_mlflow.cli.main import main
+
+if __name__ == "__main__":
+    import sys
+
+    main(args=["status", *sys.argv[1:]], prog_name="fmce")

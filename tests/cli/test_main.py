@@ -44,7 +44,7 @@ TINY = (
     "--model-format pickle --optimizer sgd --schedule constant --warmup-epochs 0"
 ).split()
 ENTRY_POINTS = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
-TRAINING_COMMANDS = [name for name in main.commands if not name.startswith(("list-", "show", "sync"))]
+TRAINING_COMMANDS = [name for name in main.commands if not name.startswith(("list-", "show"))]
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_every_command_that_makes_runs_is_an_entry_point():
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_entry_point_parameters_are_the_options_of_its_command(name):
     command, entry = main.commands[name.replace("_", "-")], ENTRY_POINTS[name]
-    options = {o.name: o for o in command.params if isinstance(o, click.Option)}
+    options = {one.name: one for one in command.params}
     assert list(entry["parameters"]) == list(options)
     context = click.Context(command)
     for key, declared in entry["parameters"].items():
@@ -91,7 +91,7 @@ def test_entry_point_parameters_are_the_options_of_its_command(name):
         value = str(declared["default"])
         given = ((value,) if value else ()) if option.multiple else value
         assert option.type_cast_value(context, given) == default, key
-        assert option.opts == [f"--{key.replace('_', '-')}"]
+        assert option.opts == [f"--{key.replace('_', '-')}" if isinstance(option, click.Option) else key]
     assert set(declared) == {"type", "default"}
 
 
@@ -99,7 +99,8 @@ def test_entry_point_parameters_are_the_options_of_its_command(name):
 def test_entry_point_passes_each_parameter_to_its_script(name):
     words = ENTRY_POINTS[name]["command"].split()
     assert words[:3] == ["python", "-m", f"entrypoints.{name}"]
-    expected = [f"--{key.replace('_', '-')} {{{key}}}" for key in ENTRY_POINTS[name]["parameters"]]
+    options = {one.name: one.opts[0] for one in main.commands[name.replace("_", "-")].params if one.opts[0][0] == "-"}
+    expected = [f"{options.get(key, '')} {{{key}}}".strip() for key in ENTRY_POINTS[name]["parameters"]]
     assert " ".join(words[3:]) == " ".join(expected)
     assert (ROOT / "entrypoints" / f"{name}.py").is_file()
 

@@ -11,11 +11,14 @@ from mlflow import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from benchmarks import scaling
 from fmce_mlflow.fmcs_dataset.label import build_fmcs_dataset
 from fmce_mlflow.method.fitting.bags import collect_bags
 from fmce_mlflow.method.fitting.config import BagConfig
 from fmce_mlflow.predictor.fmcs_source import artifact_reader
+from tests.helpers.examples import script
+
+with pytest.MonkeyPatch.context() as patch:
+    scaling = script("scaling", patch, "benchmarks")
 
 
 def written(client: MlflowClient, runs: int, snapshots: int) -> list[str]:

@@ -190,7 +190,7 @@ def _rank(rank, folder, find_unused):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
     try:
-        client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+        client = MlflowClient((folder / "uri").read_text())
         torch.manual_seed(1)
         model, said, answers = Net(), [], []
         run_id = (folder / "run").read_text()
@@ -209,6 +209,7 @@ def _rank(rank, folder, find_unused):
 @pytest.mark.parametrize("find_unused", [True, False])
 def test_all_processes_get_the_same_answers_and_freeze_the_same(client, tmp_path, find_unused):
     (tmp_path / "run").write_text(new_run(client))
+    (tmp_path / "uri").write_text(client.tracking_uri)
     run_ranks(_rank, tmp_path, find_unused)
     (answers, said, weights), (others, _, other_weights) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert answers == others and all(torch.equal(other_weights[k], v) for k, v in weights.items())

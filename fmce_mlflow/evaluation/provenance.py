@@ -23,7 +23,7 @@ from fmce_mlflow.recording.signals import Signals
 from fmce_mlflow.runs.recordings import RecordingTag, recorded_signals
 from fmce_mlflow.runs.torch_models import TorchModel
 from fmce_mlflow.safety.credentials import hide_credentials, without_credentials
-from fmce_mlflow.wording import some
+from fmce_mlflow.wording import counted, some
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -155,7 +155,7 @@ def _corpus(info: Mapping[str, Any]) -> str:
     runs = sum(int(row.get("runs", 0)) for row in rows)
     backbones = sorted({str(row.get("backbone")) for row in rows})
     datasets = sorted({str(row.get("dataset")) for row in rows})
-    return f"{runs} runs of {some(backbones)} on {some(datasets)}"
+    return f"{counted(runs, 'module')} in runs of {some(backbones)} on {some(datasets)}"
 
 
 def _figures(info: Mapping[str, Any], kind: str) -> dict[str, dict[str, float]]:

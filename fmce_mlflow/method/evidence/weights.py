@@ -131,7 +131,7 @@ def _sentences(judged: Sequence[Judged], alpha: float) -> list[str]:
     said = [
         *_said_of(norms, "norm layer", "norm layers", "still stand{s} at 1 and 0", "no longer stands at 1 and 0"),
         *_said_of(biases, "bias", "biases", "could be as initialised", "cannot be as initialised"),
-        *_said_of(matrices, "weight matrix", "weight matrices", "look{s} randomly drawn", "is no random draw"),
+        *_said_of(matrices, "weight matrix", "weight matrices", "could be a random draw", "is no random draw"),
     ]
     if any(one.kind == "broken" for one in judged):
         said.append("Some of its weights are not finite.")

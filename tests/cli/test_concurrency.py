@@ -63,7 +63,7 @@ def check_run(client: MlflowClient, run, modules: Sequence[str] = ("stem", "stag
     assert run.info.status == "FINISHED"
     for name, values in figures(client, run).items():
         steps = [step for step, _ in values]
-        first = 1 if name.startswith("drift/") or name == "cqi" else 0
+        first = 1 if name.startswith(("drift/", "weight_change/")) or name == "cqi" else 0
         assert steps == list(range(first, SNAPSHOTS)), (name, steps)
     reader = FeatureMapReader(client, run.info.run_id)
     assert set(reader.index.entries) == {(m, s) for m in modules for s in range(SNAPSHOTS)}
